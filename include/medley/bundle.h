@@ -1,0 +1,72 @@
+/* bundle.h: the immutable, content-addressed folder that answers requests: selected base models,
+ * ensemble, product texts, settings. What `medley serve` and `medley predict` load.
+ *
+ * A bundle is immutable after opening; threads may share it. */
+#ifndef MEDLEY_BUNDLE_H
+#define MEDLEY_BUNDLE_H
+
+#include "medley/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MEDLEY_MAX_CLASSES 16
+#define MEDLEY_MAX_MODELS 32
+
+typedef struct medley_bundle medley_bundle;
+
+/* Borrowed UTF-8 bytes, not terminated. */
+typedef struct medley_text {
+    const char *s;
+    size_t n;
+} medley_text;
+
+/* A product by id (looked up among the bundle's products), or with text, or both (text wins). */
+typedef struct medley_product {
+    medley_text id;
+    bool has_text;
+    medley_text title, description, bullets, brand, color, category;
+} medley_product;
+
+typedef struct medley_result {
+    uint8_t label;         /* index of the most probable class */
+    bool known_product;    /* the id was found, or text was given */
+    uint32_t models_used;  /* bit m: model m answered */
+    float probabilities[MEDLEY_MAX_CLASSES];
+    float margins[MEDLEY_MAX_CLASSES];
+} medley_result;
+
+/* All-zero: every model, no deadline. */
+typedef struct medley_classify_options {
+    uint32_t models;     /* bit mask of models to ask; 0: all. The others count as missing */
+    float *contributions; /* NULL, or [n * (M+1) * K]: player m of row i adds
+                             contributions[(i*(M+1)+m)*K + c] to margin c; player M is the context */
+} medley_classify_options;
+
+MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,
+                                            medley_error *err);
+MEDLEY_API void medley_bundle_close(medley_bundle *b);
+
+MEDLEY_API const char *medley_bundle_id(const medley_bundle *b); /* 32 hex digits */
+MEDLEY_API size_t medley_bundle_classes(const medley_bundle *b);
+MEDLEY_API const char *medley_bundle_class(const medley_bundle *b, size_t c);
+MEDLEY_API double medley_bundle_gain(const medley_bundle *b, size_t c);
+MEDLEY_API size_t medley_bundle_models(const medley_bundle *b);
+MEDLEY_API const char *medley_bundle_model(const medley_bundle *b, size_t m);
+MEDLEY_API const char *medley_bundle_model_kind(const medley_bundle *b, size_t m);
+/* base[K]: margin of each class before any contribution. */
+MEDLEY_API void medley_bundle_base(const medley_bundle *b, double *base);
+
+/* One query with n candidate products; results[n]. The candidates are judged together: per-query
+ * context features (minimum, median, maximum of each model over the candidates) depend on the list.
+ * Errors: EINVAL (empty query, n 0 or above 1,000, invalid UTF-8), ENOMEM, EINTERRUPTED. */
+MEDLEY_API medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
+                                                medley_text locale, const medley_product *products,
+                                                size_t n, const medley_classify_options *options,
+                                                medley_result *results, medley_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* gbdt.h: gradient-boosted decision trees with softmax loss: histogram splits, leaf-wise growth, a
+ * learned direction for missing values (NaN).
+ *
+ * Features are float32, row-major x[n, F]; NaN is missing. Labels are class indices 0..K-1.
+ * A trained model is immutable: threads may share it. */
+#ifndef MEDLEY_GBDT_H
+#define MEDLEY_GBDT_H
+
+#include "medley/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct medley_gbdt medley_gbdt;
+
+enum medley_trees { MEDLEY_TREES_PER_CLASS = 0, MEDLEY_TREES_VECTOR = 1 };
+
+/* All-zero means the defaults in brackets. */
+typedef struct medley_gbdt_options {
+    unsigned rounds;            /* [200] */
+    unsigned num_leaves;        /* 2..255 [31] */
+    unsigned max_depth;         /* 0: no limit */
+    unsigned min_data_in_leaf;  /* [20] */
+    unsigned max_bins;          /* per feature, missing apart; 2..255 [255] */
+    double learning_rate;       /* [0.05] */
+    double lambda_l2;           /* as given */
+    double min_sum_hessian;     /* [1e-3] */
+    double min_gain;            /* as given */
+    double feature_fraction;    /* features tried per tree [1] */
+    double row_fraction;        /* rows sampled per tree [1] */
+    unsigned early_stopping;    /* rounds without a better validation log-loss; 0: off */
+    enum medley_trees trees;
+    const double *class_weights;   /* [K]; NULL: all 1 */
+    const uint32_t *player_of_feature; /* [F] for masking; NULL: every feature its own player */
+    double mask_rate;           /* chance that a whole player is made missing in a row, drawn anew
+                                   per round of `mask_copies`; 0: off */
+    uint64_t seed;
+} medley_gbdt_options;
+
+/* A table to train or validate on. weights[n] may be NULL. Borrowed for the call. */
+typedef struct medley_table {
+    const float *features; /* [n * n_features] */
+    const uint8_t *labels; /* [n] */
+    const float *weights;  /* [n] or NULL */
+    size_t n, n_features, n_classes;
+} medley_table;
+
+/* Trains. validation may be NULL (then early stopping is off). The same data, options and seed give
+ * the same model, bit for bit, whatever the number of threads.
+ * Errors: EINVAL (a label >= K, infinite feature, K outside 2..16, no rows), ENOMEM, EINTERRUPTED. */
+MEDLEY_API medley_status medley_gbdt_train(const medley_table *train,
+                                           const medley_table *validation,
+                                           const medley_gbdt_options *options, medley_gbdt **out,
+                                           medley_error *err);
+MEDLEY_API void medley_gbdt_free(medley_gbdt *model);
+
+MEDLEY_API size_t medley_gbdt_features(const medley_gbdt *model);
+MEDLEY_API size_t medley_gbdt_classes(const medley_gbdt *model);
+MEDLEY_API size_t medley_gbdt_rounds(const medley_gbdt *model); /* after early stopping */
+MEDLEY_API size_t medley_gbdt_memory(const medley_gbdt *model); /* bytes held */
+/* Optional names, for files and plots; copied. NULL where none were given. */
+MEDLEY_API medley_status medley_gbdt_set_feature_names(medley_gbdt *model, const char *const *names,
+                                                       medley_error *err);
+MEDLEY_API const char *medley_gbdt_feature_name(const medley_gbdt *model, size_t feature);
+
+/* margins[n*K] (sums of leaf values and base) or probabilities[n*K] (their softmax); row-major. */
+MEDLEY_API medley_status medley_gbdt_margins(const medley_gbdt *model, const float *features,
+                                             size_t n, float *margins, medley_error *err);
+MEDLEY_API medley_status medley_gbdt_predict(const medley_gbdt *model, const float *features,
+                                             size_t n, float *probabilities, medley_error *err);
+
+/* A readable text file, replaced atomically; load refuses contradictory files by line. */
+MEDLEY_API medley_status medley_gbdt_save(const medley_gbdt *model, const char *path,
+                                          medley_error *err);
+MEDLEY_API medley_status medley_gbdt_load(const char *path, medley_gbdt **out, medley_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,64 @@
+/* import.h: outside files to a dataset folder. Streams: memory is bounded by the columns kept. */
+#ifndef DATA_IMPORT_H
+#define DATA_IMPORT_H
+
+#include "data/dataset.h"
+
+/* Which column of the user's file plays which part; NULL means the ESCI name (see formats). The
+ * same struct is filled from `data.columns:` in medley.yaml. */
+struct import_columns {
+    const char *example_id, *query, *query_id, *product_id, *locale, *label, *split;
+    const char *title, *description, *bullets, *brand, *color, *category;
+};
+
+struct import_label { /* one class of the label set */
+    const char *name;
+    const char *const *aliases; /* other spellings, NULL-terminated; may be NULL */
+    double gain;
+};
+
+/* All-zero means the ESCI defaults; examples and products are required. Paths end in .csv, .tsv or
+ * .jsonl (the ending decides the format). */
+struct import_options {
+    const char *examples, *products;
+    const char *metadata; /* optional: product_id, product_locale, category */
+    const char *lists;    /* optional: list_id, product_id, product_locale -> co-listed */
+    const char *events;   /* optional: UBI events JSONL -> impressions, clicks, adds, ... */
+    struct import_columns columns;
+    const struct import_label *labels; /* NULL: E, S, C, I with their long names as aliases */
+    size_t n_labels;                   /* 2..16 when labels is given */
+    const char *default_locale;        /* when the file has no locale column; NULL: "us" */
+    double test_share;    /* when the file has no split column: share of queries held out for
+                             test, by hash of the query; 0 means 0.2 */
+    uint64_t seed;
+    bool skip_unknown_products; /* pairs naming an unknown product: drop and count (true) or keep
+                                   with empty product text and count (false) */
+};
+
+/* Imports into `folder` (replacing it atomically, file by file), writing also summary.json:
+ * {"examples","queries","products","labels":{name:count},"locales":{tag:count},
+ *  "splits":{"train":n,"test":n},"relations":{name:edges},
+ *  "issues":[{"kind","count","handled":"...","first":[{"file","line","detail"}]}]} */
+medley_status dataset_import(const struct import_options *options, const char *folder,
+                             medley_error *err);
+
+/* Unlabelled or labelled pairs for `predict --pairs`: columns query, product_id, product_locale,
+ * optional example_id and product text columns. Rows refer to products by id or carry text. */
+struct pairs {
+    size_t n;
+    struct str_column example_id, product_id; /* [n] */
+    struct pair_text *texts;                  /* [n]; product text empty when only an id is given */
+    struct pairs_storage *storage;            /* private */
+};
+medley_status pairs_read(const char *path, const struct import_columns *columns,
+                         struct pairs *out, medley_error *err);
+void pairs_free(struct pairs *p);
+
+/* A prediction table made elsewhere: example_id and one column per class, CSV/TSV/JSONL or NPY
+ * ([n_examples, K] in dataset order). out[n_examples*K]; rows not given become NaN. Columns are
+ * p_<class> in any case (p_e, p_E); `logits` applies softmax first. Refuses NaN, negative
+ * probabilities, and rows that do not sum to 1 within 1e-3, by file:line. */
+medley_status predictions_read(const char *path, const struct dataset *d, bool logits, float *out,
+                               medley_error *err);
+
+#endif

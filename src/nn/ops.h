@@ -1,0 +1,46 @@
+/* ops.h: differentiable operations on tensors. Every op accepts NULL inputs (from a failed tape)
+ * and then returns NULL, so that a forward function checks once at the end. Gradients are
+ * accumulated (+=). Shapes: N rows, D columns. Every op is checked against finite differences. */
+#ifndef NN_OPS_H
+#define NN_OPS_H
+
+#include "nn/tape.h"
+
+/* Ragged batches: sequence s owns rows offsets[s] .. offsets[s+1]; no padding anywhere. */
+struct ragged {
+    const uint32_t *offsets; /* [n+1] */
+    size_t n;
+};
+
+enum activation { ACT_NONE, ACT_RELU, ACT_GELU /* erf */, ACT_GELU_TANH, ACT_TANH, ACT_ELU, ACT_SILU };
+
+struct tensor *op_embed(struct tape *t, param_id table, const int32_t *ids, size_t n); /* [n,D] */
+/* y[N,O] = act(x[N,I] w[O,I]^T + b[O]); bias and activation fused into the product's store. */
+struct tensor *op_linear(struct tape *t, struct tensor *x, param_id w, param_id b,
+                         enum activation act);
+struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation act);
+/* y = LayerNorm(x + residual) * gamma + beta; residual may be NULL. (Ba et al. 2016) */
+struct tensor *op_norm(struct tape *t, struct tensor *x, struct tensor *residual, param_id gamma,
+                       param_id beta, float eps);
+/* Multi-head softmax attention within each sequence. q,k,v: [N, heads*d]; dropout on the weights.
+ * (Vaswani et al. 2017, eq. 1) */
+struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v,
+                            struct ragged sequences, unsigned heads, float dropout);
+struct tensor *op_dropout(struct tape *t, struct tensor *x, float rate);
+struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b);
+struct tensor *op_sub(struct tape *t, struct tensor *a, struct tensor *b);
+struct tensor *op_mul(struct tape *t, struct tensor *a, struct tensor *b); /* elementwise */
+struct tensor *op_scale(struct tape *t, struct tensor *a, float factor);
+struct tensor *op_rows(struct tape *t, struct tensor *x, const uint32_t *index, size_t n); /* gather */
+struct tensor *op_concat(struct tape *t, struct tensor *const *parts, size_t n); /* along columns */
+struct tensor *op_mean_pool(struct tape *t, struct tensor *x, struct ragged sequences); /* [n,D] */
+struct tensor *op_l2_normalize(struct tape *t, struct tensor *x); /* each row, eps 1e-12 */
+/* Mean over rows of weighted cross-entropy of softmax(logits[N,K]); labels[N]; weights[N] or NULL;
+ * smoothing in [0,1). Returns [1,1]: sum_i w_i loss_i / sum_i w_i. */
+struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
+                               const float *weights, float smoothing);
+
+/* Row-wise softmax outside the tape: out[rows*cols]. */
+void softmax_rows(const float *logits, size_t rows, size_t cols, float *out);
+
+#endif

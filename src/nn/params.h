@@ -1,0 +1,53 @@
+/* params.h: named parameters in one allocation. Gradients, AdamW moments and copies use the same
+ * layout: a buffer of `total` floats addressed by the same offsets. */
+#ifndef NN_PARAMS_H
+#define NN_PARAMS_H
+
+#include "base/rng.h"
+#include "base/safetensors.h"
+
+typedef uint32_t param_id;
+#define PARAM_NONE UINT32_MAX /* "no such parameter": ops skip it (a linear layer without bias) */
+
+enum param_init { INIT_ZERO, INIT_ONE, INIT_NORMAL /* scale: std */, INIT_GLOROT /* uniform */ };
+
+struct param {
+    char *name;        /* as in the checkpoint, e.g. "bert.embeddings.word_embeddings.weight" */
+    size_t rows, cols; /* a vector has rows 1; a linear weight is [out, in] */
+    int dims;          /* 1 or 2: how it is written to a checkpoint */
+    size_t offset;     /* into values, in floats; a multiple of 16 */
+    enum param_init init;
+    float scale;       /* of the initialisation */
+    bool decay;        /* weight decay applies (weights yes; biases and norms no) */
+    bool frozen;       /* no gradient, no update */
+    float rate;        /* multiplies the learning rate; 1 by default */
+};
+
+struct params {
+    struct param *items; /* [count] */
+    size_t count, capacity;
+    float *values; /* [total], after params_allocate */
+    size_t total;  /* floats, padding included (padding stays zero) */
+    bool failed;   /* out of memory while adding */
+};
+
+void params_init(struct params *p);
+void params_deinit(struct params *p);
+/* Declares one; the name is formatted. PARAM_NONE only when out of memory (then p->failed). */
+param_id params_add(struct params *p, int dims, size_t rows, size_t cols, enum param_init init,
+                    float scale, const char *name, ...) __attribute__((format(printf, 7, 8)));
+param_id params_find(const struct params *p, const char *name);
+/* One 64-byte aligned allocation, initialised from the seed (each parameter by its own stream, so
+ * that adding one does not change the others). */
+medley_status params_allocate(struct params *p, uint64_t seed, medley_error *err);
+float *params_value(const struct params *p, param_id id);
+
+/* Loads every parameter that the file has under `prefix` + name (prefix may be ""); sets
+ * loaded[count] when not NULL. Shape mismatch and non-finite values are errors naming the tensor. */
+medley_status params_load(struct params *p, const struct st_file *f, const char *prefix,
+                          bool *loaded, medley_error *err);
+/* Declares every parameter to a writer (names and data borrowed). `values` is a buffer in the
+ * layout of p (NULL: p->values). */
+void params_write(const struct params *p, const float *values, struct st_writer *w);
+
+#endif
