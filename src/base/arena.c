@@ -10,8 +10,9 @@
 
 #define ALIGNMENT 64
 #define DEFAULT_BLOCK ((size_t)64 << 10)
-#define LARGEST_DOUBLING ((size_t)64 << 20) /* blocks above this are only as large as needed \
-                                             */
+#define LARGEST_DOUBLING                                                \
+    ((size_t)64 << 20) /* blocks above this are only as large as needed \
+                        */
 
 /* Followed by `size` bytes at the next multiple of ALIGNMENT. */
 struct arena_block {

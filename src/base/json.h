@@ -43,7 +43,7 @@ void jw_array_end(struct json_writer *w);
 void jw_key(struct json_writer *w, const char *key);
 void jw_text(struct json_writer *w, struct str text);
 void jw_textz(struct json_writer *w, const char *z); /* NULL writes null */
-void jw_double(struct json_writer *w, double v);      /* shortest form that reads back equal */
+void jw_double(struct json_writer *w, double v);      /* 15 to 17 digits, the fewest that read back equal */
 void jw_float(struct json_writer *w, float v);
 void jw_i64(struct json_writer *w, int64_t v);
 void jw_bool(struct json_writer *w, bool v);
