@@ -6,14 +6,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* C[m,n] = (accumulate ? C : 0) + op(A) op(B), row-major with leading dimensions (floats per row).
- * transpose_a: A is stored [k,m]; transpose_b: B is stored [n,k]. */
+/* C[m,n] = (accumulate ? C : bias or 0) + op(A) op(B), row-major with leading dimensions (floats per
+ * row). transpose_a: A is stored [k,m]; transpose_b: B is stored [n,k]. C overlaps neither.
+ * The bits of a row of C depend on that row of A, on B and on the kernel, never on m: a text's score
+ * does not change with the batch it came in. */
 struct gemm {
     size_t m, n, k;
     const float *a, *b;
     float *c;
     size_t lda, ldb, ldc;
     bool transpose_a, transpose_b, accumulate;
+    const float *bias; /* [n] what every row starts from; NULL: 0; unused when accumulating */
 };
 void gemm(const struct gemm *g);
 void gemm_parallel(const struct gemm *g); /* the same result, rows of C over the pool */
