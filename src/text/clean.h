@@ -6,8 +6,9 @@
 #include "base/str.h"
 #include "medley/status.h"
 
-/* Appends the cleaned text to `out` (case is kept; tokenizers fold case as their vocabulary wants).
- * `locale` is a tag; unknown tags get the language-neutral steps. Invalid UTF-8 becomes U+FFFD. */
+/* Appends the cleaned text to `out` (case is kept; tokenizers fold case as their vocabulary
+ * wants). `locale` is a tag; unknown tags get the language-neutral steps. Invalid UTF-8 becomes
+ * U+FFFD. */
 void text_clean(struct str locale, struct str text, struct strbuf *out);
 
 /* Splits cleaned text into lower-case words for TF-IDF, overlap features and hashing: runs of

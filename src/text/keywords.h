@@ -1,4 +1,5 @@
-/* keywords.h: TF-IDF keyword extraction, which keeps the informative part of long descriptions. */
+/* keywords.h: TF-IDF keyword extraction, which keeps the informative part of long descriptions.
+ */
 #ifndef TEXT_KEYWORDS_H
 #define TEXT_KEYWORDS_H
 

@@ -1,5 +1,6 @@
-/* tokenizer.h: text to token ids. One door for all kinds; WordPiece today (vocab.txt, tokenizer.json
- * or trained here), byte-level BPE and Unigram plug in through the same table of ops. */
+/* tokenizer.h: text to token ids. One door for all kinds; WordPiece today (vocab.txt,
+ * tokenizer.json or trained here), byte-level BPE and Unigram plug in through the same table of
+ * ops. */
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
 
@@ -19,16 +20,16 @@ struct tokenizer_specials {
     int32_t pad, unknown, cls, sep, mask; /* -1 when the vocabulary has none */
 };
 struct tokenizer_specials tokenizer_specials(const struct tokenizer *t);
-struct str tokenizer_token(const struct tokenizer *t, int32_t id);       /* borrowed */
-int32_t tokenizer_id(const struct tokenizer *t, struct str token);       /* -1 when absent */
+struct str tokenizer_token(const struct tokenizer *t, int32_t id); /* borrowed */
+int32_t tokenizer_id(const struct tokenizer *t, struct str token); /* -1 when absent */
 
-/* Ids of the plain text, without special tokens, with byte offsets into it. Reused between calls:
- * encode appends. */
+/* Ids of the plain text, without special tokens, with byte offsets into it. Reused between
+ * calls: encode appends. */
 struct tokens {
-    int32_t *ids;              /* [n] */
-    uint32_t *begin, *end;     /* [n] byte offsets into the text of this call */
+    int32_t *ids;          /* [n] */
+    uint32_t *begin, *end; /* [n] byte offsets into the text of this call */
     size_t n, capacity;
-    bool failed;               /* out of memory at some point */
+    bool failed; /* out of memory at some point */
 };
 void tokens_deinit(struct tokens *t);
 void tokenizer_encode(const struct tokenizer *t, struct str text, struct tokens *out);
@@ -39,7 +40,8 @@ struct tokenizer_training {
     size_t vocabulary; /* 0: 8192 */
     size_t min_count;  /* pairs rarer than this are not merged; 0: 2 */
     bool keep_accents, keep_case;
-    const char *const *extra_specials; /* e.g. field markers "[T]"; NULL-terminated; may be NULL */
+    const char *const
+        *extra_specials; /* e.g. field markers "[T]"; NULL-terminated; may be NULL */
 };
 typedef bool text_source(void *context, struct str *text);
 medley_status tokenizer_train(const struct tokenizer_training *options, text_source *next,

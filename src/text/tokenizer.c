@@ -1,0 +1,456 @@
+/* tokenizer.c: the door to every kind of tokenizer: finding the kind, added (special) tokens,
+ * saving. A new kind is one file with its tokenizer_ops and one line in the table below. */
+#include "text/wordpiece.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct tokenizer_ops *find_kind(const char *type)
+{
+    static const struct tokenizer_ops bpe = {.type = "BPE"}, unigram = {.type = "Unigram"},
+                                      word_level = {.type = "WordLevel"};
+    static const struct tokenizer_ops *const kinds[] = {
+        &wordpiece_ops, &bpe, /* known by name only: without .load */
+        &unigram,       &word_level, NULL,
+    };
+    for (size_t i = 0; kinds[i]; i++)
+        if (strcmp(kinds[i]->type, type) == 0)
+            return kinds[i];
+    return NULL;
+}
+
+/* ---- tokens ---- */
+
+void tokens_deinit(struct tokens *t)
+{
+    mem_free(t->ids);
+    mem_free(t->begin);
+    mem_free(t->end);
+    memset(t, 0, sizeof *t);
+}
+
+static bool tokens_grow(struct tokens *t)
+{
+    size_t ids = t->capacity, begin = t->capacity, end = t->capacity, need = t->n + 1;
+    if (!mem_reserve(&t->ids, &ids, need, sizeof t->ids[0]) ||
+        !mem_reserve(&t->begin, &begin, need, sizeof t->begin[0]) ||
+        !mem_reserve(&t->end, &end, need, sizeof t->end[0])) {
+        t->failed = true;
+        return false;
+    }
+    t->capacity = ids < begin ? ids : begin;
+    t->capacity = end < t->capacity ? end : t->capacity;
+    return true;
+}
+
+bool tokens_push(struct tokens *t, int32_t id, uint32_t begin, uint32_t end)
+{
+    if (t->n == t->capacity && !tokens_grow(t))
+        return false;
+    t->ids[t->n] = id;
+    t->begin[t->n] = begin;
+    t->end[t->n++] = end;
+    return true;
+}
+
+/* ---- collecting a vocabulary ---- */
+
+medley_status token_list_put(struct token_list *l, int64_t id, struct str text, size_t limit,
+                             medley_error *err)
+{
+    if (id < 0 || (uint64_t)id >= limit)
+        return fail(err, MEDLEY_EFORMAT, "id %lld of '%.*s' is out of range", (long long)id,
+                    (int)(text.n < 80 ? text.n : 80), text.s);
+    size_t at = (size_t)id;
+    if (!mem_reserve(&l->texts, &l->capacity, at + 1, sizeof l->texts[0]))
+        return fail_memory(err, "vocabulary");
+    while (l->n <= at)
+        l->texts[l->n++] = (struct str){NULL, 0};
+    if (l->texts[at].n > 0 && !str_eq(l->texts[at], text))
+        return fail(err, MEDLEY_EFORMAT, "two tokens have id %zu", at);
+    l->texts[at] = text;
+    return MEDLEY_OK;
+}
+
+void token_list_deinit(struct token_list *l)
+{
+    mem_free(l->texts);
+    memset(l, 0, sizeof *l);
+}
+
+/* ---- added tokens ---- */
+
+medley_status added_tokens_list(const json *root, const char *name, struct token_list *l,
+                                medley_error *err)
+{
+    const json *added = json_get(root, "added_tokens");
+    size_t limit = 4 * (l->n + json_count(added)) + 65536;
+    for (const json *item = json_first(added); item; item = json_next(item)) {
+        const char *text = NULL;
+        int64_t id = -1;
+        bool normalized = false, single_word = false;
+        if (!json_as_text(json_get(item, "content"), &text) || !*text ||
+            !json_as_i64(json_get(item, "id"), &id))
+            return fail(err, MEDLEY_EFORMAT, "%s: added_tokens: an entry lacks id or content",
+                        name);
+        json_as_bool(json_get(item, "normalized"), &normalized);
+        json_as_bool(json_get(item, "single_word"), &single_word);
+        if (normalized || single_word)
+            return fail(err, MEDLEY_EUNSUPPORTED,
+                        "%s: added token '%s' is %s, which is not supported", name, text,
+                        normalized ? "matched after normalisation" : "matched as a whole word");
+        medley_status st = token_list_put(l, id, str_of(text), limit, err);
+        if (st != MEDLEY_OK)
+            return fail_within(err, st, "%s: added_tokens", name);
+    }
+    return MEDLEY_OK;
+}
+
+medley_status added_tokens_add(const json *root, struct tokenizer *t, medley_error *err)
+{
+    medley_status st = MEDLEY_OK;
+    const json *item = json_first(json_get(root, "added_tokens"));
+    for (; item && st == MEDLEY_OK; item = json_next(item)) {
+        const char *text = NULL;
+        bool special = false;
+        json_as_text(json_get(item, "content"), &text);
+        json_as_bool(json_get(item, "special"), &special);
+        st = tokenizer_add(t, str_of(text), special, err);
+    }
+    return st;
+}
+
+medley_status tokenizer_add(struct tokenizer *t, struct str text, bool special,
+                            medley_error *err)
+{
+    int32_t id = vocab_find(&t->vocab, text);
+    if (id < 0)
+        return fail(err, MEDLEY_EFORMAT, "added token '%.*s' is not in the vocabulary",
+                    (int)(text.n < 80 ? text.n : 80), text.s);
+    for (size_t i = 0; i < t->n_added; i++)
+        if (t->added[i].id == id) {
+            t->added[i].special |= special;
+            return MEDLEY_OK;
+        }
+    struct added_token *grown = mem_resize(t->added, t->n_added + 1, sizeof *grown);
+    if (!grown)
+        return fail_memory(err, "added tokens");
+    t->added = grown;
+    grown[t->n_added++] =
+        (struct added_token){.text = vocab_text(&t->vocab, id), .id = id, .special = special};
+    return MEDLEY_OK;
+}
+
+static int longest_first(const void *left, const void *right)
+{
+    const struct added_token *a = left, *b = right;
+    if (a->text.n != b->text.n)
+        return a->text.n < b->text.n ? 1 : -1;
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+static int32_t first_known(const struct tokenizer *t, const char *bert, const char *roberta)
+{
+    int32_t id = vocab_find(&t->vocab, str_of(bert));
+    return id >= 0 ? id : vocab_find(&t->vocab, str_of(roberta));
+}
+
+void tokenizer_finish(struct tokenizer *t)
+{
+    if (t->n_added > 0)
+        qsort(t->added, t->n_added, sizeof t->added[0], longest_first);
+    for (size_t i = 0; i < t->n_added; i++)
+        t->added_starts[(unsigned char)t->added[i].text.s[0]] = true;
+    t->specials.pad = first_known(t, "[PAD]", "<pad>");
+    t->specials.cls = first_known(t, "[CLS]", "<s>");
+    t->specials.sep = first_known(t, "[SEP]", "</s>");
+    t->specials.mask = first_known(t, "[MASK]", "<mask>");
+}
+
+/* The added token at the start of text; NULL when there is none. */
+static const struct added_token *added_at(const struct tokenizer *t, struct str text)
+{
+    for (size_t i = 0; i < t->n_added; i++) {
+        struct str a = t->added[i].text;
+        if (a.n <= text.n && memcmp(a.s, text.s, a.n) == 0)
+            return &t->added[i];
+    }
+    return NULL;
+}
+
+void tokenizer_encode(const struct tokenizer *t, struct str text, struct tokens *out)
+{
+    if (text.n >= UINT32_MAX) { /* offsets are 32 bits wide */
+        out->failed = true;
+        return;
+    }
+    size_t start = 0, i = 0;
+    while (i < text.n) {
+        const struct added_token *a = NULL;
+        if (t->added_starts[(unsigned char)text.s[i]])
+            a = added_at(t, (struct str){text.s + i, text.n - i});
+        if (!a) {
+            i++;
+            continue;
+        }
+        if (i > start)
+            t->ops->encode(t, (struct str){text.s + start, i - start}, (uint32_t)start, out);
+        tokens_push(out, a->id, (uint32_t)i, (uint32_t)(i + a->text.n));
+        i += a->text.n;
+        start = i;
+    }
+    if (text.n > start)
+        t->ops->encode(t, (struct str){text.s + start, text.n - start}, (uint32_t)start, out);
+}
+
+/* ---- access ---- */
+
+void tokenizer_free(struct tokenizer *t)
+{
+    if (t)
+        t->ops->free(t);
+}
+
+void tokenizer_deinit(struct tokenizer *t)
+{
+    vocab_deinit(&t->vocab);
+    mem_free(t->added);
+}
+
+size_t tokenizer_size(const struct tokenizer *t)
+{
+    return t->vocab.size;
+}
+
+struct tokenizer_specials tokenizer_specials(const struct tokenizer *t)
+{
+    return t->specials;
+}
+
+struct str tokenizer_token(const struct tokenizer *t, int32_t id)
+{
+    return vocab_text(&t->vocab, id);
+}
+
+int32_t tokenizer_id(const struct tokenizer *t, struct str token)
+{
+    return vocab_find(&t->vocab, token);
+}
+
+/* ---- loading ---- */
+
+/* Files from before model.type was written are told by what only one kind has. */
+static const char *model_type(const json *model)
+{
+    const char *type = NULL;
+    if (json_as_text(json_get(model, "type"), &type))
+        return type;
+    if (json_get(model, "continuing_subword_prefix") && !json_get(model, "merges"))
+        return "WordPiece";
+    if (json_get(model, "merges"))
+        return "BPE";
+    return json_get(model, "unk_id") ? "Unigram" : "(none)";
+}
+
+static medley_status load_json(const char *path, struct tokenizer **out, medley_error *err)
+{
+    json *root = NULL;
+    medley_status st = json_load(path, &root, err);
+    if (st != MEDLEY_OK)
+        return st;
+    const json *model = json_get(root, "model");
+    const struct tokenizer_ops *kind = find_kind(model_type(model));
+    if (!model || json_kind_of(model) != JSON_OBJECT)
+        st = fail(err, MEDLEY_EFORMAT, "%s: no 'model': not a tokenizer.json", path);
+    else if (!kind)
+        st = fail(err, MEDLEY_EFORMAT, "%s: unknown model type '%s'", path, model_type(model));
+    else if (!kind->load)
+        st = fail(err, MEDLEY_EUNSUPPORTED,
+                  "%s: %s tokenizers are not supported yet (WordPiece is)", path, kind->type);
+    else
+        st = kind->load(root, path, out, err);
+    json_free(root);
+    return st;
+}
+
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n >= m && strcmp(path + n - m, ending) == 0;
+}
+
+/* Says which kind a folder without tokenizer.json and vocab.txt holds. */
+static medley_status refuse_folder(const char *folder, medley_error *err)
+{
+    static const struct {
+        const char *file, *kind;
+    } signs[] = {{"merges.txt", "BPE"},
+                 {"spm.model", "Unigram"},
+                 {"spiece.model", "Unigram"},
+                 {"sentencepiece.bpe.model", "Unigram"}};
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        char *path = path_join(folder, signs[i].file);
+        bool there = path && file_exists(path);
+        mem_free(path);
+        if (there)
+            return fail(err, MEDLEY_EUNSUPPORTED,
+                        "%s/%s: %s tokenizers are not supported yet (WordPiece is)", folder,
+                        signs[i].file, signs[i].kind);
+    }
+    return fail(err, MEDLEY_ENOTFOUND, "'%s' holds neither tokenizer.json nor vocab.txt",
+                folder);
+}
+
+static medley_status load_folder(const char *folder, struct tokenizer **out, medley_error *err)
+{
+    char *as_json = path_join(folder, "tokenizer.json");
+    char *as_vocab = path_join(folder, "vocab.txt");
+    medley_status st;
+    if (!as_json || !as_vocab)
+        st = fail_memory(err, "path");
+    else if (file_exists(as_json))
+        st = load_json(as_json, out, err);
+    else if (file_exists(as_vocab))
+        st = wordpiece_load_vocab(as_vocab, out, err);
+    else
+        st = refuse_folder(folder, err);
+    mem_free(as_json);
+    mem_free(as_vocab);
+    return st;
+}
+
+medley_status tokenizer_load(const char *path, struct tokenizer **out, medley_error *err)
+{
+    if (folder_exists(path))
+        return load_folder(path, out, err);
+    return ends_with(path, ".json") ? load_json(path, out, err)
+                                    : wordpiece_load_vocab(path, out, err);
+}
+
+/* ---- saving ---- */
+
+static const struct added_token *added_by_id(const struct tokenizer *t, int32_t id)
+{
+    for (size_t i = 0; i < t->n_added; i++)
+        if (t->added[i].id == id)
+            return &t->added[i];
+    return NULL;
+}
+
+static void save_added(const struct tokenizer *t, struct json_writer *w)
+{
+    static const char *const off[] = {"single_word", "lstrip", "rstrip", "normalized"};
+    jw_key(w, "added_tokens");
+    jw_array(w);
+    for (int32_t id = 0; t->n_added > 0 && (size_t)id < t->vocab.size; id++) {
+        const struct added_token *a = added_by_id(t, id);
+        if (!a)
+            continue;
+        jw_object(w);
+        jw_key(w, "id");
+        jw_i64(w, id);
+        jw_key(w, "content");
+        jw_text(w, a->text);
+        for (size_t i = 0; i < 4; i++) {
+            jw_key(w, off[i]);
+            jw_bool(w, false);
+        }
+        jw_key(w, "special");
+        jw_bool(w, a->special);
+        jw_object_end(w);
+    }
+    jw_array_end(w);
+}
+
+static void build_json(const struct tokenizer *t, struct strbuf *out)
+{
+    struct json_writer w;
+    jw_init(&w, out, false);
+    jw_object(&w);
+    jw_key(&w, "version");
+    jw_textz(&w, "1.0");
+    jw_key(&w, "truncation");
+    jw_null(&w);
+    jw_key(&w, "padding");
+    jw_null(&w);
+    save_added(t, &w);
+    t->ops->save(t, &w);
+    jw_object_end(&w);
+}
+
+static void config_token(const struct tokenizer *t, struct json_writer *w, const char *key,
+                         int32_t id)
+{
+    if (id < 0)
+        return;
+    jw_key(w, key);
+    jw_text(w, vocab_text(&t->vocab, id));
+}
+
+static bool is_usual_special(struct tokenizer_specials s, int32_t id)
+{
+    return id == s.pad || id == s.unknown || id == s.cls || id == s.sep || id == s.mask;
+}
+
+static void build_config(const struct tokenizer *t, struct strbuf *out)
+{
+    struct json_writer w;
+    struct tokenizer_specials s = t->specials;
+    jw_init(&w, out, true);
+    jw_object(&w);
+    t->ops->save_config(t, &w);
+    config_token(t, &w, "pad_token", s.pad);
+    config_token(t, &w, "unk_token", s.unknown);
+    config_token(t, &w, "cls_token", s.cls);
+    config_token(t, &w, "sep_token", s.sep);
+    config_token(t, &w, "mask_token", s.mask);
+    jw_key(&w, "additional_special_tokens");
+    jw_array(&w);
+    for (int32_t id = 0; t->n_added > 0 && (size_t)id < t->vocab.size; id++) {
+        const struct added_token *a = added_by_id(t, id);
+        if (a && a->special && !is_usual_special(s, id))
+            jw_text(&w, a->text);
+    }
+    jw_array_end(&w);
+    jw_object_end(&w);
+}
+
+static void build_vocab(const struct tokenizer *t, struct strbuf *out)
+{
+    for (size_t id = 0; id < t->vocab.size; id++) {
+        struct str text = vocab_text(&t->vocab, (int32_t)id);
+        sb_add(out, text.s, text.n);
+        sb_addc(out, '\n');
+    }
+}
+
+static medley_status save_one(const struct tokenizer *t, const char *folder, const char *file,
+                              void (*build)(const struct tokenizer *, struct strbuf *),
+                              medley_error *err)
+{
+    struct strbuf text;
+    sb_init(&text);
+    build(t, &text);
+    char *path = path_join(folder, file);
+    medley_status st =
+        !path || text.failed ? fail_memory(err, file) : file_write(path, text.s, text.n, err);
+    mem_free(path);
+    sb_deinit(&text);
+    return st;
+}
+
+medley_status tokenizer_save(const struct tokenizer *t, const char *folder, medley_error *err)
+{
+    medley_status st = make_folders(folder, err);
+    if (st == MEDLEY_OK)
+        st = save_one(t, folder, "vocab.txt", build_vocab, err);
+    if (st == MEDLEY_OK)
+        st = save_one(t, folder, "tokenizer_config.json", build_config, err);
+    if (st == MEDLEY_OK)
+        st = save_one(t, folder, "tokenizer.json", build_json, err);
+    return st;
+}
