@@ -1,55 +1,181 @@
-# Medley: one GNU Makefile. `make`, `make check`, `make demo`; `make help` lists the rest.
-# Variants get a tree of their own: B=build/asan SANITIZE=address,undefined.
+# Medley: one GNU Makefile. `make help` lists the targets.
+#
+# Variants get a tree of their own: B=build/asan SANITIZE=address,undefined OPT=-O1. New files under
+# src/, cli/, tests/ and fuzz/ are found by their names; nothing is listed here.
 
 B ?= build/release
-CC ?= gcc
-PKGS = libmicrohttpd libcjson libcyaml libutf8proc libxxhash zlib
 OPT ?= -O2
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+T ?= 20
+DATA ?= ../shared/data
+JOBS ?= 2
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+# The version stands once, in the source; the shared library's name holds its first number.
+VERSION := $(shell sed -n 's/^.define VERSION "\(.*\)".*/\1/p' src/base/error.c)
+SONAME := libmedley.so.$(firstword $(subst ., ,$(VERSION)))
+
+.DEFAULT_GOAL := all
+
+# ---- dependencies ------------------------------------------------------------------------------
+# build/deps.mk holds the flags of the libraries. Making it installs what is missing; make then reads
+# itself anew, so that a bare machine needs one command. Targets that compile nothing do without.
+PKGS = libmicrohttpd libcjson libcyaml libutf8proc libxxhash zlib
+PASSIVE = help clean format layers
+
+ifneq ($(filter-out $(PASSIVE),$(or $(MAKECMDGOALS),all)),)
+include build/deps.mk
+endif
+
+build/deps.mk: Makefile scripts/install-deps
+	@mkdir -p $(@D)
+	@scripts/install-deps
+	@{ echo "PKG_CFLAGS := $$(pkg-config --cflags $(PKGS))"; \
+	   echo "PKG_LIBS := $$(pkg-config --libs $(PKGS))"; } >$@.tmp && mv $@.tmp $@
+
+# ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
        -Wwrite-strings -Wundef -Wvla $(if $(WERROR),-Werror)
-CPPFLAGS += -Iinclude -Isrc -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-CFLAGS += -std=c11 $(OPT) -g -fno-math-errno -fvisibility=hidden -fPIC -pthread $(WARN) \
-          $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-LDFLAGS += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl -lm
+ALL_CPPFLAGS = -Iinclude -Isrc -I. -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
+# -fno-math-errno lets sqrtf and friends be single instructions; results stay the same.
+ALL_CFLAGS = -std=c11 $(OPT) -g -fno-math-errno -fvisibility=hidden -fPIC -pthread $(WARN) \
+             $(SANITIZE:%=-fsanitize=% -fno-omit-frame-pointer -fno-sanitize-recover=all) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(SANITIZE:%=-fsanitize=%) $(LDFLAGS)
+ALL_LDLIBS = $(PKG_LIBS) -ldl -lm $(LDLIBS)
+# nodelete: the pool's threads must not outlive their code after a dlclose.
+SO_FLAGS = -shared -Wl,-soname,$(SONAME) -Wl,-z,nodelete $(if $(SANITIZE),,-Wl,--no-undefined)
 
+# ---- what there is -----------------------------------------------------------------------------
 SRC := $(wildcard src/*/*.c)
 CLI := $(wildcard cli/*.c)
 TESTS := $(wildcard tests/test_*.c)
+FUZZ := $(wildcard fuzz/fuzz_*.c)
 OBJ := $(SRC:%.c=$B/%.o)
 CLI_OBJ := $(CLI:%.c=$B/%.o)
-TEST_BIN := $(TESTS:tests/%.c=$B/tests/%)
+TEST_BIN := $(TESTS:%.c=$B/%)
+FUZZ_BIN := $(FUZZ:%.c=$B/%)
+BENCH_BIN := $(patsubst %.c,$B/%,$(wildcard bench/bench_*.c))
 
-all: $B/medley $B/libmedley.a $B/libmedley.so
+all: $B/medley $B/libmedley.a $B/libmedley.so  ## build the library and the program (default)
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "Variables: B= OPT= SANITIZE= WERROR=1 CC= TEST=test_x FUZZER=json T=seconds DATA= PREFIX= DESTDIR="
+
+# The library and the programs also obey the list of banned functions.
+$B/src/%.o $B/cli/%.o: ALL_CPPFLAGS += -include src/base/banned.h
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
+# q, not r: two folders may hold files of one name, and r would keep only the last.
 $B/libmedley.a: $(OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $B/libmedley.so: $(OBJ)
-	$(CC) -shared -Wl,-soname,libmedley.so.0 $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CC) $(SO_FLAGS) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
+	@ln -sf libmedley.so $B/$(SONAME)
 
 $B/medley: $(CLI_OBJ) $B/libmedley.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
 
 $B/tests/%: $B/tests/%.o $B/libmedley.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
 
+$B/bench/%: $B/bench/%.o $B/libmedley.a
+	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
+
+$B/fuzz/%: $B/fuzz/%.o $B/libmedley.a
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ $(ALL_LDLIBS) -o $@
+
+# ---- tests -------------------------------------------------------------------------------------
 tests: $(TEST_BIN)
 
-# make check TEST=test_gbdt runs one.
-check: all $(if $(TEST),$B/tests/$(TEST),tests)
-	MEDLEY=$(abspath $B/medley) prove --failures --timer -j2 \
-	    $(if $(TEST),$B/tests/$(TEST),$(TEST_BIN) $(wildcard tests/e2e/*.t))
+CHOSEN = $(if $(TEST),$(if $(wildcard tests/$(TEST).c),$B/tests/$(TEST),tests/e2e/$(TEST).t), \
+              $(TEST_BIN) $(wildcard tests/e2e/*.t))
 
-clean:
+check: all $(if $(TEST),$(filter $B/%,$(CHOSEN)),tests)  ## run the tests, or TEST=test_x alone
+	MEDLEY=$(abspath $B/medley) prove --failures --timer -j$(JOBS) $(CHOSEN)
+
+asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(MAKE) B=build/asan SANITIZE=address,undefined OPT=-O1 check
+
+# Without address randomisation: gcc 12's runtime gives up on the layouts of newer kernels.
+tsan:  ## the tests under ThreadSanitizer
+	setarch -R $(MAKE) B=build/tsan SANITIZE=thread OPT=-O1 check
+
+werror:  ## build all with gcc and with clang, warnings are errors
+	$(MAKE) CC=gcc B=build/werror-gcc WERROR=1 all tests
+	$(MAKE) CC=clang B=build/werror-clang WERROR=1 all tests
+
+cov:  ## the tests with coverage; lines covered per file
+	$(MAKE) B=build/cov OPT='-O0 --coverage' LDFLAGS=--coverage check
+	@gcov -n $$(find build/cov/src -name '*.gcda') 2>/dev/null | scripts/coverage-table
+
+# Findings join build/fuzz/corpus; a crasher worth keeping goes to fuzz/corpus by hand.
+fuzz:  ## fuzz each parser for T=20 seconds, or FUZZER=json alone
+	$(MAKE) CC=clang B=build/fuzz SANITIZE=address,undefined OPT=-O1 \
+	    CFLAGS=-fsanitize=fuzzer-no-link fuzz-run
+
+fuzz-run: $(if $(FUZZER),$B/fuzz/fuzz_$(FUZZER),$(FUZZ_BIN))
+	@for f in $^; do \
+	    name=$${f##*/fuzz_}; mkdir -p $B/corpus/$$name fuzz/corpus/$$name; \
+	    echo "fuzzing $$name for $(T) s"; \
+	    $$f -max_total_time=$(T) -timeout=10 -verbosity=0 -print_final_stats=1 \
+	        -artifact_prefix=$B/$$name- $B/corpus/$$name fuzz/corpus/$$name || exit 1; \
+	done
+
+bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout
+	@for b in $^; do $$b || exit 1; done
+
+# ---- house rules -------------------------------------------------------------------------------
+OURS = $(wildcard src/*/*.[ch] cli/*.[ch] tests/*.[ch] fuzz/*.c bench/*.[ch] include/medley/*.h)
+
+format:  ## clang-format every file of ours
+	clang-format -i $(OURS)
+
+tidy:  ## clang-tidy over src/ and cli/ (.clang-tidy says what and why)
+	@printf '%s\n' $(SRC) $(CLI) | xargs -P $(JOBS) -I{} \
+	    clang-tidy --quiet {} -- -std=c11 $(ALL_CPPFLAGS)
+
+headers:  ## each header compiles alone, the public ones as C and as C++
+	CC='$(CC)' CPPFLAGS='$(PKG_CFLAGS)' scripts/check-headers
+
+layers:  ## includes between the folders of src/ point one way
+	scripts/check-layers
+
+# ---- installing, trying ------------------------------------------------------------------------
+install: all  ## library, headers, program and medley.pc under PREFIX (and DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/medley
+	install -m 755 $B/medley $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $B/libmedley.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 $B/libmedley.so $(DESTDIR)$(LIBDIR)/libmedley.so.$(VERSION)
+	ln -sf libmedley.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libmedley.so
+	install -m 644 include/medley/*.h $(DESTDIR)$(PREFIX)/include/medley/
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
+	    'Name: medley' 'Description: Interpretable ensembles for product search' \
+	    'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Cflags: -I$${includedir}' \
+	    'Libs: -L$${libdir} -lmedley' 'Libs.private: -pthread -ldl -lm' \
+	    >$(DESTDIR)$(LIBDIR)/pkgconfig/medley.pc
+
+demo: demo-deps all  ## from a bare checkout to a served shop, step by step
+	scripts/demo $(DATA)
+
+demo-deps:
+	@scripts/install-deps --demo
+
+clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all tests check clean
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench format tidy headers layers \
+        install demo demo-deps clean
 .SECONDARY:
 
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(BENCH_BIN:=.d)

@@ -12,7 +12,8 @@ struct arena {
 void arena_init(struct arena *a, size_t block_size); /* 0: 64 KiB. Allocates nothing yet */
 void arena_deinit(struct arena *a);
 void arena_reset(struct arena *a); /* forgets everything, keeps the memory for the next batch */
-void *arena_alloc(struct arena *a, size_t count, size_t size);  /* aligned to 64; NULL when full */
+void *arena_alloc(struct arena *a, size_t count,
+                  size_t size); /* aligned to 64; NULL when full */
 void *arena_zalloc(struct arena *a, size_t count, size_t size); /* the same, zeroed */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 size_t arena_used(const struct arena *a); /* bytes handed out since the last reset */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VERSION \
-    "0.1.0" /* the Makefile reads it from here for medley.pc and the library's name */
+/* The Makefile reads it from here for medley.pc and the name of the library. */
+#define VERSION "0.1.0"
 
 const char *medley_status_text(medley_status status)
 {

@@ -7,7 +7,8 @@
 
 #include <stdarg.h>
 
-/* Fills *err (which may be NULL) and returns `status`, so that `return fail(...)` reads well. */
+/* Fills *err (which may be NULL) and returns `status`, so that `return fail(...)` reads well.
+ */
 medley_status fail(medley_error *err, medley_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 medley_status vfail(medley_error *err, medley_status status, const char *format, va_list args);

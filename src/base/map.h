@@ -1,5 +1,6 @@
-/* map.h: byte string -> dense uint32 id (0, 1, 2, ... in order of insertion), by open addressing
- * over XXH3. Keys are copied. Not thread-safe for writing; concurrent map_find is fine. */
+/* map.h: byte string -> dense uint32 id (0, 1, 2, ... in order of insertion), by open
+ * addressing over XXH3. Keys are copied. Not thread-safe for writing; concurrent map_find is
+ * fine. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

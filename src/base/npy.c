@@ -268,7 +268,7 @@ void npy_to_float(const struct npy *a, float *out)
 /* ---- writing
  * --------------------------------------------------------------------------------- */
 
-/* The same bytes as numpy.save: version 1.0, data at a multiple of 64. */
+/* As numpy.save does: version 1.0, data at a multiple of 64. */
 static void write_header(struct strbuf *b, enum npy_type type, size_t rows, size_t cols)
 {
     const char *descr = npy_types[0].descr;

@@ -1,6 +1,6 @@
-/* pool.h: the one thread pool. parallel_for hands out chunks dynamically; results must not depend
- * on which thread ran a chunk. Nested calls run serially in the calling thread. Safe after fork
- * (the child starts threads of its own on first use). */
+/* pool.h: the one thread pool. parallel_for hands out chunks dynamically; results must not
+ * depend on which thread ran a chunk. Nested calls run serially in the calling thread. Safe
+ * after fork (the child starts threads of its own on first use). */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
@@ -12,12 +12,13 @@ void pool_set_threads(unsigned threads);
 unsigned pool_threads(void);
 
 /* Calls body(context, begin, end, worker) for disjoint chunks covering [0, n); worker is in
- * [0, pool_threads()) and is unique among those running at one time. Returns when all are done. */
+ * [0, pool_threads()) and is unique among those running at one time. Returns when all are done.
+ */
 typedef void parallel_body(void *context, size_t begin, size_t end, unsigned worker);
 void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context);
 
-/* Set (from a signal handler, or by a host program) to ask long work to stop soon; loops that run
- * for more than about a second check interrupted() and return MEDLEY_EINTERRUPTED. */
+/* Set (from a signal handler, or by a host program) to ask long work to stop soon; loops that
+ * run for more than about a second check interrupted() and return MEDLEY_EINTERRUPTED. */
 void interrupt_request(void);
 void interrupt_clear(void);
 bool interrupted(void);

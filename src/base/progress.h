@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 struct progress_sink {
-    void (*step)(void *context, const char *task, uint64_t done, uint64_t total, const char *unit);
+    void (*step)(void *context, const char *task, uint64_t done, uint64_t total,
+                 const char *unit);
     void (*end)(void *context, const char *task);     /* the task finished */
     void (*note)(void *context, const char *message); /* a line worth telling */
     void *context;

@@ -1,4 +1,5 @@
-/* str.h: borrowed text (struct str) and growing text (struct strbuf). All text is UTF-8 bytes. */
+/* str.h: borrowed text (struct str) and growing text (struct strbuf). All text is UTF-8 bytes.
+ */
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
@@ -42,11 +43,13 @@ void sb_addc(struct strbuf *b, char c);
 void sb_addf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sb_addvf(struct strbuf *b, const char *format, va_list args);
 struct str sb_str(const struct strbuf *b); /* borrowed until the next append */
-char *sb_steal(struct strbuf *b); /* the text; the caller frees with mem_free; NULL when failed */
+char *sb_steal(
+    struct strbuf *b); /* the text; the caller frees with mem_free; NULL when failed */
 
 /* UTF-8. Both are strict: no overlong forms, no surrogates, nothing past U+10FFFF. */
 bool utf8_valid(struct str text, size_t *bad_offset); /* bad_offset may be NULL */
-size_t utf8_decode(struct str text, uint32_t *codepoint); /* bytes used; 0 at the end or on error */
-size_t utf8_encode(uint32_t codepoint, char out[4]);      /* bytes written */
+size_t utf8_decode(struct str text,
+                   uint32_t *codepoint);             /* bytes used; 0 at the end or on error */
+size_t utf8_encode(uint32_t codepoint, char out[4]); /* bytes written */
 
 #endif
