@@ -1,0 +1,82 @@
+/* ops_loss.c: softmax and cross-entropy, in double: classes are few and losses are compared. */
+#include "nn/ops.h"
+#include "nn/vec.h"
+
+#include <assert.h>
+#include <math.h>
+
+void softmax_rows(const float *logits, size_t rows, size_t cols, float *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *z = logits + r * cols;
+        double top = -INFINITY, sum = 0;
+        for (size_t j = 0; j < cols; j++)
+            top = z[j] > top ? z[j] : top;
+        for (size_t j = 0; j < cols; j++)
+            sum += exp(z[j] - top);
+        for (size_t j = 0; j < cols; j++)
+            out[r * cols + j] = (float)(exp(z[j] - top) / sum);
+    }
+}
+
+struct softmax_loss {
+    struct tensor *logits, *y;
+    float *gradient; /* [N,K] of the loss by the logits */
+};
+
+static void loss_back(struct tape *t, void *context)
+{
+    (void)t;
+    struct softmax_loss *op = context;
+    float *dz = op->logits->grad;
+    vec()->add_scaled(dz, dz, op->y->grad[0], op->gradient,
+                      op->logits->rows * op->logits->cols);
+}
+
+/* The loss of one row; gradient[K] times `share` unless NULL. */
+static double row_loss(const float *z, size_t k, size_t label, double smoothing, double share,
+                       float *gradient)
+{
+    double top = -INFINITY, sum = 0, loss = 0;
+    for (size_t j = 0; j < k; j++)
+        top = z[j] > top ? z[j] : top;
+    for (size_t j = 0; j < k; j++)
+        sum += exp(z[j] - top);
+    double log_sum = log(sum) + top;
+    for (size_t j = 0; j < k; j++) {
+        double target = smoothing / (double)k + (j == label ? 1 - smoothing : 0);
+        loss += target * (log_sum - z[j]);
+        if (gradient)
+            gradient[j] = (float)(share * (exp(z[j] - log_sum) - target));
+    }
+    return loss;
+}
+
+struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
+                               const float *weights, float smoothing)
+{
+    if (!logits || t->failed)
+        return NULL;
+    bool needs = tape_needs(t, logits, NULL);
+    size_t n = logits->rows, k = logits->cols;
+    struct tensor *y = tape_tensor(t, 1, 1, needs);
+    float *gradient = y && needs ? tape_alloc(t, n * k, sizeof *gradient) : NULL;
+    struct softmax_loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
+    if (t->failed)
+        return NULL;
+    double total = 0, loss = 0;
+    for (size_t i = 0; i < n; i++)
+        total += weights ? weights[i] : 1;
+    for (size_t i = 0; i < n; i++) {
+        assert(labels[i] < k);
+        double share = total > 0 ? (weights ? weights[i] : 1) / total : 0;
+        loss += share * row_loss(logits->value + i * k, k, labels[i], smoothing, share,
+                                 gradient ? gradient + i * k : NULL);
+    }
+    y->value[0] = (float)loss;
+    if (needs) {
+        *op = (struct softmax_loss){logits, y, gradient};
+        tape_record(t, loss_back, op);
+    }
+    return t->failed ? NULL : y;
+}
