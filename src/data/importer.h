@@ -1,0 +1,157 @@
+/* importer.h: private to src/data: the state of one import, shared by its phases: import.c (all
+ * of it), import_products.c, import_examples.c, import_links.c (lists, brands, categories),
+ * ubi.c (behaviour events) and issues.c (what was odd). */
+#ifndef DATA_IMPORTER_H
+#define DATA_IMPORTER_H
+
+#include "base/map.h"
+#include "data/edges.h"
+#include "data/import.h"
+#include "data/table_reader.h"
+#include "data/text_builder.h"
+
+/* X(name, kind, handled): odd rows that do not stop an import. */
+#define ISSUE_LIST(X)                                                                 \
+    X(EMPTY_QUERY, "empty query", "pair dropped")                                     \
+    X(NO_PRODUCT_ID, "no product id", "row dropped")                                  \
+    X(NO_LABEL, "no label", "pair dropped")                                           \
+    X(UNKNOWN_DROPPED, "unknown product", "pair dropped")                             \
+    X(UNKNOWN_KEPT, "unknown product", "kept with empty product text")                \
+    X(DUPLICATE_PAIR, "duplicate pair", "dropped, the label is the same")             \
+    X(CONFLICT, "conflicting labels", "the first label kept")                         \
+    X(DUPLICATE_ID, "duplicate example id", "kept; a prediction goes to the first")   \
+    X(DUPLICATE_PRODUCT, "duplicate product", "the first kept")                       \
+    X(MERGED_QUERY, "one query under several ids", "merged under the first id")       \
+    X(SHARED_QUERY_ID, "one query id with several texts", "kept as separate queries") \
+    X(METADATA_PRODUCT, "metadata of an unknown product", "ignored")                  \
+    X(LIST_PRODUCT, "list with an unknown product", "product ignored")                \
+    X(LONG_LIST, "list of more than 50 products", "50 taken, by hash")                \
+    X(EVENT_FIELDS, "event without action, query or object", "ignored")               \
+    X(EVENT_ACTION, "event with an unknown action", "ignored")                        \
+    X(EVENT_QUERY, "event with an unknown query", "ignored")                          \
+    X(EVENT_PRODUCT, "event with an unknown product", "ignored")
+
+enum issue_kind {
+#define ISSUE_ENUM(name, kind, handled) ISSUE_##name,
+    ISSUE_LIST(ISSUE_ENUM)
+#undef ISSUE_ENUM
+        ISSUE_COUNT
+};
+
+#define ISSUES_SHOWN 20
+
+struct issue {
+    uint64_t count;
+    size_t n; /* of first[] */
+    struct {
+        char *file, *detail; /* owned */
+        uint64_t line;
+    } first[ISSUES_SHOWN];
+};
+
+enum { RELATIONS_BUILT = 9 };
+enum built_relation {
+    BUILT_LISTING,
+    BUILT_IMPRESSIONS,
+    BUILT_CLICKS,
+    BUILT_ADDS,
+    BUILT_PURCHASES,
+    BUILT_CONSUMES,
+    BUILT_CO_LISTED,
+    BUILT_SAME_BRAND,
+    BUILT_SAME_CATEGORY,
+};
+
+struct importer {
+    const struct import_options *options;
+    const struct import_label *labels; /* [n_labels] */
+    size_t n_labels;
+    struct issue issues[ISSUE_COUNT];
+    struct strbuf key; /* scratch: a locale index and a text */
+
+    struct map *locales;   /* tag -> locale */
+    struct map *products;  /* locale and product id -> product */
+    struct map *queries;   /* locale and query text -> query */
+    struct map *query_ids; /* locale and query id -> row of id_* */
+    struct map *pairs;     /* (query, product) -> example */
+    struct map *example_ids;
+
+    /* examples */
+    uint32_t *example_query, *example_product;
+    uint8_t *example_label, *example_split;
+    size_t n_examples, cap_query, cap_product, cap_label, cap_split;
+    struct text_builder example_id;
+
+    /* queries */
+    struct query_row {
+        uint64_t split_line; /* where its split was given; 0 when it was drawn by hash */
+        uint8_t locale, split;
+    } * query_rows;
+    size_t cap_queries;
+    struct text_builder query_id, query_text;
+    struct id_row { /* of a query id given by the user */
+        uint64_t split_line;
+        uint32_t query; /* the first with this id */
+        uint8_t split;
+    } * id_rows;
+    size_t cap_ids;
+
+    /* products */
+    uint8_t *product_locale;
+    uint64_t *category_at; /* [n_products] row of category_raw, or NO_CATEGORY */
+    size_t cap_product_locale, cap_category;
+    struct text_builder product_id, title, description, bullets, brand, color;
+    struct text_builder category_raw; /* in order of arrival */
+    struct text_builder category;     /* in order of products, at the end */
+
+    struct edges relations[RELATIONS_BUILT];
+};
+
+extern const struct relation_row {
+    const char *name;
+    enum relation_kind kind;
+} built_relations[RELATIONS_BUILT];
+
+/* Counts an odd row and keeps the first few. `t` says where. */
+void issue_add(struct importer *im, enum issue_kind kind, const struct table *t,
+               const char *format, ...) __attribute__((format(printf, 4, 5)));
+void issues_deinit(struct importer *im);
+medley_status summary_write(const struct importer *im, const char *folder, medley_error *err);
+
+/* The index of a locale tag, added when new (empty: the default locale). */
+medley_status importer_locale(struct importer *im, const struct table *t, struct str tag,
+                              uint8_t *out, medley_error *err);
+/* The key of (locale, text) in the maps; valid until the next call. */
+struct str importer_key(struct importer *im, uint8_t locale, struct str text);
+/* MAP_NONE when absent. */
+uint32_t importer_find(struct importer *im, const struct map *m, uint8_t locale,
+                       struct str text);
+size_t importer_products(const struct importer *im);
+/* Call once a row: shows progress now and then, and notices a request to stop. */
+medley_status importer_tick(const char *task, const struct table *t, uint64_t row,
+                            medley_error *err);
+
+/* The column that plays a part: one that the user named must be there, the ESCI one may be. */
+medley_status importer_column(struct table *t, const char *named, const char *esci, size_t *out,
+                              medley_error *err);
+const char *or_esci(const char *named, const char *esci); /* the name to use */
+
+/* Adds the row of a product without text that was just put into the map. */
+medley_status importer_add_product(struct importer *im, struct str id, uint8_t locale,
+                                   medley_error *err);
+medley_status importer_add_empty_texts(struct importer *im, medley_error *err);
+
+#define NO_CATEGORY UINT64_MAX
+
+/* The phases, in order. */
+medley_status import_products(struct importer *im, medley_error *err);
+medley_status import_metadata(struct importer *im, medley_error *err);
+medley_status import_examples(struct importer *im, medley_error *err);
+/* Puts the categories into the order of the products. */
+medley_status gather_categories(struct importer *im, medley_error *err);
+medley_status import_lists(struct importer *im, medley_error *err);
+/* same-brand and same-category, once all products are known. */
+medley_status import_groups(struct importer *im, medley_error *err);
+medley_status import_events(struct importer *im, medley_error *err);
+
+#endif
