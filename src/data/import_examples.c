@@ -257,8 +257,8 @@ static medley_status example_row(struct importer *im, const struct table *t,
     struct str label_text = str_trim(table_field(t, c->label));
     struct str query_id = str_trim(table_field(t, c->query_id));
     uint8_t label = 0, locale = 0;
-    uint32_t pair[2], id_row;
-    int split;
+    uint32_t pair[2], id_row = MAP_NONE;
+    int split = -1;
     if (query.n == 0 || product_id.n == 0 || label_text.n == 0) {
         issue_add(im,
                   query.n == 0        ? ISSUE_EMPTY_QUERY

@@ -187,7 +187,7 @@ static char *relation_name(const struct st_entry *e)
 static medley_status read_all(struct relations *r, const char *path, const char *folder,
                               medley_error *err)
 {
-    uint64_t queries, products;
+    uint64_t queries = 0, products = 0;
     medley_status st = count_rows(folder, &queries, &products, err);
     if (st != MEDLEY_OK)
         return st;
