@@ -35,11 +35,13 @@ void tokens_deinit(struct tokens *t);
 void tokenizer_encode(const struct tokenizer *t, struct str text, struct tokens *out);
 
 /* WordPiece trained on texts: `next` gives one text at a time, false at the end. Deterministic.
- * Normalisation: NFKC, lower case, accents kept when keep_accents; CJK split per character. */
+ * Texts are normalised as BERT does (lower case, accents stripped, each CJK ideograph a word);
+ * NFKC is not part of that: clean texts with text_clean first, for training as for encoding.
+ * Keep accents where there is Japanese: stripping turns "ga" into "ka". */
 struct tokenizer_training {
-    size_t vocabulary; /* 0: 8192 */
-    size_t min_count;  /* pairs rarer than this are not merged; 0: 2 */
-    bool keep_accents, keep_case;
+    size_t vocabulary;            /* 0: 8192 */
+    size_t min_count;             /* pairs rarer than this are not merged; 0: 2 */
+    bool keep_accents, keep_case; /* false: strip accents, lower case */
     const char *const
         *extra_specials; /* e.g. field markers "[T]"; NULL-terminated; may be NULL */
 };
