@@ -20,7 +20,8 @@ struct adamw_options { /* zero means the default in brackets */
 
 struct adamw {
     struct adamw_options options;
-    float *m, *v; /* [params->total] */
+    float *m, *v; /* [total] */
+    size_t total; /* params->total */
     uint64_t step;
 };
 
@@ -29,10 +30,11 @@ medley_status adamw_init(struct adamw *a, const struct params *p, const struct a
 void adamw_deinit(struct adamw *a);
 double adamw_rate(const struct adamw *a); /* the learning rate of the coming step */
 /* One update in place; grads[total] is scaled by clipping and then zeroed. Parallel over
- * parameters; the result does not depend on the number of threads. Returns the gradient norm. */
+ * parameters; the result does not depend on the number of threads. Returns the gradient norm; when
+ * that is not finite nothing but the zeroing is done. */
 double adamw_step(struct adamw *a, struct params *p, float *grads);
 /* For resume: moments and step number go to and from a checkpoint next to the parameters. */
-void adamw_write(const struct adamw *a, struct st_writer *w);
+void adamw_write(const struct adamw *a, struct st_writer *w); /* borrows until commit */
 medley_status adamw_read(struct adamw *a, const struct params *p, const struct st_file *f,
                          medley_error *err);
 

@@ -37,6 +37,7 @@ struct adamw_span {
     float *p, *m, *v, *g; /* g is zeroed */
     float grad_scale;     /* of clipping */
     float beta1, beta2, epsilon;
+    float rest1, rest2;     /* 1 - beta, which float cannot take from beta */
     float keep;             /* 1 - rate * weight decay */
     float step;             /* rate / (1 - beta1^t) */
     float rsqrt_correction; /* 1 / sqrt(1 - beta2^t) */

@@ -431,8 +431,8 @@ TARGET static void drop(float *out, const float *x, size_t n, const struct drop_
 
 TARGET static void adamw(const struct adamw_span *a)
 {
-    V beta1 = set(a->beta1), rest1 = set(1 - a->beta1);
-    V beta2 = set(a->beta2), rest2 = set(1 - a->beta2);
+    V beta1 = set(a->beta1), rest1 = set(a->rest1);
+    V beta2 = set(a->beta2), rest2 = set(a->rest2);
     for (size_t i = 0; i < a->n; i += VL) {
         size_t n = a->n - i;
         V g = load(a->g + i, n);

@@ -208,8 +208,8 @@ static void adamw(const struct adamw_span *a)
 {
     for (size_t i = 0; i < a->n; i++) {
         double g = (double)a->g[i] * a->grad_scale;
-        double m = a->beta1 * (double)a->m[i] + (1 - (double)a->beta1) * g;
-        double v = a->beta2 * (double)a->v[i] + (1 - (double)a->beta2) * g * g;
+        double m = a->beta1 * (double)a->m[i] + (double)a->rest1 * g;
+        double v = a->beta2 * (double)a->v[i] + (double)a->rest2 * g * g;
         a->p[i] = (float)((double)a->keep * a->p[i] -
                           a->step * m / (sqrt(v) * a->rsqrt_correction + a->epsilon));
         a->m[i] = (float)m;
