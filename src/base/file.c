@@ -149,17 +149,20 @@ medley_status outfile_open(struct outfile *o, const char *path, medley_error *er
 
 /* A rename is durable once the folder that holds the name is. Filesystems that cannot sync a
  * folder say EINVAL, which is no failure. */
-static bool sync_folder_of(const char *path)
+static bool sync_folder_of(char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
-    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    char *slash = strrchr(path, '/');
+    char kept = slash ? slash[1] : 0;
+    if (slash)
+        slash[1] = 0; /* for the moment: nothing here may fail for want of memory */
+    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
-    int saved = errno;
+    int cause = errno;
     if (fd >= 0)
         close(fd);
-    mem_free(folder);
-    errno = saved;
+    if (slash)
+        slash[1] = kept;
+    errno = cause;
     return good;
 }
 
