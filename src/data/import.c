@@ -43,7 +43,7 @@ size_t importer_products(const struct importer *im)
     return map_count(im->products);
 }
 
-struct str importer_key(struct importer *im, uint8_t locale, struct str text)
+static struct str importer_key(struct importer *im, uint8_t locale, struct str text)
 {
     sb_clear(&im->key);
     sb_addc(&im->key, (char)locale);
@@ -51,10 +51,18 @@ struct str importer_key(struct importer *im, uint8_t locale, struct str text)
     return sb_str(&im->key);
 }
 
+uint32_t importer_add(struct importer *im, struct map *m, uint8_t locale, struct str text,
+                      bool *added)
+{
+    struct str key = importer_key(im, locale, text);
+    return im->key.failed ? MAP_NONE : map_add(m, key, added);
+}
+
 uint32_t importer_find(struct importer *im, const struct map *m, uint8_t locale,
                        struct str text)
 {
-    return map_find(m, importer_key(im, locale, text));
+    struct str key = importer_key(im, locale, text);
+    return im->key.failed ? MAP_NONE : map_find(m, key);
 }
 
 medley_status importer_locale(struct importer *im, const struct table *t, struct str tag,
@@ -250,7 +258,7 @@ medley_status dataset_import(const struct import_options *options, const char *f
         st = import_groups(&im, err);
     if (st == MEDLEY_OK)
         st = import_events(&im, err);
-    if (st == MEDLEY_OK && im.key.failed) /* some key was not the one meant */
+    if (st == MEDLEY_OK && im.key.failed) /* a look-up may have found nothing for that reason */
         st = fail_memory(err, "an import");
     if (st == MEDLEY_OK)
         st = write_all(&im, folder, err);

@@ -94,7 +94,7 @@ static medley_status resolve_product(struct importer *im, const struct table *t,
               id.s);
     if (skip)
         return MEDLEY_OK;
-    *out = map_add(im->products, importer_key(im, locale, id), &added);
+    *out = importer_add(im, im->products, locale, id, &added);
     if (*out == MAP_NONE)
         return fail_memory(err, "products");
     medley_status st = importer_add_product(im, id, locale, err);
@@ -114,7 +114,7 @@ static medley_status resolve_query(struct importer *im, struct str text, struct 
                                    uint8_t locale, uint32_t *out, medley_error *err)
 {
     bool added;
-    uint32_t q = map_add(im->queries, importer_key(im, locale, text), &added);
+    uint32_t q = importer_add(im, im->queries, locale, text, &added);
     if (q == MAP_NONE || q >= UINT32_MAX - 1)
         return fail_memory(err, "queries");
     *out = q;
@@ -140,8 +140,7 @@ static medley_status resolve_query_id(struct importer *im, const struct table *t
     if (id.n == 0)
         return MEDLEY_OK;
     bool added;
-    uint32_t i =
-        map_add(im->query_ids, importer_key(im, im->query_rows[query].locale, id), &added);
+    uint32_t i = importer_add(im, im->query_ids, im->query_rows[query].locale, id, &added);
     if (i == MAP_NONE ||
         !mem_reserve(&im->id_rows, &im->cap_ids, (size_t)i + 1, sizeof *im->id_rows))
         return fail_memory(err, "query ids");

@@ -202,10 +202,10 @@ static medley_status link_same(struct importer *im, const struct text_builder *t
         char *folded = fold_case(text);
         good = folded != NULL;
         if (good) {
-            struct str key = importer_key(im, im->product_locale[i], str_of(folded));
-            uint32_t group = map_add(groups, key, NULL);
+            uint32_t group =
+                importer_add(im, groups, im->product_locale[i], str_of(folded), NULL);
             good = group != MAP_NONE &&
-                   add_member(im, &m, group, dataset_key(STR(""), key), (uint32_t)i);
+                   add_member(im, &m, group, dataset_key(STR(""), str_of(folded)), (uint32_t)i);
         }
         free(folded);
     }

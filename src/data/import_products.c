@@ -91,7 +91,7 @@ static medley_status product_row(struct importer *im, const struct table *t,
         issue_add(im, ISSUE_NO_PRODUCT_ID, t, "a product");
         return MEDLEY_OK;
     }
-    uint32_t product = map_add(im->products, importer_key(im, locale, id), &added);
+    uint32_t product = importer_add(im, im->products, locale, id, &added);
     if (product == MAP_NONE)
         return fail_memory(err, "products");
     if (!added) {

@@ -121,8 +121,9 @@ medley_status summary_write(const struct importer *im, const char *folder, medle
 /* The index of a locale tag, added when new (empty: the default locale). */
 medley_status importer_locale(struct importer *im, const struct table *t, struct str tag,
                               uint8_t *out, medley_error *err);
-/* The key of (locale, text) in the maps; valid until the next call. */
-struct str importer_key(struct importer *im, uint8_t locale, struct str text);
+/* The maps by (locale, text): the row of a key, added when new; MAP_NONE when out of memory. */
+uint32_t importer_add(struct importer *im, struct map *m, uint8_t locale, struct str text,
+                      bool *added);
 /* MAP_NONE when absent. */
 uint32_t importer_find(struct importer *im, const struct map *m, uint8_t locale,
                        struct str text);
