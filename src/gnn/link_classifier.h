@@ -1,6 +1,6 @@
-/* link_classifier.h: a graph model: node features -> layers -> embeddings, then a classifier over
- * (query, product) pairs. A pair's own query-product edge is hidden from its neighbourhood whenever
- * that pair is trained on or predicted, and labels never enter the graph. */
+/* link_classifier.h: a graph model: node features -> layers -> embeddings, then a classifier
+ * over (query, product) pairs. A pair's own query-product edge is hidden from its neighbourhood
+ * whenever that pair is trained on or predicted, and labels never enter the graph. */
 #ifndef GNN_LINK_CLASSIFIER_H
 #define GNN_LINK_CLASSIFIER_H
 
@@ -8,19 +8,19 @@
 
 struct link_classifier; /* predict is thread-safe */
 
-struct gnn_options {        /* all-zero means the defaults in brackets */
-    const char *layer;      /* "gcn", "sage", "gatv2" ["sage"] */
-    unsigned hops;          /* 1..4 [2] */
-    unsigned hidden;        /* [128] */
-    unsigned heads;         /* gatv2 [4] */
-    unsigned fanout;        /* neighbours sampled per node and hop in training [10] */
-    unsigned epochs;        /* [20] */
-    unsigned batch;         /* pairs a step [256] */
-    unsigned lanes;         /* [2] */
-    double learning_rate;   /* [1e-3] */
-    double weight_decay;    /* [1e-4] */
-    double dropout;         /* [0.2]; negative: none */
-    unsigned patience;      /* as in lm_options [0] */
+struct gnn_options {      /* all-zero means the defaults in brackets */
+    const char *layer;    /* "gcn", "sage", "gatv2" ["sage"] */
+    unsigned hops;        /* 1..4 [2] */
+    unsigned hidden;      /* [128] */
+    unsigned heads;       /* gatv2 [4] */
+    unsigned fanout;      /* neighbours sampled per node and hop in training [10] */
+    unsigned epochs;      /* [20] */
+    unsigned batch;       /* pairs a step [256] */
+    unsigned lanes;       /* [2] */
+    double learning_rate; /* [1e-3] */
+    double weight_decay;  /* [1e-4]; negative: none */
+    double dropout;       /* [0.2]; negative: none */
+    unsigned patience;    /* as in lm_options [0] */
     uint64_t seed;
 };
 
@@ -57,16 +57,16 @@ medley_status link_classifier_embed(const struct link_classifier *m, const struc
                                     const float *features, const uint32_t *nodes, size_t n,
                                     float *out, medley_error *err);
 
-/* A request: one query and its candidate products, any of which may be new. A new node brings its
- * feature row; a new query's neighbours are taken to be the candidates of the request (its listing),
- * each pair's own edge hidden, which is what training sees for a listed query. */
+/* A request: one query and its candidate products, any of which may be new. A new node brings
+ * its feature row; a new query's neighbours are taken to be the candidates of the request (its
+ * listing), each pair's own edge hidden, which is what training sees for a listed query. */
 struct link_request {
     const struct graph *graph;
-    const float *features;          /* [n_nodes * width] of the stored nodes */
-    uint32_t query;                 /* stored query index, or UINT32_MAX for a new one */
-    const float *query_features;    /* [width] when new */
-    const uint32_t *product;        /* [n] stored product index or UINT32_MAX */
-    const float *product_features;  /* [n * width]; rows read where product is UINT32_MAX */
+    const float *features;         /* [n_nodes * width] of the stored nodes */
+    uint32_t query;                /* stored query index, or UINT32_MAX for a new one */
+    const float *query_features;   /* [width] when new */
+    const uint32_t *product;       /* [n] stored product index or UINT32_MAX */
+    const float *product_features; /* [n * width]; rows read where product is UINT32_MAX */
     size_t n;
 };
 medley_status link_classifier_answer(const struct link_classifier *m,

@@ -1,0 +1,89 @@
+/* link_model.h: private to the link classifier: the model's parts and its forward pass, shared
+ * by link_classifier.c (life, files), link_train.c and link_predict.c. */
+#ifndef GNN_LINK_MODEL_H
+#define GNN_LINK_MODEL_H
+
+#include "gnn/layer.h"
+#include "gnn/link_classifier.h"
+#include "gnn/sampler.h"
+
+#include "base/str.h"
+
+struct link_classifier {
+    struct gnn_options options; /* defaults filled in; layer points to ops->name */
+    const struct layer_ops *ops;
+    size_t width, n_classes;
+    struct params params;
+    param_id input_weight, input_bias; /* features to hidden */
+    param_id kind;                     /* [2, hidden] added to query and product rows */
+    struct layer layers[GNN_MAX_HOPS];
+    param_id head_weight, head_bias; /* pair features to hidden */
+    param_id out_weight, out_bias;   /* hidden to classes */
+};
+
+/* Options hold a negative rate for "none". */
+static inline double link_rate(double rate)
+{
+    return rate > 0 ? rate : 0;
+}
+
+/* Fills in defaults and refuses what makes no sense (EINVAL naming the option). */
+medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_classes,
+                                 medley_error *err);
+/* Declares the parameters of m->options, m->width and m->n_classes; not yet allocated. */
+void link_model_declare(struct link_classifier *m);
+
+/* config.json as text, and back (strictly; `name` is put before messages). */
+void link_config_write(const struct link_classifier *m, struct strbuf *out);
+medley_status link_config_parse(struct str text, const char *name, struct gnn_options *options,
+                                size_t *width, size_t *n_classes, medley_error *err);
+
+/* Rows of features by node id. A request's new query is node n_stored, its new products the
+ * nodes from n_stored + 1 on. */
+struct feature_source {
+    const float *stored; /* [n_stored * width] */
+    size_t n_stored, n_queries, width;
+    const float *query;    /* [width] or NULL */
+    const float *products; /* [. * width] or NULL */
+};
+
+struct link_batch {
+    const struct graph_view *view;
+    const struct feature_source *features;
+    const uint32_t *query, *product; /* [n] node ids */
+    size_t n;
+    unsigned fanout;
+    uint64_t seed; /* of the sampling */
+};
+/* Logits [n, classes]; NULL when the tape failed or *st is no longer OK. */
+struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                            const struct link_batch *batch, medley_status *st,
+                            medley_error *err);
+/* Last-layer rows [n, hidden] of nodes, nothing hidden. */
+struct tensor *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                           const struct sample_request *r,
+                           const struct feature_source *features, medley_status *st,
+                           medley_error *err);
+
+/* Checks indices, labels, and that features are finite. */
+medley_status link_data_check(const struct link_classifier *m, const struct link_data *data,
+                              bool labels, medley_error *err);
+
+/* Whole neighbourhoods, but no more than so many neighbours of one node: a hub (a brand with
+ * thousands of products) would otherwise cost its size for every node that touches it. Chosen
+ * by hash, so always the same ones. */
+enum { WHOLE = 64 };
+
+/* Pairs of node ids over a view: probabilities[n*K]. Used by predict, answer and by evaluations
+ * during training. */
+struct predict_job {
+    const struct graph_view *view;
+    const struct feature_source *features;
+    const uint32_t *query, *product; /* [n] node ids */
+    size_t n;
+    const char *task; /* NULL: silent */
+};
+medley_status link_predict_nodes(const struct link_classifier *m, const struct predict_job *job,
+                                 float *probabilities, medley_error *err);
+
+#endif

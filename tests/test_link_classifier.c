@@ -1,0 +1,614 @@
+/* test_link_classifier.c: what a graph model may and may not see, files, resuming, and that
+ * serving agrees with training. */
+#include "tests/tap.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "gnn/layer.h"
+#include "gnn/link_classifier.h"
+#include "tests/gnn_shop.h"
+
+enum { WIDTH = 24, MAX_PAIRS = 4096 };
+
+/* A shop with random features and a list of pairs. */
+struct world {
+    struct shop *shop;
+    struct graph g;
+    float *features;
+    uint32_t query[MAX_PAIRS], product[MAX_PAIRS];
+    uint8_t label[MAX_PAIRS];
+    size_t n;
+};
+
+static struct link_data data_of(const struct world *w)
+{
+    return (struct link_data){&w->g, w->features, w->query, w->product, w->label, w->n};
+}
+
+static struct world *world_new(size_t queries, size_t products, struct rng *rng)
+{
+    struct world *w = calloc(1, sizeof *w);
+    size_t n = (queries + products) * WIDTH;
+    w->shop = shop_new(queries, products);
+    w->features = malloc(n * sizeof *w->features);
+    for (size_t i = 0; i < n; i++)
+        w->features[i] = (float)rng_normal(rng);
+    return w;
+}
+
+static void world_build(struct world *w)
+{
+    graph_free(&w->g);
+    if (graph_build(&w->shop->d, &w->shop->r, NULL, &w->g, NULL) != MEDLEY_OK)
+        abort();
+}
+
+static void world_free(struct world *w)
+{
+    graph_free(&w->g);
+    free(w->shop);
+    free(w->features);
+    free(w);
+}
+
+static void add_pair(struct world *w, uint32_t query, uint32_t product, unsigned label)
+{
+    w->query[w->n] = query;
+    w->product[w->n] = product;
+    w->label[w->n++] = (uint8_t)label;
+}
+
+/* A listing of `each` candidates a query, labels at random, and some product-product edges. */
+static struct world *random_world(size_t queries, size_t products, size_t each, uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, seed, 0);
+    struct world *w = world_new(queries, products, &rng);
+    for (uint32_t q = 0; q < queries; q++)
+        for (size_t i = 0; i < each; i++) {
+            uint32_t p = rng_below(&rng, (uint32_t)products);
+            shop_link(w->shop, 0, q, p, 1);
+            add_pair(w, q, p, rng_below(&rng, 3));
+        }
+    for (size_t i = 0; i < products; i++) {
+        uint32_t a = rng_below(&rng, (uint32_t)products),
+                 b = rng_below(&rng, (uint32_t)products);
+        if (a != b)
+            shop_link(w->shop, 2, a < b ? a : b, a < b ? b : a, 0.7f);
+    }
+    world_build(w);
+    return w;
+}
+
+static struct link_classifier *model_new(const struct gnn_options *o, size_t classes)
+{
+    struct link_classifier *m = NULL;
+    medley_error err;
+    if (link_classifier_new(o, WIDTH, classes, &m, &err) != MEDLEY_OK) {
+        printf("# %s\n", err.message);
+        exit(1);
+    }
+    return m;
+}
+
+static float *predict(const struct link_classifier *m, const struct world *w, size_t classes)
+{
+    struct link_data d = data_of(w);
+    float *p = malloc(w->n * classes * sizeof *p);
+    if (link_classifier_predict(m, &d, NULL, p, NULL) != MEDLEY_OK)
+        exit(1);
+    return p;
+}
+
+static double accuracy(const float *p, const struct world *w, size_t classes, size_t from,
+                       size_t to)
+{
+    size_t right = 0;
+    for (size_t i = from; i < to; i++) {
+        size_t best = 0;
+        for (size_t c = 1; c < classes; c++)
+            if (p[i * classes + c] > p[i * classes + best])
+                best = c;
+        right += best == w->label[i];
+    }
+    return (double)right / (double)(to - from);
+}
+
+static medley_status train_first(struct link_classifier *m, const struct world *w, size_t n)
+{
+    struct link_data d = data_of(w);
+    d.n = n;
+    return link_classifier_train(m, &d, NULL, NULL, NULL);
+}
+
+/* ---- options and arguments ---- */
+
+static void test_refusals(void)
+{
+    struct link_classifier *m = NULL;
+    medley_error err;
+    const struct gnn_options bad[] = {{.layer = "gin"},   {.hops = 5},
+                                      {.heads = 3},       {.dropout = 1},
+                                      {.hidden = 100000}, {.learning_rate = -1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        medley_status st = link_classifier_new(&bad[i], WIDTH, 4, &m, &err);
+        ok(st == MEDLEY_EINVAL, "options %zu: %s", i, err.message);
+    }
+    struct world *w = random_world(5, 9, 2, 1);
+    struct link_data d = data_of(w);
+    float p[64];
+    m = model_new(&(struct gnn_options){.hidden = 16}, 3);
+    w->product[3] = 9;
+    ok(link_classifier_predict(m, &d, NULL, p, &err) == MEDLEY_EINVAL, "pair: %s", err.message);
+    w->product[3] = 1;
+    w->label[4] = 3;
+    ok(link_classifier_train(m, &d, NULL, NULL, &err) == MEDLEY_EINVAL, "label: %s",
+       err.message);
+    w->label[4] = 1;
+    w->features[40] = INFINITY;
+    ok(link_classifier_train(m, &d, NULL, NULL, &err) == MEDLEY_EINVAL, "feature: %s",
+       err.message);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+/* ---- what a prediction may not see ---- */
+
+static void test_own_edge_bits(const char *layer, unsigned hops)
+{
+    struct world *w = random_world(12, 30, 6, 2);
+    struct gnn_options o = {
+        .layer = layer, .hops = hops, .hidden = 16, .heads = 2, .epochs = 1};
+    struct link_classifier *m = model_new(&o, 3);
+    ok(train_first(m, w, w->n) == MEDLEY_OK, "%s, %u hops: trained", layer, hops);
+    struct link_data d = data_of(w);
+    float *with = predict(m, w, 3), alone[3];
+    size_t same = 0, same_alone = 0, others = 0;
+    for (size_t i = 0; i < w->n; i++) {
+        shop_unlink(w->shop, 0, w->query[i], w->product[i]);
+        world_build(w);
+        d = data_of(w);
+        float *without = predict(m, w, 3);
+        same += memcmp(with + 3 * i, without + 3 * i, sizeof alone) == 0;
+        others += memcmp(with, without, w->n * sizeof alone) != 0;
+        d.query += i;
+        d.product += i;
+        d.n = 1;
+        link_classifier_predict(m, &d, NULL, alone, NULL);
+        same_alone += memcmp(with + 3 * i, alone, sizeof alone) == 0;
+        free(without);
+        shop_link(w->shop, 0, w->query[i], w->product[i], 1);
+    }
+    ok(same == w->n, "%s, %u hops: %zu of %zu pairs have the same bits without their own edge",
+       layer, hops, same, w->n);
+    ok(same_alone == w->n, "... and when asked alone (%zu)", same_alone);
+    ok(others == w->n, "... while other pairs of the query notice (%zu)", others);
+    free(with);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+static void test_labels_stay_out(const char *layer)
+{
+    struct world *w = random_world(15, 40, 5, 3);
+    struct link_classifier *m =
+        model_new(&(struct gnn_options){.layer = layer, .hidden = 16}, 3);
+    float *before = predict(m, w, 3);
+    struct rng rng;
+    rng_init(&rng, 4, 0);
+    for (size_t i = w->n; i-- > 1;) {
+        size_t j = rng_below(&rng, (uint32_t)i + 1);
+        uint8_t swap = w->label[i];
+        w->label[i] = w->label[j];
+        w->label[j] = swap;
+    }
+    w->shop->d.example_label = w->label;
+    w->shop->d.n_examples = w->n;
+    struct graph old = w->g;
+    w->g = (struct graph){0};
+    world_build(w);
+    uint64_t edges = old.all.offsets[old.n_nodes];
+    ok(memcmp(old.all.offsets, w->g.all.offsets, (old.n_nodes + 1) * sizeof *old.all.offsets) ==
+               0 &&
+           memcmp(old.all.target, w->g.all.target, edges * sizeof *old.all.target) == 0 &&
+           memcmp(old.all.weight, w->g.all.weight, edges * sizeof *old.all.weight) == 0,
+       "%s: permuted labels leave the graph as it was", layer);
+    float *after = predict(m, w, 3);
+    ok(memcmp(before, after, w->n * 3 * sizeof *after) == 0, "... and every prediction");
+    graph_free(&old);
+    free(before), free(after);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+/* An edge stands exactly where the label is 1, labels and features are coin flips: whoever sees
+ * the own edge is right, whoever does not can only guess. With `shadows` the same fact is told
+ * by an edge to a double of the product, which nothing hides: the control that the fact can be
+ * learned. */
+static double leak_accuracy(const char *layer, bool shadows)
+{
+    enum { QUERIES = 400, PRODUCTS = 40, EACH = 4 };
+    struct rng rng;
+    rng_init(&rng, 5, 0);
+    struct world *w = world_new(QUERIES, 2 * PRODUCTS, &rng);
+    float *products = w->features + QUERIES * WIDTH;
+    memcpy(products + PRODUCTS * WIDTH, products, PRODUCTS * WIDTH * sizeof *products);
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        uint32_t first = rng_below(&rng, PRODUCTS);
+        for (uint32_t i = 0; i < EACH; i++) {
+            uint32_t p = (first + i * 5) % PRODUCTS;
+            unsigned label = rng_below(&rng, 2);
+            if (label)
+                shop_link(w->shop, 0, q, shadows ? PRODUCTS + p : p, 1);
+            add_pair(w, q, p, label);
+        }
+    }
+    world_build(w);
+    struct gnn_options o = {.layer = layer,
+                            .hidden = 32,
+                            .hops = 1,
+                            .epochs = 20,
+                            .batch = 64,
+                            .learning_rate = 4e-3,
+                            .dropout = -1};
+    struct link_classifier *m = model_new(&o, 2);
+    size_t cut = w->n * 3 / 4;
+    if (train_first(m, w, cut) != MEDLEY_OK)
+        exit(1);
+    float *p = predict(m, w, 2);
+    double result = accuracy(p, w, 2, cut, w->n);
+    free(p);
+    link_classifier_free(m);
+    world_free(w);
+    return result;
+}
+
+static void test_leak(void)
+{
+    for (const struct layer_ops *const *l = layer_table; *l; l++) {
+        double a = leak_accuracy((*l)->name, false);
+        /* 400 held-out pairs: deviation 0.025 around one half; the bounds are 4 deviations. */
+        ok(a > 0.40 && a < 0.60,
+           "%s: an edge that tells the label does not help (%.2f, seed 5)", (*l)->name, a);
+    }
+    double control = leak_accuracy("sage", true);
+    ok(control > 0.70, "control: the same fact in the open is learned (%.2f)", control);
+}
+
+/* ---- training ---- */
+
+/* Labels follow from the text match and from a neighbour: 1 when co-listed with the query's
+ * first product, else 2 when features agree. */
+static void test_learns(void)
+{
+    struct rng rng;
+    rng_init(&rng, 6, 0);
+    struct world *w = world_new(150, 300, &rng);
+    for (uint32_t q = 0; q < 150; q++)
+        for (uint32_t i = 0; i < 6; i++) {
+            uint32_t p = rng_below(&rng, 300);
+            unsigned label = rng_below(&rng, 2);
+            shop_link(w->shop, 0, q, p, 1);
+            if (label)
+                for (size_t k = 0; k < WIDTH; k++)
+                    w->features[(150 + p) * WIDTH + k] += w->features[q * WIDTH + k];
+            add_pair(w, q, p, label);
+        }
+    world_build(w);
+    for (const struct layer_ops *const *l = layer_table; *l; l++) {
+        struct gnn_options o = {.layer = (*l)->name,
+                                .hidden = 32,
+                                .epochs = 12,
+                                .batch = 64,
+                                .learning_rate = 3e-3};
+        struct link_classifier *m = model_new(&o, 2);
+        train_first(m, w, 720);
+        float *p = predict(m, w, 2);
+        double a = accuracy(p, w, 2, 720, w->n);
+        ok(a > 0.75, "%s learns a text match on new queries (%.2f, seed 6)", (*l)->name, a);
+        free(p);
+        link_classifier_free(m);
+    }
+    world_free(w);
+}
+
+/* Asks for an interruption after a number of steps. */
+static void interrupt_at(void *context, const char *task, uint64_t done, uint64_t total,
+                         const char *unit)
+{
+    (void)task, (void)total, (void)unit;
+    if (done == *(const uint64_t *)context)
+        interrupt_request();
+}
+
+static void test_resume(const char *layer, unsigned patience)
+{
+    const char *folder = tap_folder();
+    char checkpoint[128], log[128];
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", folder);
+    snprintf(log, sizeof log, "%s/log.jsonl", folder);
+    struct world *w = random_world(40, 80, 5, 7);
+    struct gnn_options o = {.layer = layer,
+                            .hidden = 16,
+                            .epochs = 4,
+                            .batch = 32,
+                            .patience = patience,
+                            .fanout = 4,
+                            .seed = 9};
+    struct link_classifier *whole = model_new(&o, 3), *parts = model_new(&o, 3);
+    struct link_data d = data_of(w);
+    pool_set_threads(1);
+    ok(link_classifier_train(whole, &d, NULL, NULL, NULL) == MEDLEY_OK, "%s: trained", layer);
+    pool_set_threads(2);
+    int stops = 0;
+    medley_status st = MEDLEY_EINTERRUPTED;
+    for (uint64_t at = 3; st == MEDLEY_EINTERRUPTED && stops < 20; at += 5, stops++) {
+        struct progress_sink sink = {.step = interrupt_at, .context = &at};
+        if (stops) { /* a new process: the model starts from its beginning */
+            link_classifier_free(parts);
+            parts = model_new(&o, 3);
+        }
+        progress_install(&sink);
+        st = link_classifier_train(parts, &d, checkpoint, log, NULL);
+        interrupt_clear();
+    }
+    progress_install(NULL);
+    pool_set_threads(0);
+    ok(st == MEDLEY_OK && stops > 3, "%s: finished after %d interruptions", layer, stops - 1);
+    float *a = predict(whole, w, 3), *b = predict(parts, w, 3);
+    ok(memcmp(a, b, w->n * 3 * sizeof *a) == 0,
+       "... with the bits of a run on one thread at once");
+    ok(!file_exists(checkpoint), "... and without a checkpoint left");
+    char *text = NULL;
+    size_t n = 0, lines = 0;
+    if (file_read(log, 1 << 20, &text, &n, NULL) == MEDLEY_OK)
+        for (size_t i = 0; i < n; i++)
+            lines += text[i] == '\n';
+    ok(lines >= 1 && lines <= 4 && (patience || lines == 4), "%zu lines of log", lines);
+    mem_free(text);
+    free(a), free(b);
+    link_classifier_free(whole);
+    link_classifier_free(parts);
+    world_free(w);
+    remove_tree(folder, NULL);
+}
+
+static void test_foreign_checkpoint(void)
+{
+    const char *folder = tap_folder();
+    char path[128];
+    snprintf(path, sizeof path, "%s/checkpoint", folder);
+    struct world *w = random_world(20, 30, 4, 8);
+    struct gnn_options o = {.hidden = 16, .epochs = 2, .batch = 32};
+    struct link_classifier *a = model_new(&o, 3), *b = model_new(&o, 3);
+    struct link_data d = data_of(w);
+    file_write(path, "not a checkpoint", 16, NULL);
+    link_classifier_train(a, &d, NULL, NULL, NULL);
+    ok(link_classifier_train(b, &d, path, NULL, NULL) == MEDLEY_OK,
+       "damaged checkpoint: ignored");
+    float *x = predict(a, w, 3), *y = predict(b, w, 3);
+    ok(memcmp(x, y, w->n * 3 * sizeof *x) == 0, "... and without effect");
+    free(x), free(y);
+    link_classifier_free(a);
+    link_classifier_free(b);
+    world_free(w);
+    remove_tree(folder, NULL);
+}
+
+/* ---- files ---- */
+
+static void test_files(const char *layer)
+{
+    const char *folder = tap_folder();
+    struct world *w = random_world(10, 20, 4, 10);
+    struct gnn_options o = {.layer = layer,
+                            .hidden = 16,
+                            .heads = 2,
+                            .epochs = 3,
+                            .dropout = -1,
+                            .batch = 16,
+                            .seed = UINT64_MAX};
+    struct link_classifier *m = model_new(&o, 3), *back = NULL;
+    medley_error err;
+    train_first(m, w, w->n);
+    ok(link_classifier_save(m, folder, &err) == MEDLEY_OK, "%s: saved", layer);
+    ok(link_classifier_load(folder, &back, &err) == MEDLEY_OK, "%s: loaded", layer);
+    ok(link_classifier_memory(back) == link_classifier_memory(m) &&
+           link_classifier_width(back) == 16,
+       "%s: same size", layer);
+    float *a = predict(m, w, 3), *b = predict(back, w, 3);
+    ok(memcmp(a, b, w->n * 3 * sizeof *a) == 0, "%s: predicts the same bits", layer);
+    /* Training it further must be the same too: settings are kept. */
+    train_first(m, w, w->n);
+    train_first(back, w, w->n);
+    float *c = predict(m, w, 3), *d = predict(back, w, 3);
+    ok(memcmp(c, d, w->n * 3 * sizeof *c) == 0 && memcmp(a, c, w->n * 3 * sizeof *c) != 0,
+       "%s: learns on in the same way", layer);
+    free(a), free(b), free(c), free(d);
+    link_classifier_free(m);
+    link_classifier_free(back);
+    world_free(w);
+    remove_tree(folder, NULL);
+}
+
+/* Every cut and many bit flips of both files: an error or a model that predicts numbers. */
+static void test_damaged_files(void)
+{
+    const char *folder = tap_folder();
+    struct world *w = random_world(3, 6, 2, 10);
+    struct link_classifier *m = model_new(&(struct gnn_options){.hidden = 4}, 3);
+    static const char *const files[] = {"config.json", "model.safetensors"};
+    link_classifier_save(m, folder, NULL);
+    struct rng rng;
+    rng_init(&rng, 11, 0);
+    for (int f = 0; f < 2; f++) {
+        char *path = path_join(folder, files[f]), *text = NULL;
+        size_t n = 0, refused = 0, cuts = 0, crashes = 0;
+        file_read(path, 1 << 20, &text, &n, NULL);
+        for (size_t round = 0; round < 300; round++) {
+            bool cut = round < 100;
+            size_t at = rng_below(&rng, (uint32_t)n);
+            char old = text[at];
+            text[at] = (char)(old ^ (1 << rng_below(&rng, 8)));
+            file_write(path, text, cut ? at : n, NULL);
+            text[at] = old;
+            struct link_classifier *back = NULL;
+            medley_error err = {0};
+            medley_status st = link_classifier_load(folder, &back, &err);
+            crashes += st != MEDLEY_OK && (back || !err.message[0]);
+            refused += cut && st != MEDLEY_OK;
+            cuts += cut;
+            link_classifier_free(back);
+        }
+        file_write(path, text, n, NULL);
+        /* The last byte of config.json is a newline that nothing needs. */
+        ok(refused + 4 >= cuts && crashes == 0, "%s: %zu of %zu cuts refused (seed 11)",
+           files[f], refused, cuts);
+        mem_free(text);
+        mem_free(path);
+    }
+    link_classifier_free(m);
+    world_free(w);
+    remove_tree(folder, NULL);
+}
+
+/* ---- serving ---- */
+
+static double worst_gap(const float *a, const float *b, size_t n)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    return worst;
+}
+
+/* The pairs of one query, from the list of all. */
+static struct link_request request_of(const struct world *w, uint32_t query, uint32_t *product,
+                                      const float *all, float *wanted)
+{
+    struct link_request r = {
+        .graph = &w->g, .features = w->features, .query = query, .product = product};
+    for (size_t i = 0; i < w->n; i++)
+        if (w->query[i] == query) {
+            memcpy(wanted + 3 * r.n, all + 3 * i, 3 * sizeof *wanted);
+            product[r.n++] = w->product[i];
+        }
+    return r;
+}
+
+static void test_answer(const char *layer)
+{
+    enum { QUERIES = 20, PRODUCTS = 60 };
+    struct world *w = random_world(QUERIES, PRODUCTS, 6, 12);
+    struct gnn_options o = {.layer = layer, .hidden = 16, .epochs = 2};
+    struct link_classifier *m = model_new(&o, 3);
+    train_first(m, w, w->n);
+    float *all = predict(m, w, 3), wanted[64 * 3], got[64 * 3];
+    uint32_t product[64];
+    double worst = 0, worst_new = 0, worst_fresh = 0;
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        struct link_request r = request_of(w, q, product, all, wanted);
+        link_classifier_answer(m, &r, got, NULL);
+        worst = fmax(worst, worst_gap(got, wanted, 3 * r.n));
+    }
+    ok(worst < 1e-6, "%s: a stored query is answered as predicted (%.1e)", layer, worst);
+
+    /* The last query is taken out of the graph and comes back as a new one; then its last
+     * candidate, which nothing else points to, comes as a new product too. */
+    uint32_t last = QUERIES - 1, alone = PRODUCTS - 1;
+    for (uint32_t p = 0; p < PRODUCTS; p++) {
+        shop_unlink(w->shop, 2, p, alone);
+        for (uint32_t q = 0; q < QUERIES; q++)
+            shop_unlink(w->shop, 0, q, alone);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < w->n; i++)
+        if (w->product[i] != alone) {
+            w->query[kept] = w->query[i];
+            w->product[kept++] = w->product[i];
+        }
+    w->n = kept;
+    shop_link(w->shop, 0, last, alone, 1);
+    add_pair(w, last, alone, 0);
+    world_build(w);
+    free(all);
+    all = predict(m, w, 3);
+    struct link_request r = request_of(w, last, product, all, wanted);
+    for (uint32_t p = 0; p < PRODUCTS; p++)
+        shop_unlink(w->shop, 0, last, p);
+    world_build(w);
+    r.query = UINT32_MAX;
+    r.query_features = w->features + last * WIDTH;
+    medley_error err = {0};
+    ok(link_classifier_answer(m, &r, got, &err) == MEDLEY_OK, "%s: new query %s", layer,
+       err.message);
+    worst_new = worst_gap(got, wanted, 3 * r.n);
+    ok(worst_new < 1e-5, "%s: a new query with its candidates, as if it were stored (%.1e)",
+       layer, worst_new);
+    float fresh[64 * WIDTH];
+    r.product_features = fresh;
+    memcpy(fresh + (r.n - 1) * WIDTH, w->features + (QUERIES + alone) * WIDTH,
+           sizeof(float) * WIDTH);
+    product[r.n - 1] = UINT32_MAX;
+    link_classifier_answer(m, &r, got, NULL);
+    worst_fresh = worst_gap(got, wanted, 3 * r.n);
+    ok(worst_fresh < 1e-5, "%s: a new product too (%.1e)", layer, worst_fresh);
+    r.product_features = NULL;
+    ok(link_classifier_answer(m, &r, got, &err) == MEDLEY_EINVAL, "refused: %s", err.message);
+    free(all);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+static void test_embed(void)
+{
+    struct world *w = random_world(20, 60, 6, 13);
+    struct link_classifier *m = model_new(&(struct gnn_options){.hidden = 16}, 3);
+    uint32_t nodes[80];
+    float all[80 * 16], one[16], moved[80 * 16];
+    for (uint32_t i = 0; i < 80; i++)
+        nodes[i] = i;
+    ok(link_classifier_embed(m, &w->g, w->features, nodes, 80, all, NULL) == MEDLEY_OK,
+       "embedded");
+    size_t same = 0, changed = 0;
+    for (uint32_t i = 0; i < 80; i++) {
+        link_classifier_embed(m, &w->g, w->features, nodes + i, 1, one, NULL);
+        same += memcmp(one, all + 16 * i, sizeof one) == 0;
+    }
+    ok(same == 80, "each node alone has the same bits (%zu)", same);
+    w->features[20 * WIDTH] +=
+        1; /* product 0: its own embedding and those within two hops change */
+    link_classifier_embed(m, &w->g, w->features, nodes, 80, moved, NULL);
+    for (uint32_t i = 0; i < 80; i++)
+        changed += memcmp(moved + 16 * i, all + 16 * i, sizeof one) != 0;
+    ok(memcmp(moved + 16 * 20, all + 16 * 20, sizeof one) != 0 && changed > 1 && changed < 80,
+       "a changed product reaches its neighbourhood (%zu nodes) and no further", changed);
+    medley_error err;
+    nodes[0] = 80;
+    ok(link_classifier_embed(m, &w->g, w->features, nodes, 80, all, &err) == MEDLEY_EINVAL,
+       "%s", err.message);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+int main(void)
+{
+    test_refusals();
+    for (const struct layer_ops *const *l = layer_table; *l; l++) {
+        for (unsigned hops = 1; hops <= 3; hops++)
+            test_own_edge_bits((*l)->name, hops);
+        test_labels_stay_out((*l)->name);
+        test_resume((*l)->name, 0);
+        test_files((*l)->name);
+        test_answer((*l)->name);
+    }
+    test_resume("sage", 1);
+    test_leak();
+    test_learns();
+    test_foreign_checkpoint();
+    test_damaged_files();
+    test_embed();
+    return tap_done();
+}
