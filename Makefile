@@ -125,10 +125,11 @@ fuzz:  ## fuzz each parser for T=20 seconds, or FUZZER=json alone
 
 fuzz-run: $(if $(FUZZER),$B/fuzz/fuzz_$(FUZZER),$(FUZZ_BIN))
 	@for f in $^; do \
-	    name=$${f##*/fuzz_}; mkdir -p $B/corpus/$$name fuzz/corpus/$$name; \
-	    echo "fuzzing $$name for $(T) s"; \
+	    name=$${f##*/fuzz_}; log=$B/$$name.log; mkdir -p $B/corpus/$$name; \
 	    $$f -max_total_time=$(T) -timeout=10 -verbosity=0 -print_final_stats=1 \
-	        -artifact_prefix=$B/$$name- $B/corpus/$$name fuzz/corpus/$$name || exit 1; \
+	        -artifact_prefix=$B/$$name- $B/corpus/$$name fuzz/corpus/$$name \
+	        >$$log 2>&1 || { tail -n 40 $$log; echo "fuzzing $$name failed"; exit 1; }; \
+	    echo "fuzz $$name: clean, $$(sed -n 's/.*executed_units: *//p' $$log) runs in $(T) s"; \
 	done
 
 bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout

@@ -1,5 +1,5 @@
-/* fuzz_vocab.c: the input up to the first zero byte as vocab.txt, the rest as text to encode: every
- * token's offsets must lie in the text. */
+/* fuzz_vocab.c: the input up to the first zero byte as vocab.txt, the rest as text to encode:
+ * every token's offsets must lie in the text. */
 #include "base/file.h"
 #include "text/wordpiece.h"
 
