@@ -11,6 +11,10 @@
  * U+FFFD. */
 void text_clean(struct str locale, struct str text, struct strbuf *out);
 
+/* The same, but where the source breaks off (a line, a block of HTML, a bullet) there is '\n'
+ * instead of a space: what looks for sentences and clauses starts from this. */
+void text_clean_lines(struct str locale, struct str text, struct strbuf *out);
+
 /* Splits cleaned text into lower-case words for TF-IDF, overlap features and hashing: runs of
  * letters and digits; CJK by overlapping character bigrams. Calls visit for each word. */
 typedef void word_visitor(void *context, struct str word);
