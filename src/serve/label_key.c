@@ -1,0 +1,100 @@
+/* label_key.c: what a remembered label is looked up by. Every part is written with its length
+ * before it, so that two different keys never have the same bytes. */
+#include "serve/label_cache.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+static void add_part(struct strbuf *out, const char *s, size_t n)
+{
+    uint64_t length = n;
+    sb_add(out, (const char *)&length, sizeof length);
+    sb_add(out, s, n);
+}
+
+void label_key_shared(struct strbuf *out, const char *bundle, uint32_t models,
+                      struct str locale, struct str folded_query)
+{
+    add_part(out, bundle, strlen(bundle));
+    sb_add(out, (const char *)&models, sizeof models);
+    add_part(out, locale.s, locale.n);
+    add_part(out, folded_query.s, folded_query.n);
+}
+
+static struct hash128 hash_field(medley_text field, struct hash128 seed)
+{
+    return hash_bytes(field.n ? field.s : "", field.n, seed);
+}
+
+/* The text enters as its 128-bit hash alone: keeping it would make an entry some kilobytes
+ * long. */
+void label_key_own(struct strbuf *out, const medley_product *p)
+{
+    struct hash128 text = {0, 0};
+    add_part(out, p->id.s, p->id.n);
+    if (!p->has_text)
+        return;
+    const medley_text fields[] = {p->title, p->description, p->bullets,
+                                  p->brand, p->color,       p->category};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        text = hash_field(fields[i], text);
+    sb_add(out, (const char *)&text, sizeof text);
+}
+
+struct hash128 label_key_hash(struct str shared)
+{
+    return hash_bytes(shared.n ? shared.s : "", shared.n, (struct hash128){0, 0});
+}
+
+struct label_key label_key_of(struct str shared, struct hash128 shared_hash, struct str own)
+{
+    return (struct label_key){hash_bytes(own.n ? own.s : "", own.n, shared_hash), shared, own};
+}
+
+/* C0 controls such as tab and newline, and the separators of Unicode. */
+static bool is_space(uint32_t codepoint)
+{
+    if (codepoint <= 0x20 || codepoint == 0x85)
+        return true;
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)codepoint);
+    return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
+           category == UTF8PROC_CATEGORY_ZP;
+}
+
+static void collapse_space(struct str text, struct strbuf *out)
+{
+    bool pending = false, started = false;
+    uint32_t codepoint;
+    for (size_t used; (used = utf8_decode(text, &codepoint)) > 0;) {
+        if (is_space(codepoint)) {
+            pending = true;
+        } else {
+            if (pending && started)
+                sb_addc(out, ' ');
+            sb_add(out, text.s, used);
+            pending = false;
+            started = true;
+        }
+        text = (struct str){text.s + used, text.n - used};
+    }
+}
+
+medley_status label_cache_fold(struct str text, struct strbuf *out, medley_error *err)
+{
+    utf8proc_uint8_t *folded = NULL;
+    if (text.n == 0)
+        return MEDLEY_OK;
+    utf8proc_ssize_t n =
+        utf8proc_map((const utf8proc_uint8_t *)text.s, (utf8proc_ssize_t)text.n, &folded,
+                     UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD);
+    if (n == UTF8PROC_ERROR_NOMEM)
+        return fail_memory(err, "the folded query");
+    if (n < 0)
+        return fail(err, MEDLEY_EINVAL, "invalid UTF-8");
+    collapse_space((struct str){(const char *)folded, (size_t)n}, out);
+    free(folded); /* utf8proc allocates with malloc */
+    return out->failed ? fail_memory(err, "the folded query") : MEDLEY_OK;
+}
