@@ -1,0 +1,250 @@
+/* classify_request.c: reads the body of POST /v1/classify; see classify_request.h. */
+#include "serve/classify_request.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A tree node costs some 100 bytes, an element in the text two: "[[],[],...": so what could not
+ * be a request anyway is refused before a tree is built of it. A full request has 1,000
+ * products of 7 fields each. */
+#define MAX_VALUES 20000
+#define MAX_DEPTH 4
+
+/* Counts commas and brackets outside of strings. Ill-formed text may be miscounted: json_parse
+ * refuses it later. */
+static medley_status check_size(struct str body, medley_error *err)
+{
+    size_t values = 1, depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < body.n; i++) {
+        char c = body.s[i];
+        if (in_string) {
+            i += c == '\\';
+            in_string = c != '"';
+            continue;
+        }
+        in_string = c == '"';
+        bool opens = c == '{' || c == '[';
+        values += opens || c == ',';
+        depth += opens;
+        depth -= depth > 0 && (c == '}' || c == ']');
+        if (depth > MAX_DEPTH)
+            return fail(err, MEDLEY_EINVAL, "body: nested more than %d deep", MAX_DEPTH);
+        if (values > MAX_VALUES)
+            return fail(err, MEDLEY_EINVAL, "body: more than %d values", MAX_VALUES);
+    }
+    return MEDLEY_OK;
+}
+
+/* ---- fields ------------------------------------------------------------------------------ */
+
+/* `where` is the path before the key: "" or "products[3]." */
+static medley_status read_text(const json *v, const char *where, size_t limit, medley_text *out,
+                               medley_error *err)
+{
+    const char *text;
+    if (!json_as_text(v, &text))
+        return fail(err, MEDLEY_EINVAL, "%s%s: must be text", where, json_key(v));
+    size_t n = strlen(text);
+    if (n > limit)
+        return fail(err, MEDLEY_EINVAL, "%s%s: %zu bytes are more than %zu", where, json_key(v),
+                    n, limit);
+    *out = (medley_text){text, n};
+    return MEDLEY_OK;
+}
+
+/* White space as people type it; what only Unicode calls so is left to the models. */
+static bool is_blank(medley_text text)
+{
+    return str_trim((struct str){text.s, text.n}).n == 0;
+}
+
+enum product_field { P_ID, P_TITLE, P_DESCRIPTION, P_BULLETS, P_BRAND, P_COLOR, P_CATEGORY };
+
+static const struct {
+    const char *key;
+    size_t offset; /* of a medley_text in medley_product */
+    size_t limit;  /* bytes */
+} product_fields[] = {
+    [P_ID] = {"id", offsetof(medley_product, id), CLASSIFY_MAX_ID},
+    [P_TITLE] = {"title", offsetof(medley_product, title), CLASSIFY_MAX_TEXT},
+    [P_DESCRIPTION] = {"description", offsetof(medley_product, description), CLASSIFY_MAX_TEXT},
+    [P_BULLETS] = {"bullets", offsetof(medley_product, bullets), CLASSIFY_MAX_TEXT},
+    [P_BRAND] = {"brand", offsetof(medley_product, brand), CLASSIFY_MAX_TEXT},
+    [P_COLOR] = {"color", offsetof(medley_product, color), CLASSIFY_MAX_TEXT},
+    [P_CATEGORY] = {"category", offsetof(medley_product, category), CLASSIFY_MAX_TEXT},
+};
+#define N_PRODUCT_FIELDS (sizeof product_fields / sizeof product_fields[0])
+
+static medley_status read_member(const json *member, const char *where, unsigned *seen,
+                                 medley_product *out, medley_error *err)
+{
+    const char *key = json_key(member);
+    size_t f = 0;
+    while (f < N_PRODUCT_FIELDS && strcmp(product_fields[f].key, key) != 0)
+        f++;
+    if (f == N_PRODUCT_FIELDS)
+        return fail(err, MEDLEY_EINVAL, "%s%.100s: unknown key", where, key);
+    if (*seen & 1u << f)
+        return fail(err, MEDLEY_EINVAL, "%s%s: given twice", where, key);
+    *seen |= 1u << f;
+    medley_text *text = (medley_text *)((char *)out + product_fields[f].offset);
+    return read_text(member, where, product_fields[f].limit, text, err);
+}
+
+static medley_status read_product_object(const json *v, const char *where, medley_product *out,
+                                         medley_error *err)
+{
+    unsigned seen = 0;
+    for (const json *m = json_first(v); m; m = json_next(m)) {
+        medley_status st = read_member(m, where, &seen, out, err);
+        if (st)
+            return st;
+    }
+    out->has_text = (seen & ~(1u << P_ID)) != 0;
+    if (out->has_text && is_blank(out->title))
+        return fail(err, MEDLEY_EINVAL, "%stitle: missing or blank beside other text", where);
+    if (!out->has_text && !out->id.n)
+        return fail(err, MEDLEY_EINVAL, "%sid: missing or empty, and there is no title", where);
+    return MEDLEY_OK;
+}
+
+static medley_status read_product(const json *v, size_t index, medley_product *out,
+                                  medley_error *err)
+{
+    char where[40];
+    const char *id;
+    *out = (medley_product){0};
+    if (json_as_text(v, &id)) {
+        size_t n = strlen(id);
+        if (n == 0 || n > CLASSIFY_MAX_ID)
+            return fail(err, MEDLEY_EINVAL, "products[%zu]: an id has 1 to %d bytes, not %zu",
+                        index, CLASSIFY_MAX_ID, n);
+        out->id = (medley_text){id, n};
+        return MEDLEY_OK;
+    }
+    if (json_kind_of(v) != JSON_OBJECT)
+        return fail(err, MEDLEY_EINVAL, "products[%zu]: must be an id or an object", index);
+    snprintf(where, sizeof where, "products[%zu].", index);
+    return read_product_object(v, where, out, err);
+}
+
+/* ---- keys of the request ----------------------------------------------------------------- */
+
+static medley_status read_query(const json *v, struct classify_request *r, medley_error *err)
+{
+    medley_status st = read_text(v, "", CLASSIFY_MAX_TEXT, &r->query, err);
+    if (!st && is_blank(r->query))
+        st = fail(err, MEDLEY_EINVAL, "query: blank");
+    return st;
+}
+
+static medley_status read_locale(const json *v, struct classify_request *r, medley_error *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    medley_status st = read_text(v, "", CLASSIFY_MAX_LOCALE, &r->locale, err);
+    if (!st && (r->locale.n == 0 || strspn(r->locale.s, allowed) != r->locale.n))
+        st = fail(err, MEDLEY_EINVAL, "locale: must be a tag of letters, digits, '-' and '_'");
+    return st;
+}
+
+static medley_status read_products(const json *v, struct classify_request *r, medley_error *err)
+{
+    if (json_kind_of(v) != JSON_ARRAY)
+        return fail(err, MEDLEY_EINVAL, "products: must be a list");
+    size_t n = json_count(v);
+    if (n == 0 || n > CLASSIFY_MAX_PRODUCTS)
+        return fail(err, MEDLEY_EINVAL, "products: %zu are not between 1 and %d", n,
+                    CLASSIFY_MAX_PRODUCTS);
+    r->products = mem_alloc(n, sizeof *r->products);
+    if (!r->products)
+        return fail_memory(err, "products");
+    for (const json *p = json_first(v); p; p = json_next(p)) {
+        medley_status st = read_product(p, r->n_products, &r->products[r->n_products], err);
+        if (st)
+            return st;
+        r->n_products++;
+    }
+    return MEDLEY_OK;
+}
+
+static medley_status read_explain(const json *v, struct classify_request *r, medley_error *err)
+{
+    return json_as_bool(v, &r->explain)
+               ? MEDLEY_OK
+               : fail(err, MEDLEY_EINVAL, "explain: must be true or false");
+}
+
+static medley_status read_cache(const json *v, struct classify_request *r, medley_error *err)
+{
+    const char *text;
+    bool on = json_as_text(v, &text) && strcmp(text, "on") == 0;
+    if (!on && !(json_as_text(v, &text) && strcmp(text, "off") == 0))
+        return fail(err, MEDLEY_EINVAL, "cache: must be \"on\" or \"off\"");
+    r->use_cache = on;
+    return MEDLEY_OK;
+}
+
+static const struct {
+    const char *key;
+    medley_status (*read)(const json *v, struct classify_request *r, medley_error *err);
+    bool required;
+} keys[] = {
+    {"query", read_query, true},       {"locale", read_locale, false},
+    {"products", read_products, true}, {"explain", read_explain, false},
+    {"cache", read_cache, false},
+};
+#define N_KEYS (sizeof keys / sizeof keys[0])
+
+static medley_status read_root(struct classify_request *r, medley_error *err)
+{
+    unsigned seen = 0;
+    if (json_kind_of(r->root) != JSON_OBJECT)
+        return fail(err, MEDLEY_EINVAL, "body: must be an object");
+    for (const json *m = json_first(r->root); m; m = json_next(m)) {
+        size_t k = 0;
+        while (k < N_KEYS && strcmp(keys[k].key, json_key(m)) != 0)
+            k++;
+        if (k == N_KEYS)
+            return fail(err, MEDLEY_EINVAL, "%.100s: unknown key", json_key(m));
+        if (seen & 1u << k)
+            return fail(err, MEDLEY_EINVAL, "%s: given twice", keys[k].key);
+        seen |= 1u << k;
+        medley_status st = keys[k].read(m, r, err);
+        if (st)
+            return st;
+    }
+    for (size_t k = 0; k < N_KEYS; k++) {
+        if (keys[k].required && !(seen & 1u << k))
+            return fail(err, MEDLEY_EINVAL, "%s: missing", keys[k].key);
+    }
+    return MEDLEY_OK;
+}
+
+medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
+                                     medley_error *err)
+{
+    struct classify_request r = {.locale = {"us", 2}, .use_cache = true};
+    struct str text = {body, n};
+    medley_status st = check_size(text, err);
+    if (!st)
+        st = json_parse(text, "body", &r.root, err);
+    if (!st)
+        st = read_root(&r, err);
+    if (st)
+        classify_request_deinit(&r);
+    else
+        *out = r;
+    return st;
+}
+
+void classify_request_deinit(struct classify_request *r)
+{
+    mem_free(r->products);
+    json_free(r->root);
+    *r = (struct classify_request){0};
+}

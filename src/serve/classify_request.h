@@ -1,0 +1,31 @@
+/* classify_request.h: the body of POST /v1/classify, from bytes to what a bundle takes. A pure
+ * function of the bytes. Proof: tests/test_serve.c, fuzz/fuzz_classify_request.c. */
+#ifndef SERVE_CLASSIFY_REQUEST_H
+#define SERVE_CLASSIFY_REQUEST_H
+
+#include "base/json.h"
+#include "medley/bundle.h"
+
+#define CLASSIFY_MAX_PRODUCTS 1000
+#define CLASSIFY_MAX_TEXT 65536 /* bytes of the query and of each text field */
+#define CLASSIFY_MAX_ID 1024    /* bytes */
+#define CLASSIFY_MAX_LOCALE 35  /* bytes; as long as a language tag may be (RFC 5646) */
+
+struct classify_request {
+    medley_text query;        /* not blank */
+    medley_text locale;       /* "us" unless given */
+    medley_product *products; /* [n_products], 1..CLASSIFY_MAX_PRODUCTS; each has id or text */
+    size_t n_products;
+    bool explain;
+    bool use_cache; /* true unless "cache": "off" */
+    json *root;     /* owns the texts */
+};
+
+/* Anything not asked for is refused: unknown and doubled keys, wrong types, blank queries, too
+ * long or too many. Errors: EFORMAT (not JSON), EINVAL (names the field, like
+ * "products[3].title: must be text"), ENOMEM. On error nothing needs to be freed. */
+medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
+                                     medley_error *err);
+void classify_request_deinit(struct classify_request *r); /* a zeroed struct is fine */
+
+#endif

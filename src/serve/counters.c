@@ -1,0 +1,176 @@
+/* counters.c: counting requests, and writing the counts as OpenMetrics text. */
+#include "serve/counters.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+/* 0 stands for all others. */
+static const unsigned counters_statuses[COUNTERS_STATUSES] = {200, 400, 404, 405, 408, 413,
+                                                              415, 429, 500, 503, 304, 0};
+
+static const double latency_limits[COUNTERS_BUCKETS - 1] = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5};
+
+void counters_add(atomic_uint_least64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+uint64_t counters_get(const atomic_uint_least64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void counters_request(struct counters *c, size_t route, unsigned status, double seconds)
+{
+    size_t slot = 0, bucket = 0;
+    assert(route < COUNTERS_MAX_ROUTES);
+    while (counters_statuses[slot] && counters_statuses[slot] != status)
+        slot++;
+    while (bucket < COUNTERS_BUCKETS - 1 && seconds > latency_limits[bucket])
+        bucket++;
+    counters_add(&c->requests[route][slot], 1);
+    counters_add(&c->latency[route][bucket], 1);
+    counters_add(&c->latency_ns[route], seconds > 0 ? (uint64_t)(seconds * 1e9) : 0);
+}
+
+/* ---- OpenMetrics ------------------------------------------------------------------------- */
+
+static void describe(struct strbuf *out, const char *name, const char *type, const char *help)
+{
+    sb_addf(out, "# TYPE %s %s\n# HELP %s %s\n", name, type, name, help);
+}
+
+static void counter(struct strbuf *out, const char *name, const char *help, uint64_t v)
+{
+    describe(out, name, "counter", help);
+    sb_addf(out, "%s_total %" PRIu64 "\n", name, v);
+}
+
+static void gauge(struct strbuf *out, const char *name, const char *help, uint64_t v)
+{
+    describe(out, name, "gauge", help);
+    sb_addf(out, "%s %" PRIu64 "\n", name, v);
+}
+
+/* Backslash, quote and newline are escaped, as the format asks. */
+static void label(struct strbuf *out, const char *name, const char *value)
+{
+    sb_addf(out, "%s=\"", name);
+    for (; *value; value++) {
+        if (*value == '\\' || *value == '"')
+            sb_addc(out, '\\');
+        if (*value == '\n')
+            sb_addz(out, "\\n");
+        else
+            sb_addc(out, *value);
+    }
+    sb_addc(out, '"');
+}
+
+static void write_requests(const struct counters *c, const struct gauges *g, struct strbuf *out)
+{
+    describe(out, "medley_http_requests", "counter", "Requests answered, by route and status.");
+    for (size_t r = 0; r < g->n_routes; r++) {
+        for (size_t s = 0; s < COUNTERS_STATUSES; s++) {
+            uint64_t n = counters_get(&c->requests[r][s]);
+            if (n == 0)
+                continue;
+            sb_addz(out, "medley_http_requests_total{");
+            label(out, "route", g->routes[r]);
+            if (counters_statuses[s])
+                sb_addf(out, ",status=\"%u\"} %" PRIu64 "\n", counters_statuses[s], n);
+            else
+                sb_addf(out, ",status=\"other\"} %" PRIu64 "\n", n);
+        }
+    }
+}
+
+static void write_histogram(const struct counters *c, size_t r, const char *route,
+                            struct strbuf *out)
+{
+    uint64_t counts[COUNTERS_BUCKETS], total = 0, below = 0;
+    for (size_t b = 0; b < COUNTERS_BUCKETS; b++)
+        total += counts[b] = counters_get(&c->latency[r][b]);
+    if (total == 0)
+        return;
+    for (size_t b = 0; b < COUNTERS_BUCKETS; b++) {
+        below += counts[b];
+        sb_addz(out, "medley_http_request_duration_seconds_bucket{");
+        label(out, "route", route);
+        if (b < COUNTERS_BUCKETS - 1)
+            sb_addf(out, ",le=\"%.10g\"} %" PRIu64 "\n", latency_limits[b], below);
+        else
+            sb_addf(out, ",le=\"+Inf\"} %" PRIu64 "\n", below);
+    }
+    sb_addz(out, "medley_http_request_duration_seconds_count{");
+    label(out, "route", route);
+    sb_addf(out, "} %" PRIu64 "\nmedley_http_request_duration_seconds_sum{", total);
+    label(out, "route", route);
+    sb_addf(out, "} %.9f\n", (double)counters_get(&c->latency_ns[r]) * 1e-9);
+}
+
+static void write_bundle(const struct gauges *g, struct strbuf *out)
+{
+    describe(out, "medley_bundle", "info", "The bundle that answers.");
+    sb_addz(out, "medley_bundle_info{");
+    label(out, "id", g->bundle);
+    sb_addc(out, ',');
+    label(out, "version", g->version);
+    sb_addz(out, "} 1\n");
+    describe(out, "medley_bundle_model", "info", "The base models of the bundle.");
+    for (size_t m = 0; m < g->n_models; m++) {
+        sb_addz(out, "medley_bundle_model_info{");
+        label(out, "model", g->models[m]);
+        sb_addc(out, ',');
+        label(out, "kind", g->kinds[m]);
+        sb_addz(out, "} 1\n");
+    }
+    gauge(out, "medley_bundle_bytes", "Size of the bundle's files, which are mapped.",
+          g->bundle_bytes);
+}
+
+static void write_lookups(const struct counters *c, struct strbuf *out)
+{
+    describe(out, "medley_cache_lookups", "counter",
+             "Pairs looked up: hit, miss, or found but judged anew with the rest of the list.");
+    sb_addf(out,
+            "medley_cache_lookups_total{result=\"hit\"} %" PRIu64 "\n"
+            "medley_cache_lookups_total{result=\"miss\"} %" PRIu64 "\n"
+            "medley_cache_lookups_total{result=\"unused\"} %" PRIu64 "\n",
+            counters_get(&c->cache_hits), counters_get(&c->cache_misses),
+            counters_get(&c->cache_unused));
+}
+
+static void write_pairs(const struct counters *c, struct strbuf *out)
+{
+    describe(out, "medley_pairs_classified", "counter",
+             "Pairs answered, by where the answer came from.");
+    sb_addf(out,
+            "medley_pairs_classified_total{source=\"bundle\"} %" PRIu64 "\n"
+            "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n",
+            counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached));
+}
+
+void counters_write(const struct counters *c, const struct gauges *g, struct strbuf *out)
+{
+    write_requests(c, g, out);
+    describe(out, "medley_http_request_duration_seconds", "histogram",
+             "Time from the request's headers to the answer's last byte, by route.");
+    for (size_t r = 0; r < g->n_routes; r++)
+        write_histogram(c, r, g->routes[r], out);
+    write_pairs(c, out);
+    write_lookups(c, out);
+    gauge(out, "medley_cache_entries", "Pairs remembered.", g->cache_entries);
+    gauge(out, "medley_cache_bytes", "Memory of the remembered pairs.", g->cache_bytes);
+    counter(out, "medley_cache_evictions", "Pairs forgotten for want of room.",
+            g->cache_evicted);
+    counter(out, "medley_cache_expirations", "Pairs forgotten for their age.",
+            g->cache_expired);
+    gauge(out, "medley_http_requests_in_flight", "Requests begun and not ended.", g->in_flight);
+    gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
+    write_bundle(g, out);
+    gauge(out, "process_resident_memory_bytes", "Resident memory.", g->resident_bytes);
+    describe(out, "medley_uptime_seconds", "gauge", "Time since the server started.");
+    sb_addf(out, "medley_uptime_seconds %.3f\n# EOF\n", g->uptime_seconds);
+}

@@ -1,0 +1,208 @@
+/* routes.c: the table of routes, and those of a few lines. */
+#include "serve/classify_request.h"
+#include "serve/server_private.h"
+
+#include "base/cpu.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum handled handle_health(struct request *r)
+{
+    r->fixed = STR("{\"status\":\"ok\"}\n");
+    answer(r, 200, "application/json");
+    return HANDLED;
+}
+
+/* Requests are refused while the server shuts down, by request.c; else a bundle is there. */
+static enum handled handle_ready(struct request *r)
+{
+    r->fixed = STR("{\"status\":\"ready\"}\n");
+    answer(r, 200, "application/json");
+    return HANDLED;
+}
+
+/* 0 where the system does not tell. */
+static uint64_t resident_bytes(void)
+{
+    uint64_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*u %" SCNu64, &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static struct label_cache_stats cache_stats(const struct server *s)
+{
+    return s->cache ? label_cache_stats(s->cache) : (struct label_cache_stats){0};
+}
+
+static enum handled handle_metrics(struct request *r)
+{
+    struct server *s = r->server;
+    const struct engine *e = s->engine;
+    struct label_cache_stats cache = cache_stats(s);
+    const char *paths[N_ROUTES + 1];
+    for (size_t i = 0; i < N_ROUTES; i++)
+        paths[i] = routes[i].path;
+    paths[N_ROUTES] = "none";
+    struct gauges g = {.uptime_seconds = clock_seconds() - s->started,
+                       .in_flight = atomic_load(&s->in_flight),
+                       .queued = jobs_waiting(s->jobs),
+                       .cache_entries = cache.entries,
+                       .cache_bytes = cache.bytes,
+                       .cache_evicted = cache.evicted,
+                       .cache_expired = cache.expired,
+                       .resident_bytes = resident_bytes(),
+                       .bundle_bytes = e->file_bytes,
+                       .bundle = e->id,
+                       .version = medley_version(),
+                       .models = e->models,
+                       .kinds = e->kinds,
+                       .n_models = e->n_models,
+                       .routes = paths,
+                       .n_routes = N_ROUTES + 1};
+    counters_write(&s->counters, &g, &r->out);
+    answer(r, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    return HANDLED;
+}
+
+/* ---- GET /v1/bundle ---------------------------------------------------------------------- */
+
+static void number(struct json_writer *w, const char *key, uint64_t v)
+{
+    jw_key(w, key);
+    jw_i64(w, (int64_t)v);
+}
+
+static void write_classes(struct json_writer *w, const struct engine *e)
+{
+    jw_array(w);
+    for (size_t k = 0; k < e->n_classes; k++) {
+        jw_object(w);
+        jw_key(w, "name");
+        jw_textz(w, e->classes[k]);
+        jw_key(w, "gain");
+        jw_double(w, e->gains[k]);
+        jw_object_end(w);
+    }
+    jw_array_end(w);
+}
+
+static void write_models(struct json_writer *w, const struct engine *e)
+{
+    jw_array(w);
+    for (size_t m = 0; m < e->n_models; m++) {
+        jw_object(w);
+        jw_key(w, "name");
+        jw_textz(w, e->models[m]);
+        jw_key(w, "kind");
+        jw_textz(w, e->kinds[m]);
+        jw_object_end(w);
+    }
+    jw_array_end(w);
+}
+
+static void write_memory(struct json_writer *w, const struct engine *e)
+{
+    jw_object(w);
+    number(w, "bundle_file_bytes", e->file_bytes);
+    number(w, "process_resident_bytes", resident_bytes());
+    jw_object_end(w);
+}
+
+static void write_cache(struct json_writer *w, const struct server *s)
+{
+    struct label_cache_stats stats = cache_stats(s);
+    jw_object(w);
+    jw_key(w, "on");
+    jw_bool(w, s->cache != NULL);
+    number(w, "entries", stats.entries);
+    number(w, "bytes", stats.bytes);
+    number(w, "max_entries", s->cache ? s->options.cache_entries : 0);
+    number(w, "max_bytes", s->cache ? s->options.cache_bytes : 0);
+    jw_key(w, "ttl_s");
+    jw_double(w, s->options.cache_ttl);
+    jw_object_end(w);
+}
+
+static void write_limits(struct json_writer *w, const struct server *s)
+{
+    jw_object(w);
+    number(w, "body_bytes", s->options.max_body);
+    number(w, "products", CLASSIFY_MAX_PRODUCTS);
+    number(w, "text_bytes", CLASSIFY_MAX_TEXT);
+    number(w, "id_bytes", CLASSIFY_MAX_ID);
+    number(w, "waiting_requests", s->options.max_queue);
+    jw_object_end(w);
+}
+
+static enum handled handle_bundle(struct request *r)
+{
+    const struct server *s = r->server;
+    const struct engine *e = s->engine;
+    struct json_writer w;
+    jw_init(&w, &r->out, false);
+    jw_object(&w);
+    jw_key(&w, "id");
+    jw_textz(&w, e->id);
+    jw_key(&w, "version");
+    jw_textz(&w, medley_version());
+    jw_key(&w, "classes");
+    write_classes(&w, e);
+    jw_key(&w, "models");
+    write_models(&w, e);
+    jw_key(&w, "base");
+    write_double_classes(&w, e, e->base);
+    jw_key(&w, "memory");
+    write_memory(&w, e);
+    jw_key(&w, "cache");
+    write_cache(&w, s);
+    jw_key(&w, "limits");
+    write_limits(&w, s);
+    jw_key(&w, "uptime_s");
+    jw_double(&w, (double)(uint64_t)((clock_seconds() - s->started) * 1e3) / 1e3);
+    jw_object_end(&w);
+    sb_addc(&r->out, '\n');
+    answer(r, 200, "application/json");
+    return HANDLED;
+}
+
+/* ---- the page ---------------------------------------------------------------------------- */
+
+static enum handled handle_page(struct request *r)
+{
+    r->fixed = str_of(page_html);
+    answer(r, 200, "text/html; charset=utf-8");
+    return HANDLED;
+}
+
+static enum handled handle_css(struct request *r)
+{
+    r->fixed = str_of(page_css);
+    answer(r, 200, "text/css; charset=utf-8");
+    return HANDLED;
+}
+
+static enum handled handle_js(struct request *r)
+{
+    r->fixed = str_of(page_js);
+    answer(r, 200, "text/javascript; charset=utf-8");
+    return HANDLED;
+}
+
+/* HEAD is answered wherever GET is. */
+const struct route routes[N_ROUTES] = {
+    {"POST", "/v1/classify", handle_classify, "application/json", "label products for a query"},
+    {"GET", "/v1/bundle", handle_bundle, NULL, "what answers: models, classes, memory, limits"},
+    {"GET", "/healthz", handle_health, NULL, "200 while the process lives"},
+    {"GET", "/readyz", handle_ready, NULL, "200 while requests are welcome"},
+    {"GET", "/metrics", handle_metrics, NULL, "counters for Prometheus (OpenMetrics)"},
+    {"GET", "/", handle_page, NULL, "a page to try it"},
+    {"GET", "/page.css", handle_css, NULL, "its style"},
+    {"GET", "/page.js", handle_js, NULL, "its script"},
+};

@@ -1,0 +1,50 @@
+/* server.h: an HTTP server that classifies query-product pairs. HTTP/1.1 by libmicrohttpd; put
+ * nginx or the like in front for TLS, HTTP/2 and the open internet.
+ *
+ * Threads: a few that speak HTTP (they parse requests, answer from the cache and never wait)
+ * and a few workers that run the bundle, with a bounded queue between them: health checks and
+ * metrics stay quick while models work, and a full queue is answered 429. Proof:
+ * tests/test_serve.c. */
+#ifndef SERVE_SERVER_H
+#define SERVE_SERVER_H
+
+#include "serve/engine.h"
+
+/* One JSON line without its newline; called from any thread. */
+typedef void server_log(void *context, const char *line, size_t n);
+
+/* All-zero means the defaults in brackets. */
+struct server_options {
+    const char *host; /* name or number of the address to listen on ["127.0.0.1"] */
+    uint16_t port;    /* 0: any free one */
+    unsigned threads; /* workers that run the bundle [2] */
+    size_t max_queue; /* requests that may wait for a worker [128] */
+    size_t max_body;  /* bytes [4 MiB] */
+    bool no_cache;
+    size_t cache_entries;  /* [100,000] */
+    size_t cache_bytes;    /* [64 MiB] */
+    double cache_ttl;      /* seconds; 0: no limit */
+    unsigned idle_seconds; /* without a byte, then a connection is closed [30] */
+    unsigned body_seconds; /* for a whole request to arrive [30] */
+    server_log *log;       /* access log; NULL: none */
+    void *log_context;
+};
+
+struct server; /* opaque */
+
+/* Listens and answers from now on. The engine must outlive the server. Errors: EINVAL (host),
+ * EIO (the address is taken, not ours, not permitted), ENOMEM. */
+medley_status server_start(const struct engine *engine, const struct server_options *options,
+                           struct server **out, medley_error *err);
+uint16_t server_port(const struct server *s);
+/* "http://127.0.0.1:8080"; borrowed. */
+const char *server_url(const struct server *s);
+
+/* Stops listening, waits up to `seconds` for the requests in flight to be answered, closes what
+ * is still open and frees the server. Long classifications are asked to stop
+ * (interrupt_request) when time is up. True: all over. False: a classification would not stop
+ * within another second; the server then is left as it is, to be ended by the end of the
+ * process. */
+bool server_stop(struct server *s, double seconds);
+
+#endif

@@ -1,0 +1,126 @@
+/* server_private.h: what the files of the server share: one request's life, routes, workers.
+ *
+ *   request.c  HTTP in and out: collects the body, finds the route, sends the answer, logs
+ *   routes.c   the table of routes and the small ones;  classify.c  the large one
+ *   jobs.c     workers and their queue;  server.c  start and stop */
+#ifndef SERVE_SERVER_PRIVATE_H
+#define SERVE_SERVER_PRIVATE_H
+
+#include "base/json.h"
+#include "serve/counters.h"
+#include "serve/label_cache.h"
+#include "serve/server.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+/* ---- jobs: a bounded queue and its workers ----------------------------------------------- */
+
+struct job {
+    struct job *next;
+    void (*run)(struct job *job);
+};
+struct jobs; /* opaque */
+medley_status jobs_start(unsigned workers, size_t max_waiting, struct jobs **out,
+                         medley_error *err);
+bool jobs_submit(struct jobs *j, struct job *job); /* false: the queue is full */
+size_t jobs_waiting(struct jobs *j);
+/* Runs what waits, then ends the workers; jobs_submit returns false from then on. */
+void jobs_stop(struct jobs *j);
+void jobs_free(struct jobs *j); /* stops too; accepts NULL */
+
+/* ---- server ------------------------------------------------------------------------------ */
+
+struct server {
+    const struct engine *engine;
+    struct server_options options; /* defaults filled in */
+    struct label_cache *cache;     /* NULL: none */
+    struct jobs *jobs;
+    struct MHD_Daemon *daemon;
+    int listen_fd; /* -1: none */
+    uint16_t port;
+    char url[320];
+    double started; /* clock_seconds */
+    struct counters counters;
+    atomic_uint_least64_t in_flight;   /* requests */
+    atomic_uint_least64_t classifying; /* requests with a worker or waiting for one */
+    atomic_uint_least64_t body_bytes;  /* held for requests that are still arriving */
+    atomic_uint_least64_t next_id;     /* for generated request ids */
+    uint64_t id_seed;
+    atomic_bool draining; /* server_stop was called */
+    atomic_bool hurrying; /* and its time is up: what still waits is refused */
+};
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+enum stage {
+    COLLECTING, /* the body is arriving */
+    REFUSING,   /* an error is decided; the rest of the body is thrown away */
+    WORKING,    /* suspended; a worker has it */
+    ANSWERED,   /* status and out are set */
+    SENDING,    /* handed to libmicrohttpd */
+};
+
+struct classification; /* classify.c */
+
+/* Owned by the connection's HTTP thread, except while WORKING: then by a worker. */
+struct request {
+    struct job job; /* first: a job is cast back to its request */
+    struct server *server;
+    struct MHD_Connection *connection;
+    enum stage stage;
+    size_t route; /* index in routes; N_ROUTES: none matched */
+    char id[65];
+    char method[16], path[257]; /* cut to fit; for the log */
+    double started, deadline;   /* clock_seconds */
+    struct strbuf body;
+    size_t received; /* bytes of body, kept or thrown away */
+    size_t held;     /* of these, counted in the server's body_bytes */
+    struct classification *classification;
+    /* the answer */
+    unsigned status;
+    const char *content_type; /* static */
+    char allow[64];           /* methods, for 405 */
+    struct strbuf out;
+    struct str fixed; /* sent instead of `out` when not empty; static */
+    /* for the log */
+    size_t pairs, pairs_cached, sent;
+    char error[256];
+};
+
+enum handled { HANDLED, SUBMITTED };
+
+struct route {
+    const char *method, *path;
+    enum handled (*handle)(struct request *r); /* SUBMITTED: a worker will call request_done */
+    const char *takes;                         /* media type of the body; NULL: it takes none */
+    const char *summary;
+};
+#define N_ROUTES 8 /* as the table's size, so that a missing line shows; see routes.c */
+extern const struct route routes[N_ROUTES];
+
+/* Sets a JSON answer {"error": "..."}. */
+void answer_error(struct request *r, unsigned status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Sets an answer that is already in r->out. */
+void answer(struct request *r, unsigned status, const char *content_type);
+/* Suspends the request and gives it to a worker, which runs r->job. False: it was answered 429
+ * instead. Either way r must not be touched after it. */
+bool request_submit(struct request *r);
+/* Called by a worker when the answer is set: gives the request back to its HTTP thread. */
+void request_done(struct request *r);
+
+enum MHD_Result request_access(void *server, struct MHD_Connection *connection, const char *url,
+                               const char *method, const char *version, const char *upload,
+                               size_t *upload_n, void **state);
+void request_completed(void *server, struct MHD_Connection *connection, void **state,
+                       enum MHD_RequestTerminationCode how);
+
+enum handled handle_classify(struct request *r);
+void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
+void classification_free(struct classification *c); /* accepts NULL */
+
+/* The page at "/": its three files. */
+extern const char page_html[], page_css[], page_js[];
+
+#endif
