@@ -2,5 +2,6 @@
 #include "cli/cli.h"
 
 const struct verb verbs[] = {
+    { "synth", "write a synthetic shop with judgements and behaviour", verb_synth },
     { NULL, NULL, NULL },
 };
