@@ -113,10 +113,9 @@ static medley_status open_with(const char *header, size_t n, medley_error *err)
     sb_add(&b, header, length);
     for (size_t i = 0; i < n; i++)
         sb_addc(&b, 0);
-    medley_status st = file_write(path, b.s, b.n, err);
+    put(b.s, b.n);
     sb_deinit(&b);
-    if (st == MEDLEY_OK)
-        st = st_open(path, &f, err);
+    medley_status st = st_open(path, &f, err);
     st_close(f);
     return st;
 }
