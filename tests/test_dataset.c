@@ -189,6 +189,11 @@ static void test_predictions(void)
     ok(predictions_read(at(folder, "p.csv"), &d, true, out, &err) == MEDLEY_OK &&
            out[0] == 0.5f && out[1] == 0 && out[4] == 0.25f,
        "logits");
+    put(folder, "p.jsonl",
+        "{\"example_id\":\"b\",\"p_e\":0.5,\"p_S\":0.5,\"p_c\":0,\"p_I\":0}\n");
+    ok(predictions_read(at(folder, "p.jsonl"), &d, false, out, &err) == MEDLEY_OK &&
+           out[4] == 0.5f && out[5] == 0.5f && out[7] == 0 && isnan(out[0]),
+       "JSONL, in any case");
     dataset_close(&d);
 #define HEADER "example_id,p_e,p_s,p_c,p_i\n"
     ok(predictions_refused(

@@ -95,6 +95,17 @@ medley_status importer_tick(const char *task, const struct table *t, uint64_t ro
     return MEDLEY_OK;
 }
 
+void importer_finish(const char *task, struct table *t, medley_status st)
+{
+    uint64_t done, total;
+    table_position(t, &done, &total);
+    table_close(t);
+    if (st != MEDLEY_OK)
+        return;
+    progress_step(task, done, total, "bytes");
+    progress_end(task);
+}
+
 medley_status importer_column(struct table *t, const char *named, const char *esci, size_t *out,
                               medley_error *err)
 {

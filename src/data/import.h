@@ -1,4 +1,17 @@
-/* import.h: outside files to a dataset folder. Streams: memory is bounded by the columns kept. */
+/* import.h: outside files to a dataset folder. Streams: memory is bounded by the columns kept.
+ *
+ * What import does with what it finds (each is counted in summary.json, the first 20 listed):
+ * - A query is one text (trimmed) in one locale; further ids of the same text are merged under the
+ *   first. A query, or a query id, in both splits is refused: that is a leak.
+ * - Dropped: pairs with an empty query, product id or label; a pair that came before (the first label
+ *   stays); a product that came before. Products without examples are kept, as nodes of the graph.
+ * - Refused with file and line: unknown labels and splits, invalid UTF-8, NUL bytes, ragged rows.
+ * - Without the columns: example_id is the row number from 0, query_id the query text, the split is
+ *   drawn by hash of the query.
+ * Relations: "listing" has every judged pair; "co-listed" weighs two products by the lists they
+ * share, of at most 50 products each (by hash); in "same-brand" and "same-category" (equal but for
+ * case, within a locale) each product is linked to at most 10 others, neighbours in order of a hash;
+ * "impressions", "clicks", "adds", "purchases", "consumes" count events (see ubi.c). */
 #ifndef DATA_IMPORT_H
 #define DATA_IMPORT_H
 

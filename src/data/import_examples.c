@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "data/dataset_file.h"
 
@@ -302,12 +301,11 @@ medley_status import_examples(struct importer *im, medley_error *err)
         if (st == MEDLEY_OK)
             st = importer_tick("import examples", t, row, err);
     }
-    table_close(t);
+    importer_finish("import examples", t, st);
     if (st == MEDLEY_OK && im->n_examples == 0)
         st = fail(err, MEDLEY_EFORMAT, "'%s' holds no usable example", im->options->examples);
     if (st != MEDLEY_OK)
         return st;
-    progress_end("import examples");
     for (size_t i = 0; i < im->n_examples; i++)
         im->example_split[i] = im->query_rows[im->example_query[i]].split;
     return MEDLEY_OK;

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "data/dataset_file.h"
 
@@ -148,9 +147,7 @@ medley_status import_lists(struct importer *im, medley_error *err)
         st = link_lists(im, t, lists, &m, err);
     map_free(lists);
     mem_free(m.items);
-    table_close(t);
-    if (st == MEDLEY_OK)
-        progress_end("import lists");
+    importer_finish("import lists", t, st);
     return st;
 }
 

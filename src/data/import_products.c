@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/progress.h"
 
 medley_status importer_add_product(struct importer *im, struct str id, uint8_t locale,
                                    medley_error *err)
@@ -120,9 +119,7 @@ medley_status import_products(struct importer *im, medley_error *err)
         if (st == MEDLEY_OK)
             st = importer_tick("import products", t, row, err);
     }
-    table_close(t);
-    if (st == MEDLEY_OK)
-        progress_end("import products");
+    importer_finish("import products", t, st);
     return st;
 }
 
@@ -164,9 +161,7 @@ medley_status import_metadata(struct importer *im, medley_error *err)
     if (st != MEDLEY_OK)
         return st;
     st = metadata_rows(im, t, err);
-    table_close(t);
-    if (st == MEDLEY_OK)
-        progress_end("import metadata");
+    importer_finish("import metadata", t, st);
     return st;
 }
 

@@ -131,6 +131,8 @@ size_t importer_products(const struct importer *im);
 /* Call once a row: shows progress now and then, and notices a request to stop. */
 medley_status importer_tick(const char *task, const struct table *t, uint64_t row,
                             medley_error *err);
+/* Closes the table of a task that came to `st`, and tells of its end when that is well. */
+void importer_finish(const char *task, struct table *t, medley_status st);
 
 /* The column that plays a part: one that the user named must be there, the ESCI one may be. */
 medley_status importer_column(struct table *t, const char *named, const char *esci, size_t *out,

@@ -9,11 +9,13 @@
 #include "base/progress.h"
 #include "data/table_reader.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 #include <strings.h>
 
 #define SUM_TOLERANCE 1e-3
+enum { SPELLINGS = 3 }; /* of p_<class>: as it is, lower case, upper case */
 
 /* Turns the k values of one row into probabilities, in place; NULL, or what is wrong with them.
  */
@@ -82,24 +84,39 @@ struct reading {
     const struct dataset *d;
     struct map *ids; /* example id -> row of first */
     uint32_t *first; /* the first example with the id */
-    size_t id, column[MAX_CLASSES];
+    size_t id, column[MAX_CLASSES][SPELLINGS];
     uint64_t *line; /* [n_examples] where its prediction was, 0: not yet */
     uint64_t unknown, known;
 };
 
-/* The column p_<class>, in any case. */
-static medley_status find_class(struct table *t, const char *class_name, size_t *out,
+static void change_case(char *s, int (*change)(int))
+{
+    for (; *s; s++)
+        *s = (char)change((unsigned char)*s);
+}
+
+/* The column p_<class>, in any case. A JSONL table does not list its columns, so that the usual
+ * spellings are asked for and each row is taken by the one it has. */
+static medley_status find_class(struct table *t, const char *class_name, size_t out[SPELLINGS],
                                 medley_error *err)
 {
     char name[256];
     snprintf(name, sizeof name, "p_%s", class_name);
-    for (size_t i = 0; i < table_columns(t); i++)
-        if (table_column_name(t, i).n == strlen(name) &&
-            strncasecmp(table_column_name(t, i).s, name, strlen(name)) == 0) {
-            *out = i;
+    for (int i = 0; i < SPELLINGS; i++)
+        out[i] = TABLE_NO_COLUMN;
+    for (size_t i = 0; table_has_header(t) && i < table_columns(t); i++)
+        if (strcasecmp(table_column_name(t, i).s, name) == 0) {
+            out[0] = i;
             return MEDLEY_OK;
         }
-    return table_require(t, name, out, err);
+    if (table_has_header(t))
+        return table_require(t, name, &out[0], err); /* says what was found */
+    out[0] = table_find(t, name);
+    change_case(name + 2, tolower);
+    out[1] = table_find(t, name);
+    change_case(name + 2, toupper);
+    out[2] = table_find(t, name);
+    return MEDLEY_OK;
 }
 
 static medley_status index_examples(struct reading *r, medley_error *err)
@@ -128,7 +145,9 @@ static medley_status read_row(struct reading *r, bool logits, float *out, medley
     struct str id = str_trim(table_field(r->t, r->id));
     uint32_t at = map_find(r->ids, id);
     for (size_t c = 0; c < k; c++) {
-        struct str text = str_trim(table_field(r->t, r->column[c]));
+        struct str text = {"", 0};
+        for (int i = 0; i < SPELLINGS && text.n == 0; i++)
+            text = str_trim(table_field(r->t, r->column[c][i]));
         if (!str_to_double(text, &row[c]))
             return table_fail(r->t, err, "p_%s '%.*s' is not a finite number",
                               r->d->class_names[c], (int)text.n, text.s);
@@ -156,7 +175,7 @@ static medley_status read_rows(struct reading *r, bool logits, float *out, medle
     bool more = true;
     medley_status st = table_require(r->t, "example_id", &r->id, err);
     for (size_t c = 0; c < r->d->n_classes && st == MEDLEY_OK; c++)
-        st = find_class(r->t, r->d->class_names[c], &r->column[c], err);
+        st = find_class(r->t, r->d->class_names[c], r->column[c], err);
     if (st == MEDLEY_OK)
         st = index_examples(r, err);
     for (size_t i = 0; st == MEDLEY_OK && i < r->d->n_examples * r->d->n_classes; i++)

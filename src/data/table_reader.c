@@ -247,6 +247,11 @@ medley_status table_require(struct table *t, const char *name, size_t *column,
     return MEDLEY_EFORMAT;
 }
 
+bool table_has_header(const struct table *t)
+{
+    return t->format->has_header;
+}
+
 size_t table_columns(const struct table *t)
 {
     return t->n_names;

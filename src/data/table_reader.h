@@ -36,9 +36,10 @@ size_t table_find(struct table *t, const char *name);
  * check is made for each row as it is read. */
 medley_status table_require(struct table *t, const char *name, size_t *column,
                             medley_error *err);
+bool table_has_header(const struct table *t); /* false for JSONL */
 /* Names in file order, for formats that have a header; for JSONL those asked for so far. */
 size_t table_columns(const struct table *t);
-struct str table_column_name(const struct table *t, size_t column); /* borrowed */
+struct str table_column_name(const struct table *t, size_t column); /* borrowed, terminated */
 
 /* Reads the next row; *more is false at the end. Fields are valid until the next call. */
 medley_status table_next(struct table *t, bool *more, medley_error *err);

@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/progress.h"
 
 #include <strings.h>
 
@@ -186,8 +185,6 @@ medley_status import_events(struct importer *im, medley_error *err)
     st = e.searches ? event_rows(&e, err) : fail_memory(err, "searches");
     map_free(e.searches);
     mem_free(e.search_query);
-    table_close(e.t);
-    if (st == MEDLEY_OK)
-        progress_end("import events");
+    importer_finish("import events", e.t, st);
     return st;
 }
