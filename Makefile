@@ -152,6 +152,8 @@ layers:  ## includes between the folders of src/ point one way
 	scripts/check-layers
 
 # ---- installing, trying ------------------------------------------------------------------------
+# Libs.private, not Requires.private: the latter would also ask for what libmicrohttpd needs when it is
+# itself linked statically, which nobody has installed.
 install: all  ## library, headers, program and medley.pc under PREFIX (and DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/medley
@@ -163,8 +165,8 @@ install: all  ## library, headers, program and medley.pc under PREFIX (and DESTD
 	install -m 644 include/medley/*.h $(DESTDIR)$(PREFIX)/include/medley/
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 	    'Name: medley' 'Description: Interpretable ensembles for product search' \
-	    'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Cflags: -I$${includedir}' \
-	    'Libs: -L$${libdir} -lmedley' 'Libs.private: -pthread -ldl -lm' \
+	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmedley' \
+	    'Libs.private: -pthread $(ALL_LDLIBS)' \
 	    >$(DESTDIR)$(LIBDIR)/pkgconfig/medley.pc
 
 demo: demo-deps all  ## from a bare checkout to a served shop, step by step
