@@ -744,6 +744,47 @@ static void test_full_queue(void)
     ok(server_stop(s, 2), "and the server stops");
 }
 
+/* The n-th allocation of a request fails. The client here allocates nothing, so that it is the
+ * server's: the answer is whole, a 503, or a closed connection. */
+static void test_no_memory(void)
+{
+    struct server *s = start((struct server_options){0});
+    static const char body[] =
+        "{\"query\":\"q\",\"explain\":true,\"products\":[\"B1\",{\"title\":\"t\"}]}";
+    char text[400], answer[8192];
+    size_t whole = 0, refused = 0, closed = 0, odd = 0;
+    for (size_t n = 0; n < 40; n++) {
+        int fd = dial(server_port(s)), length;
+        size_t got = 0;
+        length =
+            snprintf(text, sizeof text,
+                     "POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" JSON_TYPE
+                     "Content-Length: %zu\r\n\r\n%s",
+                     sizeof body - 1, body);
+        mem_fail_after(n);
+        put(fd, text, (size_t)length);
+        for (ssize_t part; got < sizeof answer - 1 &&
+                           (part = recv(fd, answer + got, sizeof answer - 1 - got, 0)) > 0;)
+            got += (size_t)part;
+        sleep_ms(2); /* the log line */
+        mem_fail_after(SIZE_MAX);
+        answer[got] = 0;
+        bool ended = got > 0 && answer[got - 1] == '\n' && strstr(answer, "}\n");
+        whole += ended && strncmp(answer, "HTTP/1.1 200", 12) == 0;
+        refused += ended && strncmp(answer, "HTTP/1.1 503", 12) == 0;
+        closed += got == 0;
+        odd += got > 0 && !ended;
+        close(fd);
+    }
+    ok(odd == 0 && whole + refused + closed == 40 && refused > 0 && whole > 0,
+       "failing allocations: %zu whole answers, %zu times 503, %zu closed", whole, refused,
+       closed);
+    struct reply r = classify(server_port(s), "{\"query\":\"q\",\"products\":[\"B1\"]}");
+    ok(r.status == 200, "and the server lives on");
+    reply_free(&r);
+    ok(server_stop(s, 2), "and stops");
+}
+
 /* ---- slow clients ------------------------------------------------------------------------ */
 
 static void test_slow_clients(void)
@@ -914,6 +955,21 @@ static void test_shutdown(void)
     close(busy);
 }
 
+/* Nobody reads the answer any more when it comes. */
+static void test_left_client(void)
+{
+    struct server *s = start((struct server_options){.threads = 1});
+    atomic_store(&fake_gate, true);
+    int busy = send_held(server_port(s), "hold");
+    ok(wait_running(1), "a request runs");
+    close(busy);
+    atomic_store(&fake_gate, false);
+    struct reply r = classify(server_port(s), "{\"query\":\"q\",\"products\":[\"B1\"]}");
+    ok(r.status == 200, "its client leaving harms nobody");
+    reply_free(&r);
+    ok(server_stop(s, 2), "and the server stops");
+}
+
 static void test_hurried_shutdown(void)
 {
     struct server *s = start((struct server_options){.threads = 1});
@@ -982,7 +1038,9 @@ int main(void)
     test_concurrent(port);
     ok(server_stop(s, 2), "the server stops");
     test_full_queue();
+    test_no_memory();
     test_slow_clients();
+    test_left_client();
     test_metrics();
     test_log();
     test_shutdown();

@@ -60,6 +60,7 @@ const char page_css[] =
     "th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }\n"
     "td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }\n"
     "td.label { font-weight: 600; }\n"
+    "#answer { overflow-x: auto; }\n"
     "#status.error { color: #c22; }\n"
     ".small { font-size: .875rem; }\n";
 
