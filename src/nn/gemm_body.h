@@ -6,6 +6,8 @@
  *   MR             rows of the largest tile; a tile is MR x NR of C with NR = 2 VL
  *   TILE_SIZES(X)  row counts of the tiles, descending from MR to 1
  *   GEMM           the name of the function made here
+ *   pack_transposed(b, ldb, n, kc, p)   B stored [n,k] into a panel P[kc][NR], zeros past
+ * column n
  *
  * The loops are those of Goto and van de Geijn (2008), "Anatomy of high-performance matrix
  * multiplication": a panel P[kc][NR] of B stays in the first-level cache while tiles of A pass
@@ -19,12 +21,6 @@
 #define NR (2 * VL)
 enum { KC = 384, MC = 96, NC = 1536 }; /* NC a multiple of NR, MC of MR */
 enum { DIRECT_ROWS = 2 * MR };         /* with no more rows B is read where it lies */
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 /* One tile of C = init + A B over k. */
 struct tile {
@@ -99,7 +95,7 @@ static void pack_b_panel(const struct block *w, size_t j, float *p)
     const struct gemm *g = w->g;
     size_t n = w->nc - j < NR ? w->nc - j : NR;
     if (g->transpose_b) {
-        gemm_pack_transposed(g->b + (w->j0 + j) * g->ldb + w->k0, g->ldb, n, w->kc, NR, p);
+        pack_transposed(g->b + (w->j0 + j) * g->ldb + w->k0, g->ldb, n, w->kc, p);
         return;
     }
     const float *b = g->b + w->k0 * g->ldb + w->j0 + j;
