@@ -1,0 +1,376 @@
+/* cross_encoder.c: making, loading and saving a cross-encoder. A saved folder is what Hugging Face
+ * expects (config.json, model.safetensors, tokenizer files) plus medley.json and keywords.txt. */
+#include "lm/cross_encoder_model.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+#define KEYWORDS_FILE "keywords.txt"
+
+void cross_encoder_free(struct cross_encoder *m)
+{
+    if (!m)
+        return;
+    for (size_t c = 0; c < m->n_classes; c++)
+        mem_free(m->class_names[c]);
+    encoder_deinit(&m->encoder);
+    params_deinit(&m->params);
+    tokenizer_free(m->tokenizer);
+    keywords_free(m->keywords);
+    mem_free(m);
+}
+
+static unsigned or_default(unsigned value, unsigned fallback)
+{
+    return value ? value : fallback;
+}
+
+static void fill_defaults(struct cross_encoder *m, const struct lm_options *from)
+{
+    struct lm_options *o = &m->options;
+    *o = *from;
+    m->from_pretrained = from->pretrained != NULL;
+    o->pretrained = o->fields = NULL;
+    o->max_tokens = or_default(o->max_tokens, 96);
+    o->hidden = or_default(o->hidden, 128);
+    o->heads = or_default(o->heads, 4);
+    o->intermediate = or_default(o->intermediate, 4 * o->hidden);
+    o->vocabulary = or_default(o->vocabulary, 8192);
+    o->keyword_words = or_default(o->keyword_words, 32);
+    o->epochs = or_default(o->epochs, 2);
+    o->batch = or_default(o->batch, 32);
+    o->lanes = or_default(o->lanes, 2);
+    if (!o->learning_rate)
+        o->learning_rate = m->from_pretrained ? 3e-5 : 5e-4;
+    if (!o->weight_decay)
+        o->weight_decay = 0.01;
+    if (!o->warmup)
+        o->warmup = 0.1;
+    if (!o->clip)
+        o->clip = 1;
+    if (!o->dropout)
+        o->dropout = 0.1;
+    if (o->dropout < 0)
+        o->dropout = 0;
+}
+
+static medley_status take_classes(struct cross_encoder *m, const char *const *names, size_t n,
+                                  medley_error *err)
+{
+    for (; m->n_classes < n; m->n_classes++)
+        if (!(m->class_names[m->n_classes] = mem_strdup(names[m->n_classes])))
+            return fail_memory(err, "class names");
+    return MEDLEY_OK;
+}
+
+/* All texts of a dataset, for the vocabulary: queries, then the fields of each product. */
+struct corpus {
+    const struct dataset *d;
+    size_t query, product;
+    int field;
+};
+
+static bool next_text(void *context, struct str *text)
+{
+    struct corpus *c = context;
+    if (c->query < c->d->n_queries) {
+        *text = column_at(&c->d->query_text, c->query++);
+        return true;
+    }
+    if (c->product >= c->d->n_products)
+        return false;
+    struct product_text p = dataset_product(c->d, (uint32_t)c->product);
+    const struct str fields[] = {p.title, p.brand, p.color, p.bullets, p.description};
+    *text = fields[c->field++];
+    if (c->field == sizeof fields / sizeof *fields) {
+        c->field = 0;
+        c->product++;
+    }
+    return true;
+}
+
+static medley_status train_vocabulary(struct cross_encoder *m, const struct dataset *d,
+                                      medley_error *err)
+{
+    struct tokenizer_training options = {
+        .vocabulary = m->options.vocabulary,
+        .keep_accents = true,
+        .extra_specials = lm_field_markers,
+    };
+    struct corpus corpus = {.d = d};
+    return tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
+}
+
+static medley_status build_keywords(struct cross_encoder *m, const struct dataset *d,
+                                    medley_error *err)
+{
+    struct strbuf text;
+    if (!(m->keywords = keywords_new()))
+        return fail_memory(err, "keywords");
+    sb_init(&text);
+    medley_status st = MEDLEY_OK;
+    for (uint32_t p = 0; p < d->n_products && !st; p++) {
+        struct product_text t = dataset_product(d, p);
+        sb_clear(&text);
+        sb_add(&text, t.bullets.s, t.bullets.n);
+        sb_addc(&text, '\n');
+        sb_add(&text, t.description.s, t.description.n);
+        st = text.failed ? fail_memory(err, "keywords")
+                         : keywords_add(m->keywords, str_of(d->locale_names[d->product_locale[p]]),
+                                        sb_str(&text), err);
+    }
+    sb_deinit(&text);
+    return st;
+}
+
+static medley_status configure(struct cross_encoder *m, const struct lm_options *options,
+                               const struct dataset *d, medley_error *err)
+{
+    if (options->pretrained) {
+        medley_status st =
+            encoder_config_load(options->pretrained, options->layers, &m->encoder, err);
+        return st ? st : tokenizer_load(options->pretrained, &m->tokenizer, err);
+    }
+    medley_status st = train_vocabulary(m, d, err);
+    if (st)
+        return st;
+    const struct lm_options *o = &m->options;
+    m->encoder = (struct encoder){
+        .family = &bert_family,
+        .config = {.vocabulary = (unsigned)tokenizer_size(m->tokenizer),
+                   .hidden = o->hidden,
+                   .layers = or_default(o->layers, 2),
+                   .heads = o->heads,
+                   .intermediate = o->intermediate,
+                   .positions = o->max_tokens > 128 ? o->max_tokens : 128,
+                   .types = 2,
+                   .norm_eps = 1e-12f,
+                   .init_std = 0.02f,
+                   .activation = ACT_GELU},
+    };
+    return o->hidden % o->heads
+               ? fail(err, MEDLEY_EINVAL, "hidden %u is not a multiple of heads %u", o->hidden, o->heads)
+               : MEDLEY_OK;
+}
+
+/* What must hold between tokenizer, encoder and options, however they came. */
+static medley_status check(const struct cross_encoder *m, medley_error *err)
+{
+    const struct encoder_config *c = &m->encoder.config;
+    struct tokenizer_specials s = tokenizer_specials(m->tokenizer);
+    if (tokenizer_size(m->tokenizer) > c->vocabulary)
+        return fail(err, MEDLEY_EFORMAT, "the tokenizer has %zu tokens, the model's embeddings %u rows",
+                    tokenizer_size(m->tokenizer), c->vocabulary);
+    if (s.cls < 0 || s.sep < 0)
+        return fail(err, MEDLEY_EFORMAT, "the vocabulary has no [CLS] or [SEP]");
+    if (m->options.max_tokens < 8 || m->options.max_tokens > c->positions)
+        return fail(err, MEDLEY_EINVAL, "max_tokens %u is not from 8 to the model's %u positions",
+                    m->options.max_tokens, c->positions);
+    return c->types >= 2 ? MEDLEY_OK
+                         : fail(err, MEDLEY_EFORMAT, "the model has no second token type");
+}
+
+static medley_status allocate(struct cross_encoder *m, const char *checkpoint, medley_error *err)
+{
+    medley_status st = check(m, err);
+    params_init(&m->params);
+    if (!st)
+        st = m->encoder.family->declare(&m->encoder, &m->params, m->n_classes, err);
+    if (!st)
+        st = params_allocate(&m->params, m->options.seed, err);
+    if (!st && checkpoint)
+        st = encoder_load_params(&m->encoder, &m->params, checkpoint, err);
+    if (!st && (m->options.freeze_embeddings || m->options.freeze_layers))
+        m->encoder.family->freeze(&m->encoder, &m->params, m->options.freeze_layers);
+    if (!st)
+        lm_fields_find_markers(m);
+    return st;
+}
+
+medley_status cross_encoder_new(const struct lm_options *options, const struct dataset *d,
+                                struct cross_encoder **out, medley_error *err)
+{
+    struct cross_encoder *m = mem_zalloc(1, sizeof *m);
+    if (!m)
+        return fail_memory(err, "a language model");
+    fill_defaults(m, options);
+    medley_status st = lm_fields_parse(
+        m, options->fields ? options->fields : "query,title,brand,color", err);
+    if (!st)
+        st = take_classes(m, (const char *const *)d->class_names, d->n_classes, err);
+    if (!st)
+        st = configure(m, options, d, err);
+    if (!st && lm_fields_need_keywords(m))
+        st = build_keywords(m, d, err);
+    if (!st)
+        st = allocate(m, options->pretrained, err);
+    if (st)
+        cross_encoder_free(m);
+    else
+        *out = m;
+    return st;
+}
+
+static medley_status in_folder(const char *folder, const char *name, char **path, medley_error *err)
+{
+    *path = path_join(folder, name);
+    return *path ? MEDLEY_OK : fail_memory(err, "a path");
+}
+
+static medley_status write_text(const char *folder, const char *name, const struct strbuf *text,
+                                medley_error *err)
+{
+    char *path;
+    medley_status st = in_folder(folder, name, &path, err);
+    if (!st)
+        st = text->failed ? fail_memory(err, name) : file_write(path, text->s, text->n, err);
+    mem_free(path);
+    return st;
+}
+
+static medley_status save_settings(const struct cross_encoder *m, const char *folder,
+                                   medley_error *err)
+{
+    struct strbuf text, fields;
+    struct json_writer w;
+    sb_init(&text);
+    sb_init(&fields);
+    lm_fields_write(m, &fields);
+    jw_init(&w, &text, true);
+    jw_object(&w);
+    jw_key(&w, "format"), jw_i64(&w, 1);
+    jw_key(&w, "fields"), jw_text(&w, sb_str(&fields));
+    jw_key(&w, "max_tokens"), jw_i64(&w, m->options.max_tokens);
+    jw_key(&w, "keyword_words"), jw_i64(&w, m->options.keyword_words);
+    jw_key(&w, "classes"), jw_array(&w);
+    for (size_t c = 0; c < m->n_classes; c++)
+        jw_textz(&w, m->class_names[c]);
+    jw_array_end(&w);
+    jw_object_end(&w);
+    sb_addc(&text, '\n');
+    text.failed |= fields.failed;
+    medley_status st = write_text(folder, "medley.json", &text, err);
+    sb_deinit(&fields);
+    sb_deinit(&text);
+    return st;
+}
+
+static medley_status save_params(const struct cross_encoder *m, const char *folder, medley_error *err)
+{
+    char *path;
+    struct st_writer *w = NULL;
+    medley_status st = in_folder(folder, "model.safetensors", &path, err);
+    if (!st && !(w = st_writer_new()))
+        st = fail_memory(err, "a checkpoint");
+    if (!st) {
+        st_writer_metadata(w, "format", "pt");
+        params_write(&m->params, NULL, w);
+        st = st_writer_commit(w, path, err);
+    }
+    st_writer_free(w);
+    mem_free(path);
+    return st;
+}
+
+medley_status cross_encoder_save(const struct cross_encoder *m, const char *folder,
+                                 medley_error *err)
+{
+    struct strbuf config;
+    char *keywords = NULL;
+    medley_status st = make_folders(folder, err);
+    if (!st)
+        st = tokenizer_save(m->tokenizer, folder, err);
+    if (!st && m->keywords) {
+        st = in_folder(folder, KEYWORDS_FILE, &keywords, err);
+        if (!st)
+            st = keywords_save(m->keywords, keywords, err);
+        mem_free(keywords);
+    }
+    sb_init(&config);
+    encoder_config_write(&m->encoder, (const char *const *)m->class_names, m->n_classes, &config);
+    if (!st)
+        st = write_text(folder, "config.json", &config, err);
+    sb_deinit(&config);
+    if (!st)
+        st = save_settings(m, folder, err);
+    return st ? st : save_params(m, folder, err); /* the largest last: it completes the folder */
+}
+
+static medley_status load_settings(struct cross_encoder *m, const char *folder, medley_error *err)
+{
+    char *path;
+    json *root = NULL;
+    const char *fields = NULL, *names[MAX_CLASSES];
+    int64_t max_tokens = 0, words = 0;
+    size_t n = 0;
+    medley_status st = in_folder(folder, "medley.json", &path, err);
+    if (!st)
+        st = json_load(path, &root, err);
+    if (!st) {
+        const json *classes = json_get(root, "classes");
+        bool good = json_as_text(json_get(root, "fields"), &fields) &&
+                    json_as_i64(json_get(root, "max_tokens"), &max_tokens) && max_tokens >= 8 &&
+                    max_tokens <= 100000 && json_as_i64(json_get(root, "keyword_words"), &words) &&
+                    words > 0 && words <= 100000 && json_count(classes) >= 2 &&
+                    json_count(classes) <= MAX_CLASSES;
+        for (const json *c = json_first(classes); c && good; c = json_next(c))
+            good = json_as_text(c, &names[n++]);
+        if (!good)
+            st = fail(err, MEDLEY_EFORMAT, "%s: expected fields, max_tokens, keyword_words and 2 to 16 "
+                                           "classes", path);
+    }
+    if (!st) {
+        m->options.max_tokens = (unsigned)max_tokens;
+        m->options.keyword_words = (unsigned)words;
+        st = lm_fields_parse(m, fields, err);
+    }
+    if (!st)
+        st = take_classes(m, names, n, err);
+    json_free(root);
+    mem_free(path);
+    return st;
+}
+
+medley_status cross_encoder_load(const char *folder, struct cross_encoder **out, medley_error *err)
+{
+    char *keywords = NULL;
+    struct cross_encoder *m = mem_zalloc(1, sizeof *m);
+    if (!m)
+        return fail_memory(err, "a language model");
+    fill_defaults(m, &(struct lm_options){0});
+    medley_status st = load_settings(m, folder, err);
+    if (!st)
+        st = encoder_config_load(folder, 0, &m->encoder, err);
+    if (!st)
+        st = tokenizer_load(folder, &m->tokenizer, err);
+    if (!st && lm_fields_need_keywords(m)) {
+        st = in_folder(folder, KEYWORDS_FILE, &keywords, err);
+        if (!st)
+            st = keywords_load(keywords, &m->keywords, err);
+        mem_free(keywords);
+    }
+    if (!st)
+        st = allocate(m, folder, err);
+    if (st)
+        cross_encoder_free(m);
+    else
+        *out = m;
+    return st;
+}
+
+size_t cross_encoder_width(const struct cross_encoder *m)
+{
+    return m->encoder.config.hidden;
+}
+
+size_t cross_encoder_classes(const struct cross_encoder *m)
+{
+    return m->n_classes;
+}
+
+size_t cross_encoder_memory(const struct cross_encoder *m)
+{
+    return m->params.total * sizeof(float) + tokenizer_size(m->tokenizer) * 32;
+}

@@ -1,0 +1,68 @@
+/* cross_encoder_model.h: what the phases of the cross-encoder share: inputs, training, inference. */
+#ifndef LM_CROSS_ENCODER_MODEL_H
+#define LM_CROSS_ENCODER_MODEL_H
+
+#include "lm/cross_encoder.h"
+#include "lm/encoder.h"
+#include "text/keywords.h"
+#include "text/tokenizer.h"
+
+enum lm_field {
+    FIELD_QUERY,
+    FIELD_TITLE,
+    FIELD_BRAND,
+    FIELD_COLOR,
+    FIELD_BULLETS,
+    FIELD_DESCRIPTION,
+    FIELD_CATEGORY,
+    FIELD_COUNT
+};
+extern const char *const lm_field_names[FIELD_COUNT];
+/* "[TITLE]" ...: the special tokens that stand before a field in vocabularies trained here. */
+extern const char *const lm_field_markers[FIELD_COUNT + 1];
+
+struct cross_encoder {
+    struct lm_options options; /* defaults filled in; its strings are NULL */
+    bool from_pretrained;
+    enum lm_field fields[FIELD_COUNT]; /* without the query, which always comes first */
+    size_t n_fields;
+    int32_t marker[FIELD_COUNT]; /* token id, -1: none */
+    size_t n_classes;
+    char *class_names[MAX_CLASSES]; /* owned */
+    struct encoder encoder;
+    struct params params;
+    struct tokenizer *tokenizer;
+    struct keywords *keywords; /* NULL when no field needs them */
+};
+
+/* Token ids of many texts, one after the other; reused between calls. */
+struct lm_inputs {
+    int32_t *ids, *types, *positions; /* [n_tokens] */
+    uint32_t *offsets;                /* [n + 1] */
+    size_t n, n_tokens;
+    size_t token_capacity, offset_capacity;
+    struct tokens tokens[FIELD_COUNT]; /* scratch */
+    struct strbuf text, picked;        /* scratch */
+    bool failed;                       /* out of memory at some point */
+};
+void lm_inputs_init(struct lm_inputs *in);
+void lm_inputs_deinit(struct lm_inputs *in);
+void lm_inputs_clear(struct lm_inputs *in);
+/* [CLS] query [SEP] marker field marker field ... [SEP], at most max_tokens; longest parts are cut
+ * first, the query last. */
+void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
+                        const struct pair_text *pair);
+/* [CLS] text [SEP], at most max_tokens. */
+void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, struct str locale,
+                        struct str text, unsigned max_tokens);
+/* Appends sequence i of `from` (positions counted anew). */
+void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i);
+struct encoder_batch lm_inputs_batch(const struct lm_inputs *in);
+
+/* Keeps the field order given as "query,title,...". */
+medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medley_error *err);
+void lm_fields_write(const struct cross_encoder *m, struct strbuf *out);
+void lm_fields_find_markers(struct cross_encoder *m);
+bool lm_fields_need_keywords(const struct cross_encoder *m);
+
+#endif

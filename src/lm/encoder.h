@@ -1,0 +1,71 @@
+/* encoder.h: families of text encoders behind one table: a family is a file with its parameters and
+ * its forward function on the tape, and one line in encoder_families. */
+#ifndef LM_ENCODER_H
+#define LM_ENCODER_H
+
+#include "base/json.h"
+#include "nn/ops.h"
+
+/* What config.json says; Hugging Face's names in comments. */
+struct encoder_config {
+    unsigned vocabulary;   /* vocab_size */
+    unsigned hidden;       /* hidden_size, D */
+    unsigned layers;       /* num_hidden_layers */
+    unsigned heads;        /* num_attention_heads */
+    unsigned intermediate; /* intermediate_size */
+    unsigned positions;    /* max_position_embeddings */
+    unsigned types;        /* type_vocab_size */
+    float norm_eps;        /* layer_norm_eps */
+    float init_std;        /* initializer_range */
+    enum activation activation; /* hidden_act */
+};
+
+/* One ragged batch of token sequences. */
+struct encoder_batch {
+    const int32_t *ids, *types, *positions; /* [tokens] */
+    size_t tokens;
+    struct ragged sequences;
+};
+
+struct encoder;
+struct encoder_family {
+    const char *model_type; /* config.json's model_type */
+    const char *prefix;     /* of parameter names in checkpoints with a head: "bert." */
+    /* Declares all parameters, those of the classification head included. */
+    medley_status (*declare)(struct encoder *e, struct params *p, size_t classes,
+                             medley_error *err);
+    /* Last hidden states [tokens, D]. */
+    struct tensor *(*forward)(const struct encoder *e, struct tape *t,
+                              const struct encoder_batch *batch, float dropout);
+    /* Logits [sequences, K] from the last hidden states. */
+    struct tensor *(*classify)(const struct encoder *e, struct tape *t, struct tensor *hidden,
+                               const struct encoder_batch *batch, float dropout);
+    /* No gradient for the embeddings and, with them, the first n layers. */
+    void (*freeze)(const struct encoder *e, struct params *p, unsigned layers);
+};
+extern const struct encoder_family *const encoder_families[]; /* ends with NULL */
+extern const struct encoder_family bert_family;
+
+struct encoder {
+    const struct encoder_family *family;
+    struct encoder_config config;
+    void *ids; /* the family's parameter ids; owned */
+};
+
+/* The family of a name; ENOTFOUND lists those there are. */
+medley_status encoder_family_find(const char *model_type, const struct encoder_family **out,
+                                  medley_error *err);
+/* Reads folder/config.json; `layers` > 0 keeps the first n. */
+medley_status encoder_config_load(const char *folder, unsigned layers, struct encoder *out,
+                                  medley_error *err);
+void encoder_config_write(const struct encoder *e, const char *const *class_names, size_t classes,
+                          struct strbuf *out);
+void encoder_deinit(struct encoder *e);
+
+/* Loads folder/model.safetensors into allocated parameters, with or without the family's prefix.
+ * Parameters of the head (classifier, pooler) may be missing and keep their start; any other that
+ * is missing, misshapen or not finite is refused by name. */
+medley_status encoder_load_params(const struct encoder *e, struct params *p, const char *folder,
+                                  medley_error *err);
+
+#endif
