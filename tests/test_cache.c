@@ -149,6 +149,37 @@ static void test_scan(void)
     label_cache_free(c);
 }
 
+/* A pair that comes back soon after it was dropped goes where it stays longer. */
+static void test_ghosts(void)
+{
+    struct label_cache_options o = {1000, 1 << 26, 0, K};
+    struct label_cache *c = label_cache_new(&o);
+    char text[32];
+    medley_result got, v = value_of(7, 1);
+    int64_t stored;
+    size_t back = 0, stayed = 0;
+    for (uint32_t id = 0; id < 1500; id++) { /* fills the cache; the first are dropped again */
+        struct label_key key = key_of(id, text);
+        label_cache_put(c, &key, &v, 1);
+    }
+    for (uint32_t id = 350; id < 450; id++) {
+        struct label_key key = key_of(id, text);
+        back += !label_cache_get(c, &key, 2, &got, &stored);
+        label_cache_put(c, &key, &v, 2);
+    }
+    for (uint32_t id = 5000; id < 6500; id++) {
+        struct label_key key = key_of(id, text);
+        label_cache_put(c, &key, &v, 3);
+    }
+    for (uint32_t id = 350; id < 450; id++) {
+        struct label_key key = key_of(id, text);
+        stayed += label_cache_get(c, &key, 4, &got, &stored);
+    }
+    ok(back == 100, "%zu of 100 pairs were dropped and put again", back);
+    ok(stayed >= 80, "%zu of these outlive a scan that drops all newcomers", stayed);
+    label_cache_free(c);
+}
+
 static void test_collisions(void)
 {
     struct label_cache_options o = {1000, 1 << 22, 0, K};
@@ -364,6 +395,7 @@ int main(void)
 {
     test_against_naive();
     test_scan();
+    test_ghosts();
     test_collisions();
     test_ttl();
     test_memory();

@@ -785,6 +785,51 @@ static void test_no_memory(void)
     ok(server_stop(s, 2), "and stops");
 }
 
+/* Bodies that are arriving share 64 times the longest body, here 64,000 bytes. */
+static void test_body_budget(void)
+{
+    struct server *s = start((struct server_options){.max_body = 1000});
+    uint16_t port = server_port(s);
+    int fds[80];
+    char body[1001];
+    size_t statuses[2] = {0, 0}, good = 0;
+    int n = snprintf(body, sizeof body, "{\"query\":\"q\",\"products\":[\"B1\"]}");
+    memset(body + n, ' ', sizeof body - 1 - (size_t)n);
+    body[1000] = 0;
+    for (size_t i = 0; i < 200; i++) { /* one after the other */
+        struct reply r = classify(port, body);
+        good += r.status == 200;
+        reply_free(&r);
+    }
+    ok(good == 200, "%zu of 200 large requests in turn", good);
+    for (size_t i = 0; i < 80; i++) { /* all at a time, all but the last byte */
+        static const char headers[] = "POST /v1/classify HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                                      "Content-Length: 1000\r\n\r\n";
+        fds[i] = dial(port);
+        put(fds[i], headers, sizeof headers - 1);
+        put(fds[i], body, 999);
+    }
+    struct reply r = ask(port, "GET", "/metrics", "", NULL);
+    for (int i = 0; i < 2000 && !strstr(body_of(&r), "medley_http_requests_in_flight 81\n");
+         i++) {
+        reply_free(&r);
+        r = ask(port, "GET", "/metrics", "", NULL);
+    }
+    reply_free(&r);
+    sleep_ms(50);
+    for (size_t i = 0; i < 80; i++) {
+        put(fds[i], " ", 1);
+        r = get_reply(fds[i], false);
+        statuses[0] += r.status == 200;
+        statuses[1] += r.status == 429;
+        reply_free(&r);
+        close(fds[i]);
+    }
+    ok(statuses[0] >= 64 && statuses[1] > 0 && statuses[0] + statuses[1] == 80,
+       "at a time: %zu answered, %zu refused with 429", statuses[0], statuses[1]);
+    ok(server_stop(s, 2), "and the server stops");
+}
+
 /* ---- slow clients ------------------------------------------------------------------------ */
 
 static void test_slow_clients(void)
@@ -927,10 +972,14 @@ static void test_log(void)
 
 static void *open_gate(void *context)
 {
-    (void)context;
+    static bool refused;
+    uint16_t *port = context;
     sleep_ms(200);
+    int fd = dial(*port);
+    refused = fd < 0;
+    close(fd);
     atomic_store(&fake_gate, false);
-    return NULL;
+    return &refused;
 }
 
 static void test_shutdown(void)
@@ -941,11 +990,13 @@ static void test_shutdown(void)
     atomic_store(&fake_gate, true);
     int idle = dial(port), busy = send_held(port, "hold");
     ok(wait_running(1), "a request is in flight");
-    pthread_create(&opener, NULL, open_gate, NULL);
+    pthread_create(&opener, NULL, open_gate, &port);
     double began = clock_seconds();
     bool stopped = server_stop(s, 4);
     double took = clock_seconds() - began;
-    pthread_join(opener, NULL);
+    void *refused;
+    pthread_join(opener, &refused);
+    ok(*(bool *)refused, "nobody new is let in meanwhile");
     struct reply r = get_reply(busy, false);
     ok(stopped && r.status == 200, "it is finished before the server stops");
     ok(took > 0.15 && took < 3, "which takes as long as it needs (%.2f s)", took);
@@ -977,7 +1028,7 @@ static void test_hurried_shutdown(void)
     atomic_store(&fake_gate, true);
     int busy = send_held(port, "hold 1");
     ok(wait_running(1), "a request runs");
-    int waiting = send_held(port, "hold 2");
+    int waiting = send_held(port, "would be quick");
     sleep_ms(100);
     double began = clock_seconds();
     ok(server_stop(s, 0.2), "a stop with little time succeeds");
@@ -1039,6 +1090,7 @@ int main(void)
     ok(server_stop(s, 2), "the server stops");
     test_full_queue();
     test_no_memory();
+    test_body_budget();
     test_slow_clients();
     test_left_client();
     test_metrics();

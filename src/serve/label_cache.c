@@ -101,9 +101,10 @@ struct label_cache *label_cache_new(const struct label_cache_options *options)
     c->max_entries = entries / n_shards;
     c->max_bytes = bytes / n_shards;
     c->ttl_ms = options->ttl_ms;
-    /* As many as the main queue could hold, were its entries small ones. */
+    /* Twice as many as the queues could hold, were their entries small ones: then a ghost is
+     * still there with a chance of 0.6 when as many others as that have come. */
     size_t fit = c->max_bytes / 128;
-    c->n_ghosts = (c->max_entries < fit ? c->max_entries : fit) + 1;
+    c->n_ghosts = 2 * (c->max_entries < fit ? c->max_entries : fit) + 1;
     bool good = true;
     for (size_t i = 0; i < n_shards; i++)
         good = shard_init(&c->shards[i], c->n_ghosts) && good;

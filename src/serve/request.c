@@ -245,6 +245,8 @@ static enum MHD_Result begin(struct request *r, const char *path, const char *me
 static void refuse_body(struct request *r, unsigned status, const char *why)
 {
     answer_error(r, status, "%s", why);
+    atomic_fetch_sub(&r->server->body_bytes, r->held);
+    r->held = 0;
     sb_deinit(&r->body);
     sb_init(&r->body);
     r->stage = REFUSING;
