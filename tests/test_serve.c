@@ -970,35 +970,59 @@ static void test_log(void)
 
 /* ---- start and stop ---------------------------------------------------------------------- */
 
-static void *open_gate(void *context)
+/* What is seen from outside while the server shuts down. */
+struct onlooker {
+    uint16_t port;
+    int health, ready; /* connections that were open before */
+    bool refused;      /* a new connection */
+    int health_status, ready_status;
+};
+
+static int get_status(int fd, const char *path)
 {
-    static bool refused;
-    uint16_t *port = context;
-    sleep_ms(200);
-    int fd = dial(*port);
-    refused = fd < 0;
+    char text[100];
+    put(fd, text,
+        (size_t)snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path));
+    struct reply r = get_reply(fd, false);
+    int status = has_header(&r, "Connection: close") ? r.status : 0;
+    reply_free(&r);
     close(fd);
+    return status;
+}
+
+static void *look_and_open_gate(void *context)
+{
+    struct onlooker *o = context;
+    sleep_ms(200);
+    int fd = dial(o->port);
+    o->refused = fd < 0;
+    if (fd >= 0)
+        close(fd);
+    o->health_status = get_status(o->health, "/healthz");
+    o->ready_status = get_status(o->ready, "/readyz");
     atomic_store(&fake_gate, false);
-    return &refused;
+    return NULL;
 }
 
 static void test_shutdown(void)
 {
     struct server *s = start((struct server_options){0});
     uint16_t port = server_port(s);
-    pthread_t opener;
+    pthread_t thread;
     atomic_store(&fake_gate, true);
     int idle = dial(port), busy = send_held(port, "hold");
+    struct onlooker onlooker = {.port = port, .health = dial(port), .ready = dial(port)};
     ok(wait_running(1), "a request is in flight");
-    pthread_create(&opener, NULL, open_gate, &port);
+    pthread_create(&thread, NULL, look_and_open_gate, &onlooker);
     double began = clock_seconds();
     bool stopped = server_stop(s, 4);
     double took = clock_seconds() - began;
-    void *refused;
-    pthread_join(opener, &refused);
-    ok(*(bool *)refused, "nobody new is let in meanwhile");
+    pthread_join(thread, NULL);
+    ok(onlooker.refused, "nobody new is let in meanwhile");
+    ok(onlooker.health_status == 200, "who was in before hears that the server lives");
+    ok(onlooker.ready_status == 503, "but is not ready");
     struct reply r = get_reply(busy, false);
-    ok(stopped && r.status == 200, "it is finished before the server stops");
+    ok(stopped && r.status == 200, "the request is finished before the server stops");
     ok(took > 0.15 && took < 3, "which takes as long as it needs (%.2f s)", took);
     ok(dial(port) < 0, "then nobody listens");
     reply_free(&r);

@@ -203,10 +203,10 @@ static void check_headers(struct request *r, const char *path, const char *metho
                           uint64_t length)
 {
     const struct server *s = r->server;
-    if (atomic_load(&s->draining)) {
-        answer_error(r, 503, "shutting down");
-    } else if (!find_route(r, path, method)) {
+    if (!find_route(r, path, method))
         return;
+    if (atomic_load(&s->draining) && !routes[r->route].always) {
+        answer_error(r, 503, "shutting down");
     } else if (length > s->options.max_body) {
         answer_error(r, 413, "body: %" PRIu64 " bytes are more than %zu", length,
                      s->options.max_body);

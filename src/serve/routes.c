@@ -197,12 +197,13 @@ static enum handled handle_js(struct request *r)
 
 /* HEAD is answered wherever GET is. */
 const struct route routes[N_ROUTES] = {
-    {"POST", "/v1/classify", handle_classify, "application/json", "label products for a query"},
-    {"GET", "/v1/bundle", handle_bundle, NULL, "what answers: models, classes, memory, limits"},
-    {"GET", "/healthz", handle_health, NULL, "200 while the process lives"},
-    {"GET", "/readyz", handle_ready, NULL, "200 while requests are welcome"},
-    {"GET", "/metrics", handle_metrics, NULL, "counters for Prometheus (OpenMetrics)"},
-    {"GET", "/", handle_page, NULL, "a page to try it"},
-    {"GET", "/page.css", handle_css, NULL, "its style"},
-    {"GET", "/page.js", handle_js, NULL, "its script"},
+    {"POST", "/v1/classify", handle_classify, "application/json", false,
+     "label products for a query"},
+    {"GET", "/v1/bundle", handle_bundle, NULL, false, "what answers: models, classes, limits"},
+    {"GET", "/healthz", handle_health, NULL, true, "200 while the process lives"},
+    {"GET", "/readyz", handle_ready, NULL, false, "200 while requests are welcome, else 503"},
+    {"GET", "/metrics", handle_metrics, NULL, true, "counters for Prometheus (OpenMetrics)"},
+    {"GET", "/", handle_page, NULL, false, "a page to try it"},
+    {"GET", "/page.css", handle_css, NULL, false, "its style"},
+    {"GET", "/page.js", handle_js, NULL, false, "its script"},
 };

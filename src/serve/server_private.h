@@ -94,6 +94,7 @@ struct route {
     const char *method, *path;
     enum handled (*handle)(struct request *r); /* SUBMITTED: a worker will call request_done */
     const char *takes;                         /* media type of the body; NULL: it takes none */
+    bool always;                               /* answered while the server shuts down, too */
     const char *summary;
 };
 #define N_ROUTES 8 /* as the table's size, so that a missing line shows; see routes.c */
