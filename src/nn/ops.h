@@ -1,6 +1,8 @@
 /* ops.h: differentiable operations on tensors. Every op accepts NULL inputs (from a failed tape)
  * and then returns NULL, so that a forward function checks once at the end. Gradients are
- * accumulated (+=). Shapes: N rows, D columns. Every op is checked against finite differences. */
+ * accumulated (+=). Shapes: N rows, D columns. Every op is checked against finite differences.
+ * Ids, indices, labels, offsets and shapes that do not fit are broken invariants (assert): check what
+ * comes from files before. Index lists are copied, so they need not outlive the call. */
 #ifndef NN_OPS_H
 #define NN_OPS_H
 

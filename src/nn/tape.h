@@ -28,7 +28,8 @@ struct tape {
     struct tape_entry *entries; /* newest first */
 };
 
-/* A closure on the tape: adds into the grads of its inputs from the grad of its output. */
+/* A closure on the tape: adds into the grads of its inputs from the grad of its output, which it may
+ * overwrite: no one reads that afterwards. */
 typedef void tape_backward_fn(struct tape *t, void *context);
 
 void tape_init(struct tape *t, const struct params *p, float *grads);
