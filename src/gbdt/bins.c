@@ -1,0 +1,279 @@
+/* bins.c: cuts each feature into at most 255 ranges of about equal numbers of training rows,
+ * and turns tables into bins. Frequent values get a bin of their own (the greedy rule of
+ * LightGBM). Proof: tests/test_gbdt.c. */
+#include "gbdt/bins.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/pool.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define SAMPLE 200000 /* rows looked at for cuts; more moves a cut by less than its error */
+#define CUTS 256      /* room per feature: 254 cuts and padding for the branchless search */
+
+/* ---- sorting ---- */
+
+/* Order-preserving map of floats to unsigned integers; -0 and +0 are made one. */
+static uint32_t key_of(float v)
+{
+    uint32_t bits;
+    v += 0.0f;
+    memcpy(&bits, &v, sizeof bits);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+static float value_of(uint32_t key)
+{
+    float v;
+    uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* Three passes of 11 bits: about ten times as fast as qsort here. The result is in `keys`'s or
+ * `other`'s memory; returned. */
+static uint32_t *radix_sort(uint32_t *keys, uint32_t *other, size_t n)
+{
+    for (unsigned shift = 0; shift < 33; shift += 11) {
+        size_t start[2049] = {0};
+        for (size_t i = 0; i < n; i++)
+            start[(keys[i] >> shift & 2047) + 1]++;
+        for (size_t d = 0; d < 2048; d++)
+            start[d + 1] += start[d];
+        for (size_t i = 0; i < n; i++)
+            other[start[keys[i] >> shift & 2047]++] = keys[i];
+        uint32_t *t = keys;
+        keys = other;
+        other = t;
+    }
+    return keys;
+}
+
+/* ---- cutting ---- */
+
+/* Halfway, but never at or past `b`: rows equal to b must fall right of the cut. */
+static float between(float a, float b)
+{
+    float middle = a + (b - a) / 2;
+    if (!isfinite(middle)) /* b - a overflowed */
+        middle = a / 2 + b / 2;
+    return middle >= b || middle < a ? a : middle;
+}
+
+struct distinct {
+    float value;
+    uint32_t count;
+};
+
+/* Sorted keys to distinct values, in place of the caller's buffer. */
+static size_t count_distinct(const uint32_t *keys, size_t n, struct distinct *out)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || keys[i] != keys[i - 1])
+            out[m++] = (struct distinct){value_of(keys[i]), 0};
+        out[m - 1].count++;
+    }
+    return m;
+}
+
+/* Closes a bin when it holds its share of the rows that are not frequent values, when it is a
+ * frequent value, or half-full before one. */
+static unsigned cut_greedily(const struct distinct *d, size_t m, size_t total,
+                             unsigned max_bins, float *cuts)
+{
+    double share = (double)total / max_bins, rest = (double)total;
+    unsigned rest_bins = max_bins, n = 0;
+    double frequent = share;
+    for (size_t i = 0; i < m; i++)
+        if (d[i].count >= frequent) {
+            rest -= d[i].count;
+            rest_bins--;
+        }
+    share = rest_bins ? rest / rest_bins : 0;
+    double filled = 0;
+    for (size_t i = 0; i + 1 < m && n + 1 < max_bins; i++) {
+        bool own = d[i].count >= frequent, next_own = d[i + 1].count >= frequent;
+        filled += d[i].count;
+        if (!own)
+            rest -= d[i].count;
+        if (own || filled >= share || (next_own && filled >= fmax(1, share / 2))) {
+            cuts[n++] = between(d[i].value, d[i + 1].value);
+            filled = 0;
+            if (!own && rest_bins > 1)
+                share = rest / --rest_bins;
+        }
+    }
+    return n;
+}
+
+static unsigned choose_cuts(const struct distinct *d, size_t m, size_t total, unsigned max_bins,
+                            float *cuts)
+{
+    if (m > max_bins)
+        return cut_greedily(d, m, total, max_bins, cuts);
+    for (size_t i = 0; i + 1 < m; i++)
+        cuts[i] = between(d[i].value, d[i + 1].value);
+    return m ? (unsigned)(m - 1) : 0;
+}
+
+struct fit {
+    const float *x;
+    size_t n;
+    unsigned max_bins;
+    struct bins *bins;
+    atomic_bool out_of_memory;
+};
+
+static void fit_feature(struct fit *job, size_t f)
+{
+    struct bins *b = job->bins;
+    float *cuts = b->cuts + f * CUTS;
+    size_t step = (job->n + SAMPLE - 1) / SAMPLE, m = 0;
+    size_t room = job->n / step + 1;
+    uint32_t *keys = mem_alloc(room, 4 * sizeof *keys); /* keys, their copy, distinct values */
+    if (!keys) {
+        atomic_store(&job->out_of_memory, true);
+        return;
+    }
+    for (size_t i = 0; i < job->n; i += step) {
+        float v = job->x[i * b->n_features + f];
+        if (v == v)
+            keys[m++] = key_of(v);
+    }
+    uint32_t *sorted = radix_sort(keys, keys + room, m);
+    struct distinct *distinct = (struct distinct *)(keys + 2 * room);
+    size_t n_distinct = count_distinct(sorted, m, distinct);
+    unsigned n = choose_cuts(distinct, n_distinct, m, job->max_bins, cuts);
+    b->n_cuts[f] = (uint16_t)n;
+    for (unsigned i = n; i < CUTS; i++)
+        cuts[i] = INFINITY;
+    mem_free(keys);
+}
+
+static void fit_features(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    for (size_t f = begin; f < end; f++)
+        fit_feature(context, f);
+}
+
+void bins_deinit(struct bins *b)
+{
+    mem_free(b->cuts);
+    mem_free(b->n_cuts);
+    mem_free(b->group_first);
+    *b = (struct bins){0};
+}
+
+static void place_groups(struct bins *b)
+{
+    for (size_t g = 0; g < b->n_groups; g++) {
+        unsigned most = 0;
+        for (size_t f = g * BINS_GROUP; f < (g + 1) * BINS_GROUP && f < b->n_features; f++)
+            most = b->n_cuts[f] > most ? b->n_cuts[f] : most;
+        b->group_first[g + 1] = b->group_first[g] + most + 2; /* and missing */
+    }
+}
+
+medley_status bins_fit(const float *x, size_t n, size_t n_features, unsigned max_bins,
+                       struct bins *out, medley_error *err)
+{
+    struct bins b = {.n_features = n_features,
+                     .n_groups = (n_features + BINS_GROUP - 1) / BINS_GROUP};
+    b.cuts = mem_alloc64(n_features, CUTS * sizeof *b.cuts);
+    b.n_cuts = mem_zalloc(n_features, sizeof *b.n_cuts);
+    b.group_first = mem_zalloc(b.n_groups + 1, sizeof *b.group_first);
+    struct fit job = {.x = x, .n = n, .max_bins = max_bins, .bins = &b};
+    if (b.cuts && b.n_cuts && b.group_first)
+        parallel_for(n_features, 1, fit_features, &job);
+    else
+        atomic_store(&job.out_of_memory, true);
+    if (atomic_load(&job.out_of_memory)) {
+        bins_deinit(&b);
+        return fail_memory(err, "feature bins");
+    }
+    place_groups(&b);
+    *out = b;
+    return MEDLEY_OK;
+}
+
+float bins_threshold(const struct bins *b, size_t feature, unsigned bin)
+{
+    return bin > b->n_cuts[feature] ? FLT_MAX : b->cuts[feature * CUTS + bin - 1];
+}
+
+/* ---- applying ---- */
+
+/* 1 + the number of cuts below v, by a search without branches; 0 for NaN. */
+static uint8_t bin_of(const float *cuts, float v)
+{
+    unsigned p = 0;
+    for (unsigned step = 128; step; step >>= 1)
+        p += cuts[p + step - 1] < v ? step : 0;
+    return v == v ? (uint8_t)(p + 1) : 0;
+}
+
+struct apply {
+    const struct bins *bins;
+    const float *x;
+    struct binned *out;
+};
+
+static void apply_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct apply *job = context;
+    const struct bins *b = job->bins;
+    struct binned *t = job->out;
+    for (size_t i = begin; i < end; i++) {
+        const float *x = job->x + i * b->n_features;
+        uint8_t *row = t->rows + i * t->stride;
+        for (size_t f = 0; f < b->n_features; f++)
+            row[f] = bin_of(b->cuts + f * CUTS, x[f]);
+        memset(row + b->n_features, 0, t->stride - b->n_features);
+    }
+    for (size_t f = 0; t->columns && f < b->n_features; f++)
+        for (size_t i = begin; i < end; i++)
+            t->columns[f * t->n + i] = t->rows[i * t->stride + f];
+}
+
+void binned_deinit(struct binned *t)
+{
+    mem_free(t->rows);
+    mem_free(t->columns);
+    *t = (struct binned){0};
+}
+
+/* A power of two up to a cache line, so that no row straddles two lines; then whole lines. */
+static size_t stride_of(size_t n_features)
+{
+    size_t stride = 8;
+    while (stride < n_features && stride < 64)
+        stride *= 2;
+    return stride < n_features ? (n_features + 63) / 64 * 64 : stride;
+}
+
+medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
+                         struct binned *out, medley_error *err)
+{
+    struct binned t = {.n = n, .stride = stride_of(b->n_features)};
+    size_t bytes = 0;
+    t.rows = mem_alloc64(n, t.stride);
+    if (columns && !__builtin_mul_overflow(n, b->n_features, &bytes) && bytes < SIZE_MAX - 64)
+        t.columns = mem_alloc64(bytes + 64, 1);
+    if (!t.rows || (columns && !t.columns)) {
+        binned_deinit(&t);
+        return fail_memory(err, "binned features");
+    }
+    if (columns)
+        memset(t.columns + bytes, 0, 64);
+    struct apply job = {b, x, &t};
+    parallel_for(n, 1024, apply_rows, &job);
+    *out = t;
+    return MEDLEY_OK;
+}

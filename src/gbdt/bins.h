@@ -1,0 +1,40 @@
+/* bins.h: features as bytes. Bin 0 is missing; value bins are 1..255, in order of value.
+ *
+ * Features are taken in groups of 8: a group's bytes of one row are one 64-bit load, and one
+ * bin of a group is one row of 8 histogram cells (a cache line). */
+#ifndef GBDT_BINS_H
+#define GBDT_BINS_H
+
+#include "medley/status.h"
+
+#define BINS_GROUP 8
+
+/* Where to cut, learned from training data. */
+struct bins {
+    size_t n_features, n_groups; /* n_groups = ceil(n_features / 8) */
+    float *cuts;                 /* [n_features, 256] ascending, padded with +infinity */
+    uint16_t *n_cuts;            /* [n_features] at most 254; value bins are n_cuts + 1 */
+    uint32_t *group_first;       /* [n_groups + 1] first bin row of a group in a histogram; the
+                                    last is the number of bin rows of all */
+};
+
+/* A table in bins, twice: by row for histograms, by column for partitioning. */
+struct binned {
+    size_t n, stride; /* rows; bytes from a row to the next, a multiple of 8 */
+    uint8_t *rows;    /* [n, stride]; bytes past n_features are 0 */
+    uint8_t *columns; /* [n_features, n], 64 bytes of room at the end; NULL when not wanted */
+};
+
+/* x[n, n_features], NaN missing. At most max_bins (2..255) value bins per feature. */
+medley_status bins_fit(const float *x, size_t n, size_t n_features, unsigned max_bins,
+                       struct bins *out, medley_error *err);
+void bins_deinit(struct bins *b);
+
+medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
+                         struct binned *out, medley_error *err);
+void binned_deinit(struct binned *t);
+
+/* The threshold between bin and bin + 1; FLT_MAX for a feature's last bin. */
+float bins_threshold(const struct bins *b, size_t feature, unsigned bin);
+
+#endif

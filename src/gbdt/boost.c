@@ -1,0 +1,460 @@
+/* boost.c: the rounds of gradient boosting: gradients, root histograms of all classes in one
+ * pass over the rows, one tree per class (or one vector tree), scores, validation.
+ *
+ * The classes of a round are independent tasks with no barrier inside a tree. All sums over
+ * rows are integers, or doubles added chunk by chunk in order, so a model does not depend on
+ * the number of threads. Proof: tests/test_gbdt.c. */
+#include "gbdt/boost.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "base/rng.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define ROW_CHUNK 4096       /* rows a task takes; sums per chunk are added in order */
+#define WORTH_A_BAR 4000000u /* rows times rounds below which fitting takes about a second */
+
+/* Streams of mix64: which decision a random number is for. */
+enum { STREAM_ROWS = 1, STREAM_FEATURES = 2 }; /* 3: mask.c */
+
+static size_t padded(size_t n)
+{
+    return (n + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK * SOFTMAX_BLOCK;
+}
+
+/* ---- setting up ---- */
+
+static void scores_start(const struct boost *b, struct boost_rows *r)
+{
+    for (size_t c = 0; c < b->n_classes; c++)
+        for (size_t i = 0; i < r->stride; i++)
+            r->scores[c * r->stride + i] = (float)b->model->base[c];
+}
+
+static void rows_deinit(struct boost_rows *r)
+{
+    binned_deinit(&r->table);
+    mem_free(r->scores);
+    mem_free(r->labels);
+    mem_free(r->weights);
+}
+
+static medley_status rows_init(struct boost *b, const medley_table *t, bool training,
+                               struct boost_rows *r, medley_error *err)
+{
+    r->n = t->n;
+    r->stride = padded(t->n);
+    medley_status st = binned_new(&b->bins, t->features, t->n, training, &r->table, err);
+    if (st != MEDLEY_OK)
+        return st;
+    r->scores = mem_alloc64(r->stride * b->n_classes, sizeof *r->scores);
+    r->labels = mem_alloc64(r->stride, sizeof *r->labels);
+    r->weights = mem_alloc64(r->stride, sizeof *r->weights);
+    if (!r->scores || !r->labels || !r->weights)
+        return fail_memory(err, "scores of the training rows");
+    memset(r->labels, 0, r->stride);
+    memcpy(r->labels, t->labels, t->n);
+    for (size_t i = 0; i < r->stride; i++)
+        r->weights[i] = i < t->n ? (t->weights ? t->weights[i] : 1.0f) : 0.0f;
+    for (size_t i = 0; training && b->options.class_weights && i < t->n; i++)
+        r->weights[i] *= (float)b->options.class_weights[t->labels[i]];
+    return MEDLEY_OK;
+}
+
+/* Log of the weighted class shares; a class without rows gets the share of half a row. */
+static medley_status set_base(struct boost *b, medley_error *err)
+{
+    double sums[GBDT_MAX_CLASSES] = {0}, total = 0, most = 0;
+    const struct boost_rows *r = &b->train;
+    for (size_t i = 0; i < r->n; i++) {
+        sums[r->labels[i]] += r->weights[i];
+        most = r->weights[i] > most ? r->weights[i] : most;
+    }
+    for (size_t c = 0; c < b->n_classes; c++)
+        total += sums[c];
+    if (!(total > 0) || total > FLT_MAX)
+        return fail(err, MEDLEY_EINVAL, "the weights of the training rows add up to %g", total);
+    double half_a_row = 0.5 * total / (double)r->n;
+    for (size_t c = 0; c < b->n_classes; c++)
+        b->model->base[c] = (float)log(fmax(sums[c], half_a_row) / total);
+    /* |gradient| <= weight, hessian <= weight / 2: both sums stay below 2^31, rounding
+     * included, and one row below 2^22, where float rounding to integers is exact. */
+    double scale = fmin((double)(1u << 20) / most, (2147483647.0 - (double)r->n) / total);
+    b->gradient_scale = (float)scale;
+    b->hessian_scale = (float)(2 * scale);
+    return MEDLEY_OK;
+}
+
+static medley_status spaces_init(struct boost *b, medley_error *err)
+{
+    size_t cells = histogram_cells(&b->bins);
+    size_t groups = b->bins.n_groups, trees = b->trees_per_round;
+    b->lanes = b->n_classes <= 4 ? 4 : b->n_classes <= 8 ? 8 : 16;
+    /* Few wide groups and many rows: a part of the rows per thread; else groups share out. */
+    b->parts = b->train.n < 32768 || groups >= 2 * pool_threads() ? 1 : pool_threads();
+    b->root = mem_alloc64(cells * b->lanes, b->parts * sizeof *b->root);
+    b->packed = mem_alloc64(b->train.stride * b->lanes, sizeof *b->packed);
+    b->by_class = mem_alloc64(b->train.stride * b->n_classes, sizeof *b->by_class);
+    b->sample = mem_alloc(b->train.n, sizeof *b->sample);
+    b->allowed = mem_alloc(trees, groups);
+    b->spaces = mem_zalloc(trees, sizeof *b->spaces);
+    b->grown = mem_zalloc(trees, sizeof *b->grown);
+    b->results = mem_zalloc(trees, sizeof *b->results);
+    if (!b->root || !b->packed || !b->by_class || !b->sample || !b->allowed || !b->spaces ||
+        !b->grown || !b->results)
+        return fail_memory(err, "space for training");
+    memset(b->packed, 0, b->train.stride * b->lanes * sizeof *b->packed);
+    medley_status st = MEDLEY_OK;
+    for (size_t k = 0; k < trees && st == MEDLEY_OK; k++)
+        st = grow_space_init(&b->spaces[k], b->train.n, b->options.num_leaves, err);
+    return st;
+}
+
+static void limits_init(struct boost *b)
+{
+    const medley_gbdt_options *o = &b->options;
+    b->limits = (struct grow_limits){.num_leaves = o->num_leaves,
+                                     .max_depth = o->max_depth,
+                                     .min_rows = o->min_data_in_leaf,
+                                     .min_hessian = o->min_sum_hessian,
+                                     .min_gain = o->min_gain,
+                                     .lambda = o->lambda_l2,
+                                     .learning_rate = o->learning_rate,
+                                     .gradient_unit = 1.0 / b->gradient_scale,
+                                     .hessian_unit = 1.0 / b->hessian_scale};
+}
+
+medley_status boost_init(struct boost *b, const medley_table *train,
+                         const medley_table *validation, const medley_gbdt_options *options,
+                         medley_error *err)
+{
+    *b = (struct boost){.options = *options, .n_classes = train->n_classes};
+    b->trees_per_round = options->trees == MEDLEY_TREES_VECTOR ? 1 : train->n_classes;
+    b->model = gbdt_new(train->n_features, train->n_classes, options->trees);
+    if (!b->model)
+        return fail_memory(err, "a model");
+    medley_status st = bins_fit(train->features, train->n, train->n_features, options->max_bins,
+                                &b->bins, err);
+    if (st == MEDLEY_OK)
+        st = rows_init(b, train, true, &b->train, err);
+    if (st == MEDLEY_OK && validation)
+        st = rows_init(b, validation, false, &b->valid, err);
+    if (st == MEDLEY_OK)
+        st = set_base(b, err);
+    if (st == MEDLEY_OK)
+        st = spaces_init(b, err);
+    if (st == MEDLEY_OK && options->mask_rate > 0)
+        st = mask_init(b, err);
+    if (st != MEDLEY_OK)
+        return st;
+    limits_init(b);
+    scores_start(b, &b->train);
+    if (validation)
+        scores_start(b, &b->valid);
+    return MEDLEY_OK;
+}
+
+void boost_deinit(struct boost *b)
+{
+    for (size_t k = 0; b->spaces && k < b->trees_per_round; k++)
+        grow_space_deinit(&b->spaces[k]);
+    for (size_t k = 0; b->grown && k < b->trees_per_round; k++)
+        tree_free(b->grown[k]);
+    rows_deinit(&b->train);
+    rows_deinit(&b->valid);
+    binned_deinit(&b->unmasked);
+    bins_deinit(&b->bins);
+    mem_free(b->root);
+    mem_free(b->packed);
+    mem_free(b->by_class);
+    mem_free(b->sample);
+    mem_free(b->allowed);
+    mem_free(b->spaces);
+    mem_free(b->grown);
+    mem_free(b->results);
+    medley_gbdt_free(b->model);
+}
+
+/* ---- one round ---- */
+
+static void gradient_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct boost *b = context;
+    struct softmax_job job = {.n_classes = b->n_classes,
+                              .stride = b->train.stride,
+                              .scores = b->train.scores,
+                              .labels = b->train.labels,
+                              .weights = b->train.weights,
+                              .gradient_scale = b->gradient_scale,
+                              .hessian_scale = b->hessian_scale,
+                              .lanes = b->lanes,
+                              .packed = b->packed,
+                              .by_class = b->by_class};
+    softmax_gradients(&job, begin, end);
+}
+
+/* Rows of this round: those of weight above 0, each with chance row_fraction. */
+static void draw_rows(struct boost *b, size_t round)
+{
+    double fraction = b->options.row_fraction;
+    uint64_t limit = fraction < 1 ? (uint64_t)(fraction * 0x1p53) : UINT64_MAX;
+    size_t n = 0;
+    for (size_t i = 0; i < b->train.n; i++)
+        if (b->train.weights[i] > 0 &&
+            (fraction >= 1 ||
+             mix64(b->options.seed, STREAM_ROWS + (round << 8), i) >> 11 < limit))
+            b->sample[n++] = (uint32_t)i;
+    b->n_sample = n;
+}
+
+/* ceil(feature_fraction * F) features for each tree, by a partial shuffle. */
+static void draw_features(struct boost *b, size_t round)
+{
+    size_t n = b->bins.n_features, groups = b->bins.n_groups;
+    size_t want = (size_t)ceil(b->options.feature_fraction * (double)n);
+    for (size_t k = 0; k < b->trees_per_round; k++) {
+        uint8_t *allowed = b->allowed + k * groups;
+        struct rng rng;
+        size_t left = want < n ? want : n;
+        memset(allowed, 0, groups);
+        if (left < n)
+            rng_init(&rng, b->options.seed,
+                     (round * b->trees_per_round + k) << 8 | STREAM_FEATURES);
+        for (size_t f = 0; f < n; f++)
+            if (left == n - f || (left && rng_below(&rng, (uint32_t)(n - f)) < left)) {
+                allowed[f / BINS_GROUP] |= (uint8_t)(1u << f % BINS_GROUP);
+                left--;
+            }
+    }
+}
+
+/* Task t: group t % groups of part t / groups of the rows. */
+static void root_task(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct boost *b = context;
+    size_t cells = histogram_cells(&b->bins) * b->lanes, groups = b->bins.n_groups;
+    for (size_t t = begin; t < end; t++) {
+        size_t part = t / groups, g = t % groups;
+        size_t first = b->n_sample * part / b->parts;
+        struct histogram_job job = {.bins = &b->bins,
+                                    .table = &b->train.table,
+                                    .group_begin = g,
+                                    .group_end = g + 1,
+                                    .n = b->n_sample * (part + 1) / b->parts - first,
+                                    .gradients = b->packed,
+                                    .lanes = b->lanes,
+                                    .cells = b->root + part * cells};
+        if (b->n_sample == b->train.n)
+            job.begin = first;
+        else
+            job.index = b->sample + first;
+        size_t from = b->bins.group_first[g], to = b->bins.group_first[g + 1];
+        memset(job.cells + from * BINS_GROUP * b->lanes, 0,
+               (to - from) * BINS_GROUP * b->lanes * sizeof *job.cells);
+        histogram_add(&job);
+    }
+}
+
+static void root_histograms(struct boost *b)
+{
+    size_t cells = histogram_cells(&b->bins) * b->lanes;
+    parallel_for(b->parts * b->bins.n_groups, 1, root_task, b);
+    for (size_t part = 1; part < b->parts; part++)
+        for (size_t i = 0; i < cells; i++)
+            b->root[i] += b->root[part * cells + i];
+}
+
+/* Adds a tree to scores: by leaf where growing left the rows together, else row by row. */
+static void add_to_scores(const struct tree *t, const uint8_t *rows, size_t stride,
+                          size_t begin, size_t end, const struct boost_rows *r)
+{
+    for (size_t i = begin; i < end; i++) {
+        const float *v = t->values + tree_leaf_of_bins(t, rows + i * stride) * t->n_outputs;
+        for (uint32_t o = 0; o < t->n_outputs; o++)
+            r->scores[(t->first_class + o) * r->stride + i] += v[o];
+    }
+}
+
+static void rescore_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct boost *b = context;
+    struct boost_rows *r = &b->train;
+    for (size_t k = 0; k < b->model->n_trees; k++)
+        add_to_scores(b->model->trees[k], r->table.rows, r->table.stride, begin, end, r);
+}
+
+void boost_rescore(struct boost *b)
+{
+    scores_start(b, &b->train);
+    parallel_for(b->train.n, ROW_CHUNK, rescore_rows, b);
+}
+
+static void add_grown(struct boost *b, size_t k)
+{
+    const struct tree *t = b->grown[k];
+    struct boost_rows *r = &b->train;
+    if (b->n_sample < r->n) {
+        add_to_scores(t, r->table.rows, r->table.stride, 0, r->n, r);
+        return;
+    }
+    for (uint32_t leaf = 0; leaf < t->n_leaves; leaf++) {
+        size_t n;
+        const uint32_t *rows = grow_leaf_rows(&b->spaces[k], leaf, &n);
+        for (uint32_t o = 0; o < t->n_outputs; o++) {
+            float v = t->values[leaf * t->n_outputs + o];
+            float *scores = r->scores + (t->first_class + o) * r->stride;
+            for (size_t i = 0; i < n; i++)
+                scores[rows[i]] += v;
+        }
+    }
+}
+
+static void grow_one(struct boost *b, size_t k)
+{
+    bool vector = b->options.trees == MEDLEY_TREES_VECTOR;
+    struct grow_job job = {.bins = &b->bins,
+                           .table = &b->train.table,
+                           .gradients = b->by_class + k * b->train.stride,
+                           .gradient_stride = b->train.stride,
+                           .outputs = vector ? (unsigned)b->n_classes : 1,
+                           .first_class = (unsigned)k,
+                           .root = b->root,
+                           .root_lanes = b->lanes,
+                           .root_lane = (unsigned)k,
+                           .allowed = b->allowed + k * b->bins.n_groups,
+                           .limits = &b->limits};
+    memcpy(b->spaces[k].index, b->sample, b->n_sample * sizeof *b->sample);
+    b->results[k] = grow_tree(&job, &b->spaces[k], b->n_sample, &b->grown[k], NULL);
+    if (b->results[k] == MEDLEY_OK)
+        add_grown(b, k);
+}
+
+static void grow_trees(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    for (size_t k = begin; k < end; k++)
+        grow_one(context, k);
+}
+
+/* Moves the round's trees into the model, or reports the first failure. */
+static medley_status collect(struct boost *b, medley_error *err)
+{
+    for (size_t k = 0; k < b->trees_per_round; k++)
+        if (b->results[k] != MEDLEY_OK)
+            return fail_memory(err, "a tree");
+    for (size_t k = 0; k < b->trees_per_round; k++) {
+        if (!gbdt_add_tree(b->model, b->grown[k]))
+            return fail_memory(err, "the model's trees");
+        b->grown[k] = NULL;
+    }
+    return MEDLEY_OK;
+}
+
+static medley_status one_round(struct boost *b, size_t round, medley_error *err)
+{
+    if (b->options.mask_rate > 0)
+        mask_round(b, round);
+    if (round == 0 || b->options.row_fraction < 1)
+        draw_rows(b, round);
+    if (round == 0 || b->options.feature_fraction < 1)
+        draw_features(b, round);
+    parallel_for(b->train.stride, ROW_CHUNK, gradient_rows, b);
+    root_histograms(b);
+    if (b->trees_per_round == 1)
+        grow_one(b, 0); /* not inside parallel_for: the tree itself may use all threads */
+    else
+        parallel_for(b->trees_per_round, 1, grow_trees, b);
+    return collect(b, err);
+}
+
+/* ---- validation ---- */
+
+struct valid_job {
+    struct boost *b;
+    double *sums; /* [chunks] */
+};
+
+static double log_loss_of(const struct boost_rows *r, size_t n_classes, size_t i)
+{
+    double most = -DBL_MAX, sum = 0;
+    for (size_t c = 0; c < n_classes; c++)
+        most = fmax(most, r->scores[c * r->stride + i]);
+    for (size_t c = 0; c < n_classes; c++)
+        sum += exp(r->scores[c * r->stride + i] - most);
+    return r->weights[i] * (log(sum) - (r->scores[r->labels[i] * r->stride + i] - most));
+}
+
+static void valid_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct valid_job *job = context;
+    struct boost *b = job->b;
+    struct boost_rows *r = &b->valid;
+    size_t first = b->model->n_trees - b->trees_per_round;
+    for (size_t k = first; k < b->model->n_trees; k++)
+        add_to_scores(b->model->trees[k], r->table.rows, r->table.stride, begin, end, r);
+    double sum = 0;
+    for (size_t i = begin; i < end; i++)
+        sum += log_loss_of(r, b->n_classes, i);
+    job->sums[begin / ROW_CHUNK] = sum;
+}
+
+static medley_status validate(struct boost *b, double *loss, medley_error *err)
+{
+    size_t chunks = (b->valid.n + ROW_CHUNK - 1) / ROW_CHUNK;
+    struct valid_job job = {b, mem_zalloc(chunks, sizeof(double))};
+    double weight = 0;
+    if (!job.sums)
+        return fail_memory(err, "validation sums");
+    parallel_for(b->valid.n, ROW_CHUNK, valid_rows, &job);
+    *loss = 0;
+    for (size_t i = 0; i < chunks; i++)
+        *loss += job.sums[i];
+    for (size_t i = 0; i < b->valid.n; i++)
+        weight += b->valid.weights[i];
+    *loss /= weight;
+    mem_free(job.sums);
+    return MEDLEY_OK;
+}
+
+/* ---- all rounds ---- */
+
+medley_status boost_run(struct boost *b, medley_error *err)
+{
+    size_t rounds = b->options.rounds, patience = b->options.early_stopping, best_round = 0;
+    bool stopping = b->valid.n > 0 && patience > 0;
+    bool bar = b->train.n * rounds >= WORTH_A_BAR;
+    double best_loss = INFINITY;
+    for (size_t round = 0; round < rounds; round++) {
+        double loss = 0;
+        if (interrupted())
+            return fail(err, MEDLEY_EINTERRUPTED, "interrupted in round %zu of %zu", round,
+                        rounds);
+        medley_status st = one_round(b, round, err);
+        if (st == MEDLEY_OK && stopping)
+            st = validate(b, &loss, err);
+        if (st != MEDLEY_OK)
+            return st;
+        if (bar)
+            progress_step("train gbdt", round + 1, rounds, "rounds");
+        if (stopping && loss < best_loss) {
+            best_loss = loss;
+            best_round = round;
+        } else if (stopping && round - best_round >= patience) {
+            break;
+        }
+    }
+    if (stopping)
+        gbdt_truncate(b->model, best_round + 1);
+    if (bar)
+        progress_end("train gbdt");
+    return MEDLEY_OK;
+}

@@ -1,0 +1,71 @@
+/* mask.c: makes whole players (base models) missing in random training rows, so that the trees
+ * learn to answer without them.
+ *
+ * Which rows lose which players is drawn anew every PERIOD rounds. Trees were fitted to the
+ * margins of rows as they were then seen, so after a draw the margins are computed again from
+ * all trees so far; that is why not every round draws. Proof: tests/test_gbdt.c. */
+#include "gbdt/boost.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/rng.h"
+
+#include <string.h>
+
+#define PERIOD 40 /* rounds; recomputing then costs about as much as growing at 200 rounds */
+#define NEVER UINT32_MAX
+
+enum { STREAM_MASK = 3 };
+
+static uint32_t player_of(const struct boost *b, size_t feature)
+{
+    const uint32_t *players = b->options.player_of_feature;
+    return players ? players[feature] : (uint32_t)feature;
+}
+
+medley_status mask_init(struct boost *b, medley_error *err)
+{
+    const struct binned *t = &b->train.table;
+    b->unmasked = (struct binned){.n = t->n, .stride = t->stride};
+    b->unmasked.rows = mem_alloc64(t->n, t->stride);
+    if (!b->unmasked.rows)
+        return fail_memory(err, "rows without masks");
+    memcpy(b->unmasked.rows, t->rows, t->n * t->stride);
+    return MEDLEY_OK;
+}
+
+struct mask_job {
+    struct boost *b;
+    size_t draw;
+};
+
+static void mask_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct mask_job *job = context;
+    struct boost *b = job->b;
+    struct binned *t = &b->train.table;
+    uint64_t limit = (uint64_t)(b->options.mask_rate * 0x1p53);
+    uint64_t seed = mix64(b->options.seed, STREAM_MASK, job->draw);
+    for (size_t i = begin; i < end; i++) {
+        const uint8_t *from = b->unmasked.rows + i * t->stride;
+        uint8_t *to = t->rows + i * t->stride;
+        for (size_t f = 0; f < b->bins.n_features; f++) {
+            uint32_t player = player_of(b, f);
+            bool lost = player != NEVER && mix64(seed, i, player) >> 11 < limit;
+            to[f] = lost ? 0 : from[f];
+            t->columns[f * t->n + i] = to[f];
+        }
+    }
+}
+
+void mask_round(struct boost *b, size_t round)
+{
+    if (round % PERIOD != 0)
+        return;
+    struct mask_job job = {b, round / PERIOD};
+    parallel_for(b->train.n, 1024, mask_rows, &job);
+    if (round > 0)
+        boost_rescore(b);
+}
