@@ -1,0 +1,394 @@
+/* test_report.c: the page from made-up measurements: figures, escaping, well-formed and without
+ * outside references, also when the files hold odd values; absent and broken files; axes and
+ * numbers. */
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/rng.h"
+#include "report/report.h"
+#include "report/svg.h"
+#include "tap.h"
+
+#define PER_CLASS                                                                          \
+    "\"per_class\":{\"E\":{\"precision\":0.8,\"recall\":0.7,\"f1\":0.75,\"support\":120}," \
+    "\"S&T\":{\"precision\":0.5,\"recall\":0.6,\"f1\":0.55,\"support\":80}},"              \
+    "\"confusion\":[[84,36],[32,48]]"
+#define METRICS(a, m, w, l)                                                           \
+    "\"accuracy\":" a ",\"macro_f1\":" m ",\"weighted_f1\":" w ",\"log_loss\":" l "," \
+    "\"ci95\":{\"accuracy\":[0.6,0.7],\"macro_f1\":[0.51,0.69],\"log_loss\":[0.8,0.9]}"
+
+static const char evaluation[] =
+    "{\"split\":\"test\",\"n\":12345,\"labels\":[\"E\",\"S&T\"],\"models\":["
+    "{\"name\":\"mini<script>alert(1)</script>\",\"kind\":\"lm\"," METRICS(
+        "0.66", "0.65", "0.64",
+        "0.777") "," PER_CLASS "},"
+                 "{\"name\":\"sage\",\"kind\":\"gnn\"," METRICS(
+                     "0.61", "0.59", "0.6",
+                     "0.9") "," PER_CLASS "}],"
+                            "\"ensembles\":[{\"name\":\"full\",\"models\":[\"mini\",\"sage\"]"
+                            "," METRICS(
+                                "0.71", "0.702", "0.7",
+                                "0.8") "," PER_CLASS
+                                       "},{\"name\":\"selected\",\"models\":[\"sage\"]"
+                                       "," METRICS(
+                                           "0.7", "0.69", "0.7",
+                                           "0.81") "," PER_CLASS
+                                                   "}],\"per_locale\":{\"us\":{\"n\":1000,"
+                                                   "\"models\":[{\"name\":\"mini\",\"kind\":"
+                                                   "\"lm\","
+                                                   "\"accuracy\":0.5,\"macro_f1\":0.4,"
+                                                   "\"weighted_f1\":0.45,\"log_loss\":1.1}],"
+                                                   "\"ensembles\":[]}},"
+                                                   "\"paired\":[{\"a\":\"full\",\"b\":\"sage\","
+                                                   "\"accuracy\":{\"difference\":0.1,\"low\":0."
+                                                   "05,"
+                                                   "\"high\":0.15,\"p_value\":0.0001},\"macro_"
+                                                   "f1\":{\"difference\":-0.02,\"low\":-0.05,"
+                                                   "\"high\":0.01,\"p_value\":0.2}}]}";
+
+static const char ranking[] =
+    "{\"labels\":[\"E\",\"S&T\"],\"n\":12345,\"models\":[{\"name\":\"mini\",\"kind\":\"lm\","
+    "\"mean_abs_contribution\":0.371,\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
+    "15}},"
+    "{\"name\":\"context\",\"kind\":\"context\",\"mean_abs_contribution\":0.05,"
+    "\"ci95\":[0.04,0.06],\"per_class\":{\"E\":0.02,\"S&T\":0.03}}]}";
+
+static const char selection[] =
+    "{\"labels\":[\"E\",\"S&T\"],\"metric\":\"macro_f1\",\"budget\":{\"latency_ms\":20,"
+    "\"memory_bytes\":null,\"top\":null},\"machine\":{\"cpu\":\"Test "
+    "\\\"CPU\\\"\",\"cores\":2},"
+    "\"costs\":[{\"name\":\"mini\",\"latency_ms\":30,\"batch_ms_per_pair\":9,"
+    "\"memory_bytes\":95000000},{\"name\":\"sage\",\"latency_ms\":1.5,\"batch_ms_per_pair\":0."
+    "2,"
+    "\"memory_bytes\":1200}],\"subsets\":["
+    "{\"models\":[\"mini\"],\"macro_f1\":0.65,\"accuracy\":0.66,\"log_loss\":0.78,"
+    "\"latency_ms\":30,\"memory_bytes\":95000000,\"pareto\":true,\"within_budget\":false},"
+    "{\"models\":[\"sage\"],\"macro_f1\":0.59,\"accuracy\":0.61,\"log_loss\":0.9,"
+    "\"latency_ms\":1.5,\"memory_bytes\":1200,\"pareto\":true,\"within_budget\":true},"
+    "{\"models\":[\"mini\",\"sage\"],\"macro_f1\":0.64,\"accuracy\":0.65,\"log_loss\":0.79,"
+    "\"latency_ms\":31.5,\"memory_bytes\":95001200,\"pareto\":false,\"within_budget\":false}],"
+    "\"selected\":[\"sage\"],\"full\":{\"macro_f1\":0.64,\"accuracy\":0.65,\"log_loss\":0.79},"
+    "\"chosen\":{\"macro_f1\":0.59,\"accuracy\":0.61,\"log_loss\":0.9},"
+    "\"lost\":{\"macro_f1\":0.05,\"accuracy\":0.04,\"log_loss\":-0.11}}";
+
+static const char summary[] =
+    "{\"examples\":7831,\"queries\":2370,\"products\":9651,\"labels\":{\"E\":5000,\"S&T\":2831}"
+    ","
+    "\"locales\":{\"us\":7000,\"jp\":831},\"splits\":{\"train\":6415,\"test\":1416},"
+    "\"relations\":{\"co-listed\":48211},\"issues\":[{\"kind\":\"unknown "
+    "product\",\"count\":12,"
+    "\"handled\":\"kept with empty text\",\"first\":[{\"file\":\"examples.csv\",\"line\":1042,"
+    "\"detail\":\"product 'B0<b>' is \\u202e unknown\"}]}]}";
+
+struct files {
+    const char *folder;
+    char *paths[5]; /* evaluation, ranking, selection, summary, the page */
+    struct report_input input;
+};
+
+static void open_files(struct files *f)
+{
+    static const char *const names[] = {"evaluation.json", "ranking.json", "selection.json",
+                                        "summary.json", "index.html"};
+    static const char *const texts[] = {evaluation, ranking, selection, summary};
+    f->folder = tap_folder();
+    for (size_t i = 0; i < 5; i++)
+        f->paths[i] = path_join(f->folder, names[i]);
+    for (size_t i = 0; i < 4; i++)
+        file_write(f->paths[i], texts[i], strlen(texts[i]), NULL);
+    f->input = (struct report_input){.evaluation = f->paths[0],
+                                     .ranking = f->paths[1],
+                                     .selection = f->paths[2],
+                                     .summary = f->paths[3],
+                                     .title = "Shop & \"Co\" <1>",
+                                     .bundle = "abc123",
+                                     .created = "2026-01-02"};
+}
+
+static void close_files(struct files *f)
+{
+    remove_tree(f->folder, NULL);
+    for (size_t i = 0; i < 5; i++)
+        mem_free(f->paths[i]);
+}
+
+static char *page_of(const struct files *f)
+{
+    char *html = NULL;
+    size_t n = 0;
+    medley_error err = {0};
+    medley_status st = report_write(&f->input, f->paths[4], &err);
+    if (st != MEDLEY_OK || file_read(f->paths[4], 1 << 24, &html, &n, &err) != MEDLEY_OK)
+        printf("# %s\n", err.message);
+    return html;
+}
+
+/* ---- well-formedness: every tag is closed in order, no bare '<', every '&' starts a reference
+ * ---- */
+
+static const char *malformed(const char *html)
+{
+    static char problem[128];
+    char stack[64][16];
+    size_t depth = 0;
+    for (const char *p = html; *p;) {
+        if (*p == '&' &&
+            strspn(p + 1, "#abcdefghijklmnopqrstuvwxyz0123456789") == strcspn(p + 1, ";") &&
+            p[1] != ';') {
+            p++;
+            continue;
+        }
+        if (*p == '&' || *p == '>') {
+            snprintf(problem, sizeof problem, "bare %.40s", p);
+            return problem;
+        }
+        if (*p++ != '<')
+            continue;
+        if (strncmp(p, "!DOCTYPE html>", 14) == 0 || strncmp(p, "meta ", 5) == 0) {
+            p = strchr(p, '>') + 1;
+            continue;
+        }
+        bool closing = *p == '/';
+        p += closing;
+        size_t n = strcspn(p, " />\n");
+        char name[16];
+        snprintf(name, sizeof name, "%.*s", (int)n, p);
+        p += n;
+        bool quoted = false;
+        while (*p && (quoted || *p != '>')) {
+            quoted ^= *p == '"';
+            if (*p == '<')
+                return "'<' in a tag";
+            p++;
+        }
+        bool empty = p[-1] == '/';
+        if (closing && (depth == 0 || strcmp(stack[--depth], name) != 0)) {
+            snprintf(problem, sizeof problem, "</%s> closes nothing", name);
+            return problem;
+        }
+        if (!closing && !empty && depth < 64)
+            memcpy(stack[depth++], name, sizeof name);
+        if (strcmp(name, "style") == 0 && !closing)
+            p = strstr(p, "</style>") - 1; /* CSS holds '>' */
+        p++;
+    }
+    return depth == 0 ? NULL : "a tag is left open";
+}
+
+static bool self_contained(const char *html)
+{
+    return !strstr(html, "<script") && !strstr(html, "://") && !strstr(html, "src=") &&
+           !strstr(html, "url(") && !strstr(html, "@import");
+}
+
+static void contains(const char *html, const char *text, const char *why)
+{
+    ok(html && strstr(html, text) != NULL, "%s", why);
+}
+
+static void test_page(void)
+{
+    struct files f;
+    open_files(&f);
+    char *html = page_of(&f);
+    if (!ok(html != NULL, "a page is written"))
+        return;
+    const char *problem = malformed(html);
+    ok(!problem, "it is well-formed %s", problem ? problem : "");
+    ok(utf8_valid(str_of(html), NULL), "it is UTF-8");
+    ok(self_contained(html), "it needs no network and no script");
+    contains(html, "<h1>Shop &amp; &quot;Co&quot; &lt;1&gt;</h1>", "the title is escaped");
+    contains(html, "mini&lt;script&gt;alert(1)&lt;/script&gt;</th>", "names are escaped");
+    contains(html, "<code>abc123</code>", "the bundle is named");
+    contains(html, "12,345 pairs", "counts have separators");
+    contains(html,
+             "<b>0.702</b><small>0.510\xE2\x80\x93"
+             "0.690</small>",
+             "the best macro-F1 is bold, with its interval");
+    contains(html, "<b>0.777</b>", "the best log-loss is the lowest");
+    ok(!strstr(html, "<b>0.650</b>"), "what is not the best is not bold");
+    contains(html, "ensemble of 2", "ensembles say how many models they have");
+    contains(html, "&lt; 0.001", "small p-values");
+    contains(html,
+             "\xE2\x88\x92"
+             "0.020",
+             "signed differences");
+    contains(html, "E taken for S&amp;T: 36 of 120 (30%)", "confusion counts and shares");
+    contains(html, "The errors of \xE2\x80\x9Cselected\xE2\x80\x9D",
+             "of the selected ensemble");
+    contains(html, ">0.371</text>", "ranking bars carry their figure");
+    contains(html, "sage <em>chosen</em>", "the chosen subset is marked");
+    contains(html,
+             "macro-F1 \xE2\x88\x92"
+             "0.050, log-loss +0.110",
+             "what the choice costs");
+    contains(html, "mini: macro-F1 0.650, 30.0 ms, over the budget",
+             "points tell what they are");
+    contains(html, "Test &quot;CPU&quot;, 2 cores", "the machine");
+    contains(html, "95.0 MB", "sizes have units");
+    contains(html, "<code>examples.csv:1042</code> product &#39;B0&lt;b&gt;&#39;",
+             "import issues");
+    contains(html, "<h3>us <span class=\"muted\">1,000 pairs</span></h3>", "locales");
+    mem_free(html);
+    close_files(&f);
+}
+
+static void test_absent(void)
+{
+    struct files f;
+    open_files(&f);
+    char missing[] = "/nonexistent/ranking.json";
+    f.input = (struct report_input){.ranking = missing};
+    char *html = page_of(&f);
+    ok(html && !malformed(html), "a page of nothing is well-formed");
+    contains(html, "<h1>Medley report</h1>", "it has a title");
+    contains(html, "The models have not been evaluated yet.", "it says what is missing");
+    contains(html, "The models have not been ranked yet.", "also when a file does not exist");
+    mem_free(html);
+    close_files(&f);
+}
+
+static void test_broken(void)
+{
+    struct files f;
+    open_files(&f);
+    medley_error err = {0};
+    mem_free(page_of(&f));
+    file_write(f.paths[1], "{\"models\":[", 11, NULL);
+    ok(report_write(&f.input, f.paths[4], &err) == MEDLEY_EFORMAT, "refused: %s", err.message);
+    file_write(f.paths[1], "[1]", 3, NULL);
+    ok(report_write(&f.input, f.paths[4], &err) == MEDLEY_EFORMAT, "refused: %s", err.message);
+    char *old = NULL;
+    size_t n = 0;
+    ok(file_read(f.paths[4], 1 << 24, &old, &n, NULL) == MEDLEY_OK && strstr(old, "</html>"),
+       "the old page is whole");
+    mem_free(old);
+    f.input.ranking = NULL;
+    ok(report_write(&f.input, "/nonexistent/x/index.html", &err) == MEDLEY_EIO, "refused: %s",
+       err.message);
+    close_files(&f);
+}
+
+/* Replaces values at random by ones of another kind or size; the page must come out all the
+ * same. */
+static char *with_odd_values(const char *text, struct rng *r)
+{
+    static const char *const odd[] = {"null", "\"x<&\\\"\"", "-3",  "1e300",   "[]",
+                                      "{}",   "true",        "0.5", "-1e-300", "[[1],2]"};
+    struct strbuf b;
+    sb_init(&b);
+    while (*text) {
+        bool value = *text == ':' || *text == ',' || *text == '[';
+        sb_addc(&b, *text++);
+        size_t n = strspn(text, "-+.eE0123456789");
+        if (value && n > 0 && rng_below(r, 12) == 0) {
+            sb_addz(&b, odd[rng_below(r, sizeof odd / sizeof odd[0])]);
+            text += n;
+        }
+    }
+    return sb_steal(&b);
+}
+
+static void test_odd_values(void)
+{
+    static const char *const texts[] = {evaluation, ranking, selection, summary};
+    struct files f;
+    struct rng r;
+    size_t bad = 0;
+    open_files(&f);
+    rng_init(&r, 23, 0);
+    for (int round = 0; round < 150; round++) {
+        for (size_t i = 0; i < 4; i++) {
+            char *odd = with_odd_values(texts[i], &r);
+            file_write(f.paths[i], odd, strlen(odd), NULL);
+            mem_free(odd);
+        }
+        char *html = page_of(&f);
+        const char *problem = html ? malformed(html) : "no page";
+        if (problem || strstr(html, "=\"nan") || strstr(html, "=\"inf")) {
+            bad++;
+            printf("# %s\n", problem ? problem : "not a number in an attribute");
+        }
+        mem_free(html);
+    }
+    ok(bad == 0, "odd values of 150 pages do no harm (seed 23; %zu do)", bad);
+    close_files(&f);
+}
+
+static void test_memory(void)
+{
+    struct files f;
+    size_t n = 0;
+    medley_status st = MEDLEY_ENOMEM;
+    open_files(&f);
+    for (; n < 5000 && st == MEDLEY_ENOMEM; n++) {
+        mem_fail_after(n);
+        st = report_write(&f.input, f.paths[4], NULL);
+        mem_fail_after(SIZE_MAX);
+    }
+    ok(st == MEDLEY_OK && n > 40, "each of %zu allocations may fail", n - 1);
+    close_files(&f);
+}
+
+/* ---- svg ---- */
+
+static const char *number(double v, int decimals)
+{
+    static char text[NUMBER_TEXT];
+    return number_text(text, v, decimals);
+}
+
+static void test_svg(void)
+{
+    struct strbuf b;
+    sb_init(&b);
+    html_escape(&b, STR("<a href=\"x\">'&\x01\xFF\xC3\xA9</a>"));
+    is_text(b.s,
+            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9&lt;/a&gt;",
+            "escaping");
+    sb_clear(&b);
+    svg_text(&b, 1, 2, "end", "name", "a very long name of a model", 80);
+    ok(strstr(b.s, "\xE2\x80\xA6<title>a very long name of a model</title>") != NULL,
+       "a long text is cut and told in full: %s", b.s);
+    sb_deinit(&b);
+    is_text(number(-0.0001, 2), "0.00", "no negative zero");
+    is_text(number(NAN, 2), "\xE2\x80\x93", "not a number is a dash");
+    is_text(number(1234.5678, 2), "1234.57", "decimals");
+
+    struct rng r;
+    size_t bad = 0;
+    rng_init(&r, 31, 0);
+    for (int i = 0; i < 20000; i++) {
+        double scale = pow(10, (double)rng_below(&r, 24) - 12), ticks[AXIS_MAX_TICKS];
+        double low = (rng_uniform(&r) - 0.5) * scale;
+        double high = low + rng_uniform(&r) * scale * (rng_below(&r, 4) ? 1 : 1e-3);
+        struct axis a = axis_linear(low, high, 0, 100, 5);
+        size_t n = axis_ticks(&a, ticks);
+        double slack = 1e-6 * (a.high - a.low);
+        bad += n < 2 || n > 13 || a.low > low + slack || a.high < high - slack ||
+               ticks[0] < a.low - slack || ticks[n - 1] > a.high + slack || !(a.step > 0);
+    }
+    ok(bad == 0, "20000 random ranges get 2 to 13 ticks within their axis (seed 31; %zu not)",
+       bad);
+    struct axis a = axis_linear(3, 3, 0, 10, 5);
+    ok(a.low < 3 && a.high > 3, "a single value gets room");
+    a = axis_linear(NAN, INFINITY, 0, 10, 5);
+    ok(isfinite(a.low) && a.high > a.low, "nonsense gets an axis");
+    double ticks[AXIS_MAX_TICKS];
+    a = axis_log(0.4, 120, 0, 100);
+    size_t n = axis_ticks(&a, ticks);
+    ok(n == 8 && fabs(ticks[0] - 0.5) < 1e-12 && fabs(ticks[n - 1] - 100) < 1e-9,
+       "logarithmic ticks at 1, 2, 5");
+    ok(fabs(axis_at(&a, 0.001)) < 1e-9 && fabs(axis_at(&a, 1e9) - 100) < 1e-9, "clamped");
+}
+
+int main(void)
+{
+    test_page();
+    test_absent();
+    test_broken();
+    test_odd_values();
+    test_memory();
+    test_svg();
+    return tap_done();
+}
