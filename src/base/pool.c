@@ -53,6 +53,7 @@ static _Thread_local bool inside;     /* this thread runs a body */
 static _Thread_local unsigned own_id; /* its worker number meanwhile */
 
 static atomic_bool interrupt_wanted;
+_Static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "a signal handler may store it");
 
 void interrupt_request(void)
 {

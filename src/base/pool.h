@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Number of threads used from now on: 0 means the number of usable cores, or MEDLEY_THREADS. */
+/* Number of threads used from now on: 0 means the number of usable cores, or MEDLEY_THREADS.
+ * Not while a job runs. */
 void pool_set_threads(unsigned threads);
 unsigned pool_threads(void);
 
