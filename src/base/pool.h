@@ -14,7 +14,9 @@ unsigned pool_threads(void);
 
 /* Calls body(context, begin, end, worker) for disjoint chunks covering [0, n); worker is in
  * [0, pool_threads()) and is unique among those running at one time. Returns when all are done.
- */
+ * A chunk starts at a multiple of `chunk` (0: chosen, from n alone) whatever the number of
+ * threads, so sums kept per chunk are reproducible. A host thread that calls while another
+ * one's job runs works alone, as worker 0. */
 typedef void parallel_body(void *context, size_t begin, size_t end, unsigned worker);
 void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context);
 
