@@ -1,0 +1,34 @@
+/* quadrature.c: Gauss-Legendre points, by Newton's method from the usual first guess (Numerical
+ * Recipes, 4.5). Proof: tests/test_shapley.c. */
+#include "shapley/explainer.h"
+
+#include <math.h>
+
+/* P_n(x) and its derivative. */
+static double legendre(unsigned n, double x, double *derivative)
+{
+    double before = 1, p = x;
+    for (unsigned k = 2; k <= n; k++) {
+        double next = ((2 * k - 1) * x * p - (k - 1) * before) / k;
+        before = p;
+        p = next;
+    }
+    *derivative = n * (x * p - before) / (x * x - 1);
+    return p;
+}
+
+void gauss_legendre(unsigned n, double *points, double *weights)
+{
+    for (unsigned i = 0; i < n; i++) {
+        double x = cos(3.14159265358979323846 * (i + 0.75) / (n + 0.5)), slope = 1;
+        for (int step = 0; step < 100; step++) {
+            double change = legendre(n, x, &slope) / slope;
+            x -= change;
+            if (fabs(change) < 1e-15)
+                break;
+        }
+        legendre(n, x, &slope);
+        points[i] = (1 + x) / 2;
+        weights[i] = 1 / ((1 - x * x) * slope * slope);
+    }
+}
