@@ -1,6 +1,6 @@
-/* bert.c: BERT (Devlin et al. 2019) and what shares its arithmetic, such as MiniLM. Post-norm layers
- * with absolute positions; the classifier reads the pooled first token. Proven against the golden
- * checkpoint in tests/test_bert.c. */
+/* bert.c: BERT (Devlin et al. 2019) and what shares its arithmetic, such as MiniLM. Post-norm
+ * layers with absolute positions; the classifier reads the pooled first token. Proven against
+ * the golden checkpoint in tests/test_bert.c. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "lm/encoder.h"
@@ -73,11 +73,23 @@ static medley_status bert_declare(struct encoder *e, struct params *p, size_t cl
     return p->failed ? fail_memory(err, "parameters") : MEDLEY_OK;
 }
 
-static struct tensor *layer_forward(const struct encoder *e, const struct bert_layer *l,
-                                    struct tape *t, struct tensor *x,
-                                    const struct encoder_batch *batch, float dropout)
+static struct tensor *bert_embed(const struct encoder *e, struct tape *t,
+                                 const struct encoder_batch *batch, float dropout)
+{
+    const struct bert *b = e->ids;
+    struct tensor *x = op_add(t, op_embed(t, b->words, batch->ids, batch->tokens),
+                              op_embed(t, b->types, batch->types, batch->tokens));
+    struct tensor *position = op_embed(t, b->positions, batch->positions, batch->tokens);
+    x = op_norm(t, x, position, b->gamma, b->beta, e->config.norm_eps);
+    return op_dropout(t, x, dropout);
+}
+
+static struct tensor *bert_layer(const struct encoder *e, struct tape *t, unsigned i,
+                                 struct tensor *x, const struct encoder_batch *batch,
+                                 float dropout)
 {
     const struct encoder_config *c = &e->config;
+    const struct bert_layer *l = &((const struct bert *)e->ids)->layers[i];
     struct tensor *q = op_linear(t, x, l->query_w, l->query_b, ACT_NONE);
     struct tensor *k = op_linear(t, x, l->key_w, l->key_b, ACT_NONE);
     struct tensor *v = op_linear(t, x, l->value_w, l->value_b, ACT_NONE);
@@ -85,31 +97,20 @@ static struct tensor *layer_forward(const struct encoder *e, const struct bert_l
     a = op_dropout(t, op_linear(t, a, l->attention_w, l->attention_b, ACT_NONE), dropout);
     x = op_norm(t, a, x, l->attention_gamma, l->attention_beta, c->norm_eps);
     struct tensor *up = op_linear(t, x, l->up_w, l->up_b, c->activation);
-    struct tensor *down = op_dropout(t, op_linear(t, up, l->down_w, l->down_b, ACT_NONE), dropout);
+    struct tensor *down =
+        op_dropout(t, op_linear(t, up, l->down_w, l->down_b, ACT_NONE), dropout);
     return op_norm(t, down, x, l->gamma, l->beta, c->norm_eps);
 }
 
-static struct tensor *bert_forward(const struct encoder *e, struct tape *t,
-                                   const struct encoder_batch *batch, float dropout)
-{
-    const struct bert *b = e->ids;
-    struct tensor *x = op_add(t, op_embed(t, b->words, batch->ids, batch->tokens),
-                              op_embed(t, b->types, batch->types, batch->tokens));
-    struct tensor *position = op_embed(t, b->positions, batch->positions, batch->tokens);
-    x = op_norm(t, x, position, b->gamma, b->beta, e->config.norm_eps);
-    x = op_dropout(t, x, dropout);
-    for (unsigned i = 0; i < e->config.layers; i++)
-        x = layer_forward(e, &b->layers[i], t, x, batch, dropout);
-    return x;
-}
-
-static struct tensor *bert_classify(const struct encoder *e, struct tape *t, struct tensor *hidden,
-                                    const struct encoder_batch *batch, float dropout)
+static struct tensor *bert_classify(const struct encoder *e, struct tape *t,
+                                    struct tensor *hidden, const struct encoder_batch *batch,
+                                    float dropout)
 {
     const struct bert *b = e->ids;
     struct tensor *first = op_rows(t, hidden, batch->sequences.offsets, batch->sequences.n);
     struct tensor *pooled = op_linear(t, first, b->pooler_w, b->pooler_b, ACT_TANH);
-    return op_linear(t, op_dropout(t, pooled, dropout), b->classifier_w, b->classifier_b, ACT_NONE);
+    return op_linear(t, op_dropout(t, pooled, dropout), b->classifier_w, b->classifier_b,
+                     ACT_NONE);
 }
 
 static void bert_freeze(const struct encoder *e, struct params *p, unsigned layers)
@@ -127,7 +128,8 @@ const struct encoder_family bert_family = {
     .model_type = "bert",
     .prefix = "bert.",
     .declare = bert_declare,
-    .forward = bert_forward,
+    .embed = bert_embed,
+    .layer = bert_layer,
     .classify = bert_classify,
     .freeze = bert_freeze,
 };

@@ -1,5 +1,6 @@
-/* cross_encoder.c: making, loading and saving a cross-encoder. A saved folder is what Hugging Face
- * expects (config.json, model.safetensors, tokenizer files) plus medley.json and keywords.txt. */
+/* cross_encoder.c: making, loading and saving a cross-encoder. A saved folder is what Hugging
+ * Face expects (config.json, model.safetensors, tokenizer files) plus medley.json and
+ * keywords.txt. */
 #include "lm/cross_encoder_model.h"
 
 #include "base/error.h"
@@ -117,9 +118,10 @@ static medley_status build_keywords(struct cross_encoder *m, const struct datase
         sb_add(&text, t.bullets.s, t.bullets.n);
         sb_addc(&text, '\n');
         sb_add(&text, t.description.s, t.description.n);
-        st = text.failed ? fail_memory(err, "keywords")
-                         : keywords_add(m->keywords, str_of(d->locale_names[d->product_locale[p]]),
-                                        sb_str(&text), err);
+        st = text.failed
+                 ? fail_memory(err, "keywords")
+                 : keywords_add(m->keywords, str_of(d->locale_names[d->product_locale[p]]),
+                                sb_str(&text), err);
     }
     sb_deinit(&text);
     return st;
@@ -151,7 +153,8 @@ static medley_status configure(struct cross_encoder *m, const struct lm_options 
                    .activation = ACT_GELU},
     };
     return o->hidden % o->heads
-               ? fail(err, MEDLEY_EINVAL, "hidden %u is not a multiple of heads %u", o->hidden, o->heads)
+               ? fail(err, MEDLEY_EINVAL, "hidden %u is not a multiple of heads %u", o->hidden,
+                      o->heads)
                : MEDLEY_OK;
 }
 
@@ -161,18 +164,21 @@ static medley_status check(const struct cross_encoder *m, medley_error *err)
     const struct encoder_config *c = &m->encoder.config;
     struct tokenizer_specials s = tokenizer_specials(m->tokenizer);
     if (tokenizer_size(m->tokenizer) > c->vocabulary)
-        return fail(err, MEDLEY_EFORMAT, "the tokenizer has %zu tokens, the model's embeddings %u rows",
+        return fail(err, MEDLEY_EFORMAT,
+                    "the tokenizer has %zu tokens, the model's embeddings %u rows",
                     tokenizer_size(m->tokenizer), c->vocabulary);
     if (s.cls < 0 || s.sep < 0)
         return fail(err, MEDLEY_EFORMAT, "the vocabulary has no [CLS] or [SEP]");
     if (m->options.max_tokens < 8 || m->options.max_tokens > c->positions)
-        return fail(err, MEDLEY_EINVAL, "max_tokens %u is not from 8 to the model's %u positions",
+        return fail(err, MEDLEY_EINVAL,
+                    "max_tokens %u is not from 8 to the model's %u positions",
                     m->options.max_tokens, c->positions);
     return c->types >= 2 ? MEDLEY_OK
                          : fail(err, MEDLEY_EFORMAT, "the model has no second token type");
 }
 
-static medley_status allocate(struct cross_encoder *m, const char *checkpoint, medley_error *err)
+static medley_status allocate(struct cross_encoder *m, const char *checkpoint,
+                              medley_error *err)
 {
     medley_status st = check(m, err);
     params_init(&m->params);
@@ -196,8 +202,8 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     if (!m)
         return fail_memory(err, "a language model");
     fill_defaults(m, options);
-    medley_status st = lm_fields_parse(
-        m, options->fields ? options->fields : "query,title,brand,color", err);
+    medley_status st =
+        lm_fields_parse(m, options->fields ? options->fields : "query,title,brand,color", err);
     if (!st)
         st = take_classes(m, (const char *const *)d->class_names, d->n_classes, err);
     if (!st)
@@ -213,7 +219,8 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     return st;
 }
 
-static medley_status in_folder(const char *folder, const char *name, char **path, medley_error *err)
+static medley_status in_folder(const char *folder, const char *name, char **path,
+                               medley_error *err)
 {
     *path = path_join(folder, name);
     return *path ? MEDLEY_OK : fail_memory(err, "a path");
@@ -257,7 +264,8 @@ static medley_status save_settings(const struct cross_encoder *m, const char *fo
     return st;
 }
 
-static medley_status save_params(const struct cross_encoder *m, const char *folder, medley_error *err)
+static medley_status save_params(const struct cross_encoder *m, const char *folder,
+                                 medley_error *err)
 {
     char *path;
     struct st_writer *w = NULL;
@@ -289,16 +297,19 @@ medley_status cross_encoder_save(const struct cross_encoder *m, const char *fold
         mem_free(keywords);
     }
     sb_init(&config);
-    encoder_config_write(&m->encoder, (const char *const *)m->class_names, m->n_classes, &config);
+    encoder_config_write(&m->encoder, (const char *const *)m->class_names, m->n_classes,
+                         &config);
     if (!st)
         st = write_text(folder, "config.json", &config, err);
     sb_deinit(&config);
     if (!st)
         st = save_settings(m, folder, err);
-    return st ? st : save_params(m, folder, err); /* the largest last: it completes the folder */
+    return st ? st
+              : save_params(m, folder, err); /* the largest last: it completes the folder */
 }
 
-static medley_status load_settings(struct cross_encoder *m, const char *folder, medley_error *err)
+static medley_status load_settings(struct cross_encoder *m, const char *folder,
+                                   medley_error *err)
 {
     char *path;
     json *root = NULL;
@@ -312,14 +323,17 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder, 
         const json *classes = json_get(root, "classes");
         bool good = json_as_text(json_get(root, "fields"), &fields) &&
                     json_as_i64(json_get(root, "max_tokens"), &max_tokens) && max_tokens >= 8 &&
-                    max_tokens <= 100000 && json_as_i64(json_get(root, "keyword_words"), &words) &&
-                    words > 0 && words <= 100000 && json_count(classes) >= 2 &&
+                    max_tokens <= 100000 &&
+                    json_as_i64(json_get(root, "keyword_words"), &words) && words > 0 &&
+                    words <= 100000 && json_count(classes) >= 2 &&
                     json_count(classes) <= MAX_CLASSES;
         for (const json *c = json_first(classes); c && good; c = json_next(c))
             good = json_as_text(c, &names[n++]);
         if (!good)
-            st = fail(err, MEDLEY_EFORMAT, "%s: expected fields, max_tokens, keyword_words and 2 to 16 "
-                                           "classes", path);
+            st = fail(err, MEDLEY_EFORMAT,
+                      "%s: expected fields, max_tokens, keyword_words and 2 to 16 "
+                      "classes",
+                      path);
     }
     if (!st) {
         m->options.max_tokens = (unsigned)max_tokens;
@@ -333,7 +347,8 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder, 
     return st;
 }
 
-medley_status cross_encoder_load(const char *folder, struct cross_encoder **out, medley_error *err)
+medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
+                                 medley_error *err)
 {
     char *keywords = NULL;
     struct cross_encoder *m = mem_zalloc(1, sizeof *m);

@@ -10,62 +10,65 @@ struct cross_encoder; /* weights, tokenizer, field settings. Predict is thread-s
 /* Where it comes from and what it reads; all-zero means the defaults in brackets. Strings are
  * copied by cross_encoder_new. */
 struct lm_options {
-    const char *pretrained;  /* Hugging Face folder; NULL: from scratch at the size below */
-    const char *fields;      /* comma-separated of query,title,brand,color,bullets,description,
-                                category, in order ["query,title,brand,color"] */
-    unsigned max_tokens;     /* per pair, special tokens included [96] */
-    unsigned layers;         /* from scratch [2]; with pretrained: keep the first n [all] */
+    const char *pretrained; /* Hugging Face folder; NULL: from scratch at the size below */
+    const char *fields;     /* comma-separated of query,title,brand,color,bullets,description,
+                               category, in order ["query,title,brand,color"] */
+    unsigned max_tokens;    /* per pair, special tokens included [96] */
+    unsigned layers;        /* from scratch [2]; with pretrained: keep the first n [all] */
     unsigned hidden, heads, intermediate; /* from scratch [128, 4, 4*hidden] */
-    unsigned vocabulary;     /* from scratch: size of the WordPiece vocabulary to train [8192] */
-    unsigned keyword_words;  /* words of bullets and description kept by TF-IDF [32] */
+    unsigned vocabulary;    /* from scratch: size of the WordPiece vocabulary to train [8192] */
+    unsigned keyword_words; /* words of bullets and description kept by TF-IDF [32] */
     /* training */
-    unsigned epochs;         /* [2] */
-    unsigned batch;          /* pairs a step [32] */
-    unsigned lanes;          /* see nn/lanes.h [2] */
-    double learning_rate;    /* [3e-5 with pretrained, 5e-4 from scratch] */
-    double weight_decay;     /* [0.01] */
-    double warmup;           /* share of steps [0.1] */
-    double clip;             /* [1.0] */
-    double dropout;          /* [0.1]; negative: none */
-    double label_smoothing;  /* [0] */
-    unsigned freeze_layers;  /* embeddings and the first n layers stay as they are [0] */
+    unsigned epochs;        /* [2] */
+    unsigned batch;         /* pairs a step [32] */
+    unsigned lanes;         /* see nn/lanes.h [2] */
+    double learning_rate;   /* [3e-5 with pretrained, 5e-4 from scratch] */
+    double weight_decay;    /* [0.01] */
+    double warmup;          /* share of steps [0.1] */
+    double clip;            /* [1.0] */
+    double dropout;         /* [0.1]; negative: none */
+    double label_smoothing; /* [0] */
+    unsigned freeze_layers; /* embeddings and the first n layers stay as they are [0] */
     bool freeze_embeddings;
-    unsigned patience;       /* early stopping: evaluations without better log-loss on held-out
-                                queries; 0: none, all of the data is trained on */
+    unsigned patience; /* early stopping: evaluations without better log-loss on held-out
+                          queries; 0: none, all of the data is trained on */
     uint64_t seed;
 };
 
 /* Makes an untrained model for a dataset's classes: loads the pretrained folder, or trains a
- * vocabulary on all product and query texts of `d` (labels are not read) and starts at random. */
+ * vocabulary on all product and query texts of `d` (labels are not read) and starts at random.
+ */
 medley_status cross_encoder_new(const struct lm_options *options, const struct dataset *d,
                                 struct cross_encoder **out, medley_error *err);
 /* A folder written by cross_encoder_save (Hugging Face can load it too). */
-medley_status cross_encoder_load(const char *folder, struct cross_encoder **out, medley_error *err);
+medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
+                                 medley_error *err);
 medley_status cross_encoder_save(const struct cross_encoder *m, const char *folder,
                                  medley_error *err);
 void cross_encoder_free(struct cross_encoder *m);
 
-/* Fine-tunes on the examples listed in rows[n] (indices into d, all labelled). `checkpoint` is a
- * file path for resuming after a kill: written about every 30 s, read when present and made by the
- * same options and rows (else ignored), removed at the end. The resumed run ends in the same bits
- * as an uninterrupted one. Appends one JSON line per evaluation to `log_path` (may be NULL). */
+/* Fine-tunes on the examples listed in rows[n] (indices into d, all labelled). `checkpoint` is
+ * a file path for resuming after a kill: written about every 30 s, read when present and made
+ * by the same options and rows (else ignored), removed at the end. The resumed run ends in the
+ * same bits as an uninterrupted one. Appends one JSON line per evaluation to `log_path` (may be
+ * NULL). */
 medley_status cross_encoder_train(struct cross_encoder *m, const struct dataset *d,
                                   const uint32_t *rows, size_t n, const char *checkpoint,
                                   const char *log_path, medley_error *err);
 
-/* probabilities[n*K]. Texts are length-sorted into ragged batches and spread over the pool; each
- * result depends on its own text alone. `task` names the progress line (NULL: silent). */
-medley_status cross_encoder_predict(const struct cross_encoder *m, const struct pair_text *pairs,
-                                    size_t n, const char *task, float *probabilities,
-                                    medley_error *err);
+/* probabilities[n*K]. Texts are length-sorted into ragged batches and spread over the pool;
+ * each result depends on its own text alone. `task` names the progress line (NULL: silent). */
+medley_status cross_encoder_predict(const struct cross_encoder *m,
+                                    const struct pair_text *pairs, size_t n, const char *task,
+                                    float *probabilities, medley_error *err);
 
-/* Mean-pooled, L2-normalised last hidden states of plain texts: out[n * cross_encoder_width]. With
- * a pretrained sentence encoder this needs no training, so no label can leak into it. */
+/* Mean-pooled, L2-normalised last hidden states of plain texts: out[n * cross_encoder_width].
+ * With a pretrained sentence encoder this needs no training, so no label can leak into it. */
 size_t cross_encoder_width(const struct cross_encoder *m);
 size_t cross_encoder_classes(const struct cross_encoder *m);
 size_t cross_encoder_memory(const struct cross_encoder *m); /* bytes held */
 medley_status cross_encoder_embed(const struct cross_encoder *m, const struct str *locales,
-                                  const struct str *texts, size_t n, const char *task, float *out,
-                                  medley_error *err);
+                                  const struct str *texts, size_t n, const char *task,
+                                  float *out, medley_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* cross_encoder_model.h: what the phases of the cross-encoder share: inputs, training, inference. */
+/* cross_encoder_model.h: what the phases of the cross-encoder share: inputs, training,
+ * inference. */
 #ifndef LM_CROSS_ENCODER_MODEL_H
 #define LM_CROSS_ENCODER_MODEL_H
 
@@ -48,8 +49,8 @@ struct lm_inputs {
 void lm_inputs_init(struct lm_inputs *in);
 void lm_inputs_deinit(struct lm_inputs *in);
 void lm_inputs_clear(struct lm_inputs *in);
-/* [CLS] query [SEP] marker field marker field ... [SEP], at most max_tokens; longest parts are cut
- * first, the query last. */
+/* [CLS] query [SEP] marker field marker field ... [SEP], at most max_tokens; longest parts are
+ * cut first, the query last. */
 void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
                         const struct pair_text *pair);
 /* [CLS] text [SEP], at most max_tokens. */

@@ -13,8 +13,8 @@ static const struct {
     const char *name;
     enum activation value;
 } activations[] = {
-    {"gelu", ACT_GELU},          {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
-    {"relu", ACT_RELU},          {"silu", ACT_SILU},
+    {"gelu", ACT_GELU}, {"gelu_new", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
+    {"relu", ACT_RELU}, {"silu", ACT_SILU},
 };
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 
@@ -31,18 +31,18 @@ medley_status encoder_family_find(const char *model_type, const struct encoder_f
         snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
                  encoder_families[i]->model_type);
     }
-    return fail(err, MEDLEY_EUNSUPPORTED, "encoder family '%s' is not supported (there are: %s)",
-                model_type, list);
+    return fail(err, MEDLEY_EUNSUPPORTED,
+                "encoder family '%s' is not supported (there are: %s)", model_type, list);
 }
 
 /* Whole number from 1 to `most`. */
-static medley_status read_count(const json *root, const char *path, const char *key, int64_t most,
-                                unsigned *out, medley_error *err)
+static medley_status read_count(const json *root, const char *path, const char *key,
+                                int64_t most, unsigned *out, medley_error *err)
 {
     int64_t v;
     if (!json_as_i64(json_get(root, key), &v) || v < 1 || v > most)
-        return fail(err, MEDLEY_EFORMAT, "%s: %s must be a whole number from 1 to %lld", path, key,
-                    (long long)most);
+        return fail(err, MEDLEY_EFORMAT, "%s: %s must be a whole number from 1 to %lld", path,
+                    key, (long long)most);
     *out = (unsigned)v;
     return MEDLEY_OK;
 }
@@ -58,7 +58,9 @@ static medley_status read_config(const json *root, const char *path, struct enco
     json_as_double(json_get(root, "layer_norm_eps"), &eps);
     json_as_double(json_get(root, "initializer_range"), &std);
     medley_status st = encoder_family_find(type, &e->family, err);
-    if (st || (st = read_count(root, path, "vocab_size", 10000000, &c->vocabulary, err)) ||
+    if (st)
+        return fail_within(err, st, "%s", path);
+    if ((st = read_count(root, path, "vocab_size", 10000000, &c->vocabulary, err)) ||
         (st = read_count(root, path, "hidden_size", 16384, &c->hidden, err)) ||
         (st = read_count(root, path, "num_hidden_layers", 256, &c->layers, err)) ||
         (st = read_count(root, path, "num_attention_heads", 256, &c->heads, err)) ||
@@ -67,13 +69,18 @@ static medley_status read_config(const json *root, const char *path, struct enco
         (st = read_count(root, path, "type_vocab_size", 256, &c->types, err)))
         return st;
     if (c->hidden % c->heads)
-        return fail(err, MEDLEY_EFORMAT, "%s: hidden_size %u is not a multiple of "
-                                         "num_attention_heads %u", path, c->hidden, c->heads);
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s: hidden_size %u is not a multiple of "
+                    "num_attention_heads %u",
+                    path, c->hidden, c->heads);
+    if (!(eps > 0 && eps < 1) || !(std > 0 && std < 1))
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s: layer_norm_eps and initializer_range must lie between 0 and 1", path);
     const char *position = "absolute";
     json_as_text(json_get(root, "position_embedding_type"), &position);
     if (strcmp(position, "absolute") != 0)
-        return fail(err, MEDLEY_EUNSUPPORTED, "%s: position_embedding_type '%s' is not supported",
-                    path, position);
+        return fail(err, MEDLEY_EUNSUPPORTED,
+                    "%s: position_embedding_type '%s' is not supported", path, position);
     c->norm_eps = (float)eps;
     c->init_std = (float)std;
     for (size_t i = 0; i < ACTIVATIONS; i++) {
@@ -97,8 +104,8 @@ medley_status encoder_config_load(const char *folder, unsigned layers, struct en
     if (!st)
         st = read_config(root, path, &e, err);
     if (!st && layers > e.config.layers)
-        st = fail(err, MEDLEY_EINVAL, "%s: layers %u asked for, but the model has %u", path, layers,
-                  e.config.layers);
+        st = fail(err, MEDLEY_EINVAL, "%s: layers %u asked for, but the model has %u", path,
+                  layers, e.config.layers);
     json_free(root);
     mem_free(path);
     if (st)
@@ -132,8 +139,8 @@ static void write_labels(struct json_writer *w, const char *const *names, size_t
     jw_object_end(w);
 }
 
-void encoder_config_write(const struct encoder *e, const char *const *class_names, size_t classes,
-                          struct strbuf *out)
+void encoder_config_write(const struct encoder *e, const char *const *class_names,
+                          size_t classes, struct strbuf *out)
 {
     const struct encoder_config *c = &e->config;
     struct json_writer w;
@@ -168,6 +175,30 @@ void encoder_deinit(struct encoder *e)
     e->ids = NULL;
 }
 
+struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
+                               const struct encoder_batch *batch, float dropout)
+{
+    struct tensor *x = e->family->embed(e, t, batch, dropout);
+    for (unsigned i = 0; i < e->config.layers; i++)
+        x = e->family->layer(e, t, i, x, batch, dropout);
+    return x;
+}
+
+struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
+                             const struct encoder_batch *batch, struct tape **on)
+{
+    struct tape *t = &tapes[0];
+    tape_reset(t, false, 0);
+    struct tensor *x = e->family->embed(e, t, batch, 0);
+    for (unsigned i = 0; i < e->config.layers; i++) {
+        t = &tapes[(i + 1) % 2];
+        tape_reset(t, false, 0);
+        x = e->family->layer(e, t, i, x, batch, 0);
+    }
+    *on = t;
+    return x;
+}
+
 static bool starts_with(const char *s, const char *prefix)
 {
     return strncmp(s, prefix, strlen(prefix)) == 0;
@@ -196,12 +227,15 @@ static medley_status load_one(const struct encoder *e, struct params *p, param_i
     if (!fits && starts_with(item->name, "classifier."))
         return MEDLEY_OK;
     if (!fits)
-        return fail(err, MEDLEY_EFORMAT, "%s: tensor '%s' has another shape than the expected %zu x "
-                                         "%zu", path, item->name, item->rows, item->cols);
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s: tensor '%s' has another shape than the expected %zu x "
+                    "%zu",
+                    path, item->name, item->rows, item->cols);
     float *values = params_value(p, id);
     if (!st_to_float(entry, values))
-        return fail(err, MEDLEY_EFORMAT, "%s: tensor '%s' is of type %s (expected F32, F16 or BF16)",
-                    path, item->name, st_type_name(entry->type));
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s: tensor '%s' is of type %s (expected floating point)", path, item->name,
+                    st_type_name(entry->type));
     for (size_t i = 0; i < entry->count; i++)
         if (!isfinite(values[i]))
             return fail(err, MEDLEY_EFORMAT, "%s: tensor '%s' holds a value that is not finite",

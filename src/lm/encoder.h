@@ -1,5 +1,5 @@
-/* encoder.h: families of text encoders behind one table: a family is a file with its parameters and
- * its forward function on the tape, and one line in encoder_families. */
+/* encoder.h: families of text encoders behind one table: a family is a file with its parameters
+ * and its forward function on the tape, and one line in encoder_families. */
 #ifndef LM_ENCODER_H
 #define LM_ENCODER_H
 
@@ -8,15 +8,15 @@
 
 /* What config.json says; Hugging Face's names in comments. */
 struct encoder_config {
-    unsigned vocabulary;   /* vocab_size */
-    unsigned hidden;       /* hidden_size, D */
-    unsigned layers;       /* num_hidden_layers */
-    unsigned heads;        /* num_attention_heads */
-    unsigned intermediate; /* intermediate_size */
-    unsigned positions;    /* max_position_embeddings */
-    unsigned types;        /* type_vocab_size */
-    float norm_eps;        /* layer_norm_eps */
-    float init_std;        /* initializer_range */
+    unsigned vocabulary;        /* vocab_size */
+    unsigned hidden;            /* hidden_size, D */
+    unsigned layers;            /* num_hidden_layers */
+    unsigned heads;             /* num_attention_heads */
+    unsigned intermediate;      /* intermediate_size */
+    unsigned positions;         /* max_position_embeddings */
+    unsigned types;             /* type_vocab_size */
+    float norm_eps;             /* layer_norm_eps */
+    float init_std;             /* initializer_range */
     enum activation activation; /* hidden_act */
 };
 
@@ -34,9 +34,12 @@ struct encoder_family {
     /* Declares all parameters, those of the classification head included. */
     medley_status (*declare)(struct encoder *e, struct params *p, size_t classes,
                              medley_error *err);
-    /* Last hidden states [tokens, D]. */
-    struct tensor *(*forward)(const struct encoder *e, struct tape *t,
-                              const struct encoder_batch *batch, float dropout);
+    /* What enters the first layer, and layer i: hidden states [tokens, D]. */
+    struct tensor *(*embed)(const struct encoder *e, struct tape *t,
+                            const struct encoder_batch *batch, float dropout);
+    struct tensor *(*layer)(const struct encoder *e, struct tape *t, unsigned i,
+                            struct tensor *hidden, const struct encoder_batch *batch,
+                            float dropout);
     /* Logits [sequences, K] from the last hidden states. */
     struct tensor *(*classify)(const struct encoder *e, struct tape *t, struct tensor *hidden,
                                const struct encoder_batch *batch, float dropout);
@@ -58,13 +61,21 @@ medley_status encoder_family_find(const char *model_type, const struct encoder_f
 /* Reads folder/config.json; `layers` > 0 keeps the first n. */
 medley_status encoder_config_load(const char *folder, unsigned layers, struct encoder *out,
                                   medley_error *err);
-void encoder_config_write(const struct encoder *e, const char *const *class_names, size_t classes,
-                          struct strbuf *out);
+void encoder_config_write(const struct encoder *e, const char *const *class_names,
+                          size_t classes, struct strbuf *out);
 void encoder_deinit(struct encoder *e);
 
-/* Loads folder/model.safetensors into allocated parameters, with or without the family's prefix.
- * Parameters of the head (classifier, pooler) may be missing and keep their start; any other that
- * is missing, misshapen or not finite is refused by name. */
+/* Last hidden states [tokens, D]. */
+struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
+                               const struct encoder_batch *batch, float dropout);
+/* The same bits without recording, on two tapes in turn, so that only two layers are in memory
+ * at a time. *on is the tape that holds the result. */
+struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
+                             const struct encoder_batch *batch, struct tape **on);
+
+/* Loads folder/model.safetensors into allocated parameters, with or without the family's
+ * prefix. Parameters of the head (classifier, pooler) may be missing and keep their start; any
+ * other that is missing, misshapen or not finite is refused by name. */
 medley_status encoder_load_params(const struct encoder *e, struct params *p, const char *folder,
                                   medley_error *err);
 

@@ -11,7 +11,8 @@ const char *const lm_field_names[FIELD_COUNT] = {
     "query", "title", "brand", "color", "bullets", "description", "category",
 };
 const char *const lm_field_markers[FIELD_COUNT + 1] = {
-    "[QUERY]", "[TITLE]", "[BRAND]", "[COLOR]", "[BULLETS]", "[DESCRIPTION]", "[CATEGORY]", NULL,
+    "[QUERY]",   "[TITLE]",       "[BRAND]",    "[COLOR]",
+    "[BULLETS]", "[DESCRIPTION]", "[CATEGORY]", NULL,
 };
 
 medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medley_error *err)
@@ -29,17 +30,19 @@ medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medle
         while (f < FIELD_COUNT && !str_is(name, lm_field_names[f]))
             f++;
         if (f == FIELD_COUNT || seen[f])
-            return fail(err, MEDLEY_EINVAL,
-                        "fields: '%.*s' is unknown or repeated (there are query, title, brand, color, "
-                        "bullets, description, category)",
-                        (int)name.n, name.s);
+            return fail(
+                err, MEDLEY_EINVAL,
+                "fields: '%.*s' is unknown or repeated (there are query, title, brand, color, "
+                "bullets, description, category)",
+                (int)name.n, name.s);
         seen[f] = true;
         if (f != FIELD_QUERY)
             m->fields[m->n_fields++] = (enum lm_field)f;
     }
     return seen[FIELD_QUERY] && m->n_fields
                ? MEDLEY_OK
-               : fail(err, MEDLEY_EINVAL, "fields: expected query and at least one product field");
+               : fail(err, MEDLEY_EINVAL,
+                      "fields: expected query and at least one product field");
 }
 
 void lm_fields_write(const struct cross_encoder *m, struct strbuf *out)
@@ -49,7 +52,8 @@ void lm_fields_write(const struct cross_encoder *m, struct strbuf *out)
         sb_addf(out, ",%s", lm_field_names[m->fields[i]]);
 }
 
-/* Markers of our own vocabularies, else BERT's unused slots, which fine-tuning gives a meaning. */
+/* Markers of our own vocabularies, else BERT's unused slots, which fine-tuning gives a meaning.
+ */
 void lm_fields_find_markers(struct cross_encoder *m)
 {
     for (int f = 0; f < FIELD_COUNT; f++) {
@@ -160,7 +164,8 @@ static void encode_field(struct lm_inputs *in, const struct cross_encoder *m,
     text = sb_str(&in->text);
     if (m->keywords && (f == FIELD_BULLETS || f == FIELD_DESCRIPTION)) {
         sb_clear(&in->picked);
-        keywords_extract(m->keywords, pair->locale, text, m->options.keyword_words, &in->picked);
+        keywords_extract(m->keywords, pair->locale, text, m->options.keyword_words,
+                         &in->picked);
         text = sb_str(&in->picked);
     }
     tokenizer_encode(m->tokenizer, text, t);
@@ -253,6 +258,6 @@ void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i
 
 struct encoder_batch lm_inputs_batch(const struct lm_inputs *in)
 {
-    return (struct encoder_batch){in->ids, in->types, in->positions, in->n_tokens,
-                                  {in->offsets, in->n}};
+    return (struct encoder_batch){
+        in->ids, in->types, in->positions, in->n_tokens, {in->offsets, in->n}};
 }

@@ -1,5 +1,6 @@
-/* lm_predict.c: class probabilities and text embeddings. Texts are sorted by length and cut into
- * ragged batches; each result depends on its own text alone, not on its neighbours in a batch. */
+/* lm_predict.c: class probabilities and text embeddings. Texts are sorted by length and cut
+ * into ragged batches; each result depends on its own text alone, not on its neighbours in a
+ * batch. */
 #include "lm/cross_encoder_model.h"
 
 #include "base/error.h"
@@ -12,20 +13,30 @@
 #include <string.h>
 
 enum {
-    BLOCK_TEXTS = 8192,  /* encoded at a time: bounds memory */
-    BATCH_TOKENS = 2048, /* tokens per forward pass: fills the matrix kernels, stays in cache */
-    EMBED_TOKENS = 128   /* longest text that is embedded */
+    BLOCK_TEXTS = 8192, /* encoded at a time: bounds memory */
+    BATCH_TOKENS = 512, /* tokens per forward pass: fills the matrix kernels, stays in cache */
+    LEAST_TOKENS = 32,  /* fewer are not worth a thread of their own */
+    EMBED_TOKENS = 128  /* longest text that is embedded */
+};
+
+/* What a thread of the pool needs; kept from batch to batch, so that memory is touched anew
+ * only in the first. */
+struct scratch {
+    struct tape tapes[2];
+    struct lm_inputs inputs;
 };
 
 /* One block of texts on its way through the model. */
 struct inference {
     const struct cross_encoder *m;
+    struct scratch *scratch; /* [n_scratch] by worker */
+    unsigned n_scratch;
     struct lm_inputs inputs;
     uint32_t *order;       /* [n] by length */
     uint32_t *batch_begin; /* [n_batches + 1] into order */
     size_t n_batches;
     bool embed;
-    float *out;            /* [n * width] of this block */
+    float *out; /* [n * width] of this block */
     size_t width;
     const char *task;
     uint64_t done_before, total;
@@ -44,14 +55,17 @@ static int by_length(const void *a, const void *b, void *context)
 static void cut_batches(struct inference *f)
 {
     const struct lm_inputs *in = &f->inputs;
-    size_t tokens = 0;
+    /* A small request is spread over the threads. Rows do not see each other, so the cut does
+     * not change a bit of the results. */
+    size_t tokens = 0, limit = in->n_tokens / f->n_scratch + 1;
+    limit = limit > BATCH_TOKENS ? BATCH_TOKENS : limit < LEAST_TOKENS ? LEAST_TOKENS : limit;
     for (uint32_t i = 0; i < in->n; i++)
         f->order[i] = i;
     qsort_r(f->order, in->n, sizeof *f->order, by_length, &f->inputs);
     f->n_batches = 0;
     for (uint32_t i = 0; i < in->n; i++) {
         size_t length = in->offsets[f->order[i] + 1] - in->offsets[f->order[i]];
-        if (i == 0 || tokens + length > BATCH_TOKENS) {
+        if (i == 0 || tokens + length > limit) {
             f->batch_begin[f->n_batches++] = i;
             tokens = 0;
         }
@@ -60,21 +74,20 @@ static void cut_batches(struct inference *f)
     f->batch_begin[f->n_batches] = (uint32_t)in->n;
 }
 
-static bool run_batch(struct inference *f, struct tape *tape, struct lm_inputs *batch_inputs,
-                      size_t b)
+static bool run_batch(struct inference *f, struct scratch *w, size_t b)
 {
     const struct encoder *e = &f->m->encoder;
     size_t begin = f->batch_begin[b], end = f->batch_begin[b + 1];
-    lm_inputs_clear(batch_inputs);
+    lm_inputs_clear(&w->inputs);
     for (size_t i = begin; i < end; i++)
-        lm_inputs_copy(batch_inputs, &f->inputs, f->order[i]);
-    if (batch_inputs->failed)
+        lm_inputs_copy(&w->inputs, &f->inputs, f->order[i]);
+    if (w->inputs.failed)
         return false;
-    struct encoder_batch batch = lm_inputs_batch(batch_inputs);
-    tape_reset(tape, false, 0);
-    struct tensor *hidden = e->family->forward(e, tape, &batch, 0);
-    struct tensor *out = f->embed ? op_l2_normalize(tape, op_mean_pool(tape, hidden, batch.sequences))
-                                  : e->family->classify(e, tape, hidden, &batch, 0);
+    struct encoder_batch batch = lm_inputs_batch(&w->inputs);
+    struct tape *t;
+    struct tensor *hidden = encoder_infer(e, w->tapes, &batch, &t);
+    struct tensor *out = f->embed ? op_l2_normalize(t, op_mean_pool(t, hidden, batch.sequences))
+                                  : e->family->classify(e, t, hidden, &batch, 0);
     if (!out)
         return false;
     for (size_t i = begin; i < end; i++) {
@@ -91,21 +104,15 @@ static bool run_batch(struct inference *f, struct tape *tape, struct lm_inputs *
 static void run_batches(void *context, size_t begin, size_t end, unsigned worker)
 {
     struct inference *f = context;
-    struct tape tape;
-    struct lm_inputs batch_inputs;
-    (void)worker;
-    tape_init(&tape, &f->m->params, NULL);
-    lm_inputs_init(&batch_inputs);
     for (size_t b = begin; b < end && !interrupted(); b++) {
-        if (!run_batch(f, &tape, &batch_inputs, f->n_batches - 1 - b)) /* longest first */
+        size_t last = f->n_batches - 1 - b; /* longest first */
+        if (!run_batch(f, &f->scratch[worker], last))
             atomic_store(&f->failed, true);
-        size_t texts = f->batch_begin[f->n_batches - b] - f->batch_begin[f->n_batches - 1 - b];
+        size_t texts = f->batch_begin[last + 1] - f->batch_begin[last];
         size_t done = atomic_fetch_add(&f->done, texts) + texts;
         if (f->task)
             progress_step(f->task, f->done_before + done, f->total, "texts");
     }
-    lm_inputs_deinit(&batch_inputs);
-    tape_deinit(&tape);
 }
 
 /* inputs of the block are encoded; out is the block's. */
@@ -130,13 +137,37 @@ static medley_status run_block(struct inference *f, medley_error *err)
     return st;
 }
 
+static medley_status new_scratch(struct inference *f, medley_error *err)
+{
+    f->n_scratch = pool_threads();
+    f->scratch = mem_zalloc(f->n_scratch, sizeof *f->scratch);
+    if (!f->scratch)
+        return fail_memory(err, "a forward pass");
+    for (unsigned i = 0; i < f->n_scratch; i++) {
+        tape_init(&f->scratch[i].tapes[0], &f->m->params, NULL);
+        tape_init(&f->scratch[i].tapes[1], &f->m->params, NULL);
+        lm_inputs_init(&f->scratch[i].inputs);
+    }
+    return MEDLEY_OK;
+}
+
+static void free_scratch(struct inference *f)
+{
+    for (unsigned i = 0; f->scratch && i < f->n_scratch; i++) {
+        tape_deinit(&f->scratch[i].tapes[0]);
+        tape_deinit(&f->scratch[i].tapes[1]);
+        lm_inputs_deinit(&f->scratch[i].inputs);
+    }
+    mem_free(f->scratch);
+}
+
 /* Adds text i of the caller's to the block. */
 typedef void add_text(struct inference *f, const void *texts, size_t i);
 
 static medley_status run_all(struct inference *f, add_text *add, const void *texts, size_t n,
                              float *out, medley_error *err)
 {
-    medley_status st = MEDLEY_OK;
+    medley_status st = new_scratch(f, err);
     lm_inputs_init(&f->inputs);
     f->total = n;
     for (size_t begin = 0; begin < n && !st; begin += BLOCK_TEXTS) {
@@ -151,6 +182,7 @@ static medley_status run_all(struct inference *f, add_text *add, const void *tex
     if (f->task)
         progress_end(f->task);
     lm_inputs_deinit(&f->inputs);
+    free_scratch(f);
     return st;
 }
 
@@ -159,9 +191,9 @@ static void add_pair(struct inference *f, const void *texts, size_t i)
     lm_inputs_add_pair(&f->inputs, f->m, (const struct pair_text *)texts + i);
 }
 
-medley_status cross_encoder_predict(const struct cross_encoder *m, const struct pair_text *pairs,
-                                    size_t n, const char *task, float *probabilities,
-                                    medley_error *err)
+medley_status cross_encoder_predict(const struct cross_encoder *m,
+                                    const struct pair_text *pairs, size_t n, const char *task,
+                                    float *probabilities, medley_error *err)
 {
     struct inference f = {.m = m, .width = m->n_classes, .task = task};
     return run_all(&f, add_pair, pairs, n, probabilities, err);
@@ -180,8 +212,8 @@ static void add_plain(struct inference *f, const void *texts, size_t i)
 }
 
 medley_status cross_encoder_embed(const struct cross_encoder *m, const struct str *locales,
-                                  const struct str *texts, size_t n, const char *task, float *out,
-                                  medley_error *err)
+                                  const struct str *texts, size_t n, const char *task,
+                                  float *out, medley_error *err)
 {
     struct inference f = {.m = m, .width = cross_encoder_width(m), .embed = true, .task = task};
     return run_all(&f, add_plain, &(struct plain_texts){locales, texts}, n, out, err);

@@ -1,8 +1,8 @@
 /* lm_train.c: fine-tuning of a cross-encoder, with early stopping and resumption.
  *
- * Everything random is a function of (seed, epoch or step): the order of the pairs and the dropout
- * masks. A checkpoint therefore needs parameters, optimiser state and counters, no generator state,
- * and a resumed run ends in the bits of an uninterrupted one. */
+ * Everything random is a function of (seed, epoch or step): the order of the pairs and the
+ * dropout masks. A checkpoint therefore needs parameters, optimiser state and counters, no
+ * generator state, and a resumed run ends in the bits of an uninterrupted one. */
 #include "lm/cross_encoder_model.h"
 
 #include "base/cpu.h"
@@ -40,19 +40,19 @@ struct training {
     const struct dataset *d;
     const uint32_t *rows;
     size_t n;
-    struct lm_inputs inputs;    /* all pairs, in the order of rows */
+    struct lm_inputs inputs;       /* all pairs, in the order of rows */
     struct lm_inputs *lane_inputs; /* [lanes] of the coming step */
-    uint8_t **lane_labels;      /* [lanes][batch] */
-    uint32_t *fit, *held;       /* indices into rows */
+    uint8_t **lane_labels;         /* [lanes][batch] */
+    uint32_t *fit, *held;          /* indices into rows */
     size_t n_fit, n_held;
-    uint32_t *order;            /* [n_fit] pairs of this epoch, batch by batch */
-    uint32_t *batch_order;      /* [steps] */
-    size_t n_batch;             /* pairs of the coming step */
+    uint32_t *order;       /* [n_fit] pairs of this epoch, batch by batch */
+    uint32_t *batch_order; /* [steps] */
+    size_t n_batch;        /* pairs of the coming step */
     struct lanes lanes;
     struct adamw adamw;
-    float *best;                /* [total]; NULL without early stopping */
+    float *best; /* [total]; NULL without early stopping */
     struct position at;
-    struct hash128 identity;    /* of options, pairs, labels and starting parameters */
+    struct hash128 identity; /* of options, pairs, labels and starting parameters */
     const char *log_path;
     double started;
 };
@@ -65,7 +65,8 @@ static uint64_t steps_of_epoch(const struct training *t)
 static void split_held_out(struct training *t)
 {
     for (size_t i = 0; i < t->n; i++) {
-        uint64_t h = mix64(t->m->options.seed, STREAM_HELD_OUT, t->d->example_query[t->rows[i]]);
+        uint64_t h =
+            mix64(t->m->options.seed, STREAM_HELD_OUT, t->d->example_query[t->rows[i]]);
         if (t->m->options.patience && (double)(h >> 11) * 0x1p-53 < HELD_OUT)
             t->held[t->n_held++] = (uint32_t)i;
         else
@@ -100,10 +101,18 @@ static medley_status encode_all(struct training *t, medley_error *err)
 static void identify(struct training *t)
 {
     const struct lm_options *o = &t->m->options;
-    const double numbers[] = {o->learning_rate, o->weight_decay, o->warmup, o->clip, o->dropout,
-                              o->label_smoothing, (double)o->epochs, (double)o->batch,
-                              (double)o->lanes, (double)o->freeze_layers,
-                              (double)o->freeze_embeddings, (double)o->patience};
+    const double numbers[] = {o->learning_rate,
+                              o->weight_decay,
+                              o->warmup,
+                              o->clip,
+                              o->dropout,
+                              o->label_smoothing,
+                              (double)o->epochs,
+                              (double)o->batch,
+                              (double)o->lanes,
+                              (double)o->freeze_layers,
+                              (double)o->freeze_embeddings,
+                              (double)o->patience};
     struct hash128 h = hash_bytes(numbers, sizeof numbers, (struct hash128){o->seed, 0});
     h = hash_bytes(t->rows, t->n * sizeof *t->rows, h);
     h = hash_bytes(t->inputs.ids, t->inputs.n_tokens * sizeof *t->inputs.ids, h);
@@ -124,7 +133,8 @@ static medley_status allocate(struct training *t, medley_error *err)
     t->batch_order = mem_alloc(t->n, sizeof *t->batch_order);
     t->lane_inputs = mem_zalloc(o->lanes, sizeof *t->lane_inputs);
     t->lane_labels = mem_zalloc(o->lanes, sizeof *t->lane_labels);
-    if (!t->fit || !t->held || !t->order || !t->batch_order || !t->lane_inputs || !t->lane_labels)
+    if (!t->fit || !t->held || !t->order || !t->batch_order || !t->lane_inputs ||
+        !t->lane_labels)
         return fail_memory(err, "training");
     for (unsigned i = 0; i < o->lanes; i++) {
         lm_inputs_init(&t->lane_inputs[i]);
@@ -179,7 +189,8 @@ static void training_deinit(struct training *t)
 
 /* ---- checkpoint ---- */
 
-static medley_status checkpoint_write(const struct training *t, const char *path, medley_error *err)
+static medley_status checkpoint_write(const struct training *t, const char *path,
+                                      medley_error *err)
 {
     char identity[33];
     const double state[5] = {(double)t->at.epoch, (double)t->at.step, t->at.loss_sum,
@@ -307,7 +318,7 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
         return NULL;
     struct encoder_batch batch = lm_inputs_batch(in);
     float dropout = (float)t->m->options.dropout;
-    struct tensor *hidden = e->family->forward(e, tape, &batch, dropout);
+    struct tensor *hidden = encoder_forward(e, tape, &batch, dropout);
     struct tensor *logits = e->family->classify(e, tape, hidden, &batch, dropout);
     struct tensor *loss = op_softmax_loss(tape, logits, t->lane_labels[lane], NULL,
                                           (float)t->m->options.label_smoothing);
@@ -327,7 +338,8 @@ static medley_status train_step(struct training *t, medley_error *err)
     if (st)
         return st;
     if (!isfinite(loss))
-        return fail(err, MEDLEY_EINVAL, "training diverged at step %llu: try a lower learning rate",
+        return fail(err, MEDLEY_EINVAL,
+                    "training diverged at step %llu: try a lower learning rate",
                     (unsigned long long)step);
     t->at.loss_sum += loss * (double)t->n_batch;
     adamw_step(&t->adamw, &t->m->params, t->lanes.grads);
@@ -370,8 +382,9 @@ static medley_status log_epoch(const struct training *t, double held_out, medley
     if (t->n_held)
         fprintf(f, ", \"held_out_loss\": %.6f", held_out);
     fprintf(f, ", \"seconds\": %.1f}\n", clock_seconds() - t->started);
-    return fclose(f) == 0 ? MEDLEY_OK
-                          : fail(err, MEDLEY_EIO, "cannot write '%s': %s", t->log_path, strerror(errno));
+    return fclose(f) == 0
+               ? MEDLEY_OK
+               : fail(err, MEDLEY_EIO, "cannot write '%s': %s", t->log_path, strerror(errno));
 }
 
 /* End of an epoch: log, and keep the best parameters; *stop when patience has run out. */
