@@ -1,0 +1,357 @@
+/* config.c: the tables that medley.yaml is bound by; see config.h. A new key is one line here. */
+#include "ensemble/config.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL};
+
+static const char *const layer_names[] = {"gcn", "sage", "gatv2", NULL};
+static const char *const metric_choices[] = {"macro_f1", "accuracy", "log_loss", NULL};
+
+/* What `data:` binds to before the label list is worked out. */
+struct data_section {
+    struct import_options import;
+    const struct yaml_node *columns, *labels;
+};
+
+/* clang-format off */
+#define ROW(key, type, owner, member, min, max, choices, help) \
+    {key, type, offsetof(struct owner, member), min, max, choices, help}
+#define END {NULL, 0, 0, 0, 0, NULL, NULL}
+
+#define DATA(key, type, member, min, max, help) ROW(key, type, data_section, member, min, max, NULL, help)
+static const struct yaml_field data_fields[] = {
+    DATA("examples", YAML_TEXT, import.examples, 0, 0, "judged pairs: .csv, .tsv or .jsonl (required)"),
+    DATA("products", YAML_TEXT, import.products, 0, 0, "product texts (required)"),
+    DATA("metadata", YAML_TEXT, import.metadata, 0, 0, "categories by product"),
+    DATA("lists", YAML_TEXT, import.lists, 0, 0, "result lists, which give co-listed products"),
+    DATA("events", YAML_TEXT, import.events, 0, 0, "behaviour events (UBI, .jsonl)"),
+    DATA("columns", YAML_NODE, columns, 0, 0, "your column names for the ESCI ones"),
+    DATA("labels", YAML_NODE, labels, 0, 0, "2 to 16 classes: names, or {name, gain, aliases}"),
+    DATA("default_locale", YAML_TEXT, import.default_locale, 0, 0, "when there is no locale column [us]"),
+    DATA("test_share", YAML_DOUBLE, import.test_share, 0.01, 0.9, "queries held out when there is no split column [0.2]"),
+    DATA("seed", YAML_U64, import.seed, 0, 0, "of that split"),
+    DATA("skip_unknown_products", YAML_BOOL, import.skip_unknown_products, 0, 0, "drop pairs whose product is not in products"),
+    END,
+};
+
+#define COLUMN(name) ROW(#name, YAML_TEXT, import_columns, name, 0, 0, NULL, "column of the " #name)
+static const struct yaml_field column_fields[] = {
+    COLUMN(example_id), COLUMN(query), COLUMN(query_id), COLUMN(product_id), COLUMN(locale),
+    COLUMN(label), COLUMN(split), COLUMN(title), COLUMN(description), COLUMN(bullets),
+    COLUMN(brand), COLUMN(color), COLUMN(category), END,
+};
+
+struct label_entry {
+    const char *name;
+    double gain;
+    const char **aliases;
+};
+static const struct yaml_field label_fields[] = {
+    ROW("name", YAML_TEXT, label_entry, name, 0, 0, NULL, "as in the label column"),
+    ROW("gain", YAML_DOUBLE, label_entry, gain, 0, 1e6, NULL, "relevance gain for ranking"),
+    ROW("aliases", YAML_TEXT_LIST, label_entry, aliases, 0, 0, NULL, "other spellings"),
+    END,
+};
+
+#define MODEL(key, type, member, min, max, help) ROW(key, type, model_config, member, min, max, NULL, help)
+static const struct yaml_field model_fields[] = {
+    MODEL("name", YAML_TEXT, name, 0, 0, "letters, digits, - and _ (required)"),
+    ROW("kind", YAML_CHOICE, model_config, kind_name, 0, 0, model_kind_names, "lm, gnn or table (required)"),
+    END,
+};
+
+static const struct yaml_field lm_fields[] = {
+    MODEL("pretrained", YAML_TEXT, lm.pretrained, 0, 0, "Hugging Face folder to start from; without it: from scratch"),
+    MODEL("fields", YAML_TEXT, lm.fields, 0, 0, "what it reads, in order [query,title,brand,color]"),
+    MODEL("max_tokens", YAML_UNSIGNED, lm.max_tokens, 8, 512, "per pair [96]"),
+    MODEL("layers", YAML_UNSIGNED, lm.layers, 1, 48, "from scratch [2]; pretrained: keep the first n"),
+    MODEL("hidden", YAML_UNSIGNED, lm.hidden, 16, 4096, "from scratch [128]"),
+    MODEL("heads", YAML_UNSIGNED, lm.heads, 1, 64, "from scratch [4]"),
+    MODEL("intermediate", YAML_UNSIGNED, lm.intermediate, 16, 16384, "from scratch [4 x hidden]"),
+    MODEL("vocabulary", YAML_UNSIGNED, lm.vocabulary, 256, 500000, "from scratch: WordPiece pieces to train [8192]"),
+    MODEL("keyword_words", YAML_UNSIGNED, lm.keyword_words, 1, 512, "words kept of bullets and description [32]"),
+    MODEL("epochs", YAML_UNSIGNED, lm.epochs, 1, 1000, "[2]"),
+    MODEL("batch", YAML_UNSIGNED, lm.batch, 1, 4096, "pairs a step [32]"),
+    MODEL("lanes", YAML_UNSIGNED, lm.lanes, 1, 64, "parts of a batch trained side by side [2]"),
+    MODEL("learning_rate", YAML_DOUBLE, lm.learning_rate, 1e-8, 1, "[3e-5 pretrained, 5e-4 from scratch]"),
+    MODEL("weight_decay", YAML_DOUBLE, lm.weight_decay, 0, 1, "[0.01]"),
+    MODEL("warmup", YAML_DOUBLE, lm.warmup, 0, 0.9, "share of steps [0.1]"),
+    MODEL("clip", YAML_DOUBLE, lm.clip, 0, 1e6, "gradient norm [1]"),
+    MODEL("dropout", YAML_DOUBLE, lm.dropout, -1, 0.9, "[0.1]"),
+    MODEL("label_smoothing", YAML_DOUBLE, lm.label_smoothing, 0, 0.5, "[0]"),
+    MODEL("freeze_layers", YAML_UNSIGNED, lm.freeze_layers, 0, 48, "embeddings and the first n layers stay as they are [0]"),
+    MODEL("freeze_embeddings", YAML_BOOL, lm.freeze_embeddings, 0, 0, "the embeddings stay as they are [false]"),
+    MODEL("patience", YAML_UNSIGNED, lm.patience, 0, 1000, "stop after n evaluations without gain; 0: train on everything [0]"),
+    MODEL("seed", YAML_U64, lm.seed, 0, 0, "[stacking.seed]"),
+    END,
+};
+
+static const struct yaml_field gnn_fields[] = {
+    ROW("layer", YAML_CHOICE, model_config, gnn.layer, 0, 0, layer_names, "[sage]"),
+    MODEL("features", YAML_TEXT, features, 0, 0, "hashed, or the folder of a pretrained sentence encoder [hashed]"),
+    MODEL("relations", YAML_TEXT_LIST, relations, 0, 0, "[all there are]"),
+    MODEL("hops", YAML_UNSIGNED, gnn.hops, 1, 4, "[2]"),
+    MODEL("hidden", YAML_UNSIGNED, gnn.hidden, 8, 1024, "[128]"),
+    MODEL("heads", YAML_UNSIGNED, gnn.heads, 1, 16, "gatv2 [4]"),
+    MODEL("fanout", YAML_UNSIGNED, gnn.fanout, 1, 1000, "neighbours sampled per node and hop [10]"),
+    MODEL("epochs", YAML_UNSIGNED, gnn.epochs, 1, 10000, "[20]"),
+    MODEL("batch", YAML_UNSIGNED, gnn.batch, 1, 65536, "pairs a step [256]"),
+    MODEL("lanes", YAML_UNSIGNED, gnn.lanes, 1, 64, "parts of a batch trained side by side [2]"),
+    MODEL("learning_rate", YAML_DOUBLE, gnn.learning_rate, 1e-8, 1, "[1e-3]"),
+    MODEL("weight_decay", YAML_DOUBLE, gnn.weight_decay, 0, 1, "[1e-4]"),
+    MODEL("dropout", YAML_DOUBLE, gnn.dropout, -1, 0.9, "[0.2]"),
+    MODEL("patience", YAML_UNSIGNED, gnn.patience, 0, 1000, "as for lm [0]"),
+    MODEL("seed", YAML_U64, gnn.seed, 0, 0, "[stacking.seed]"),
+    END,
+};
+
+static const struct yaml_field table_fields[] = {
+    MODEL("predictions", YAML_TEXT, predictions, 0, 0, "out-of-fold probabilities: example_id and p_<class> columns, or .npy (required)"),
+    MODEL("logits", YAML_BOOL, logits, 0, 0, "the file holds logits [false]"),
+    MODEL("trust", YAML_BOOL, trust, 0, 0, "do not test whether they are out-of-fold [false]"),
+    END,
+};
+
+static const struct yaml_field *const kind_fields[KIND_COUNT] = {lm_fields, gnn_fields, table_fields};
+
+static const struct yaml_field stacking_fields[] = {
+    ROW("folds", YAML_UNSIGNED, stacking_config, folds, 2, 50, NULL, "query-grouped folds for out-of-fold predictions [3]"),
+    ROW("seed", YAML_U64, stacking_config, seed, 0, 0, NULL, "of all that is random [1]"),
+    END,
+};
+
+#define GBDT(key, type, member, min, max, help) ROW(key, type, ensemble_config, member, min, max, NULL, help)
+static const struct yaml_field ensemble_fields[] = {
+    GBDT("rounds", YAML_UNSIGNED, rounds, 1, 100000, "at most; cross-validation chooses [400]"),
+    GBDT("num_leaves", YAML_UNSIGNED, num_leaves, 2, 255, "[15]"),
+    GBDT("min_data_in_leaf", YAML_UNSIGNED, min_data_in_leaf, 1, 1000000, "[20]"),
+    GBDT("learning_rate", YAML_DOUBLE, learning_rate, 1e-4, 1, "[0.05]"),
+    GBDT("lambda_l2", YAML_DOUBLE, lambda_l2, 0, 1e6, "[1]"),
+    GBDT("feature_fraction", YAML_DOUBLE, feature_fraction, 0.01, 1, "features tried per tree [0.5]"),
+    GBDT("mask_rate", YAML_DOUBLE, mask_rate, 0, 0.9, "share of whole models made missing while training [0]"),
+    GBDT("plain", YAML_BOOL, plain, 0, 0, "base models' probabilities only, no context features [false]"),
+    END,
+};
+
+#define BUDGET(key, type, member, min, max, choices, help) ROW(key, type, budget_config, member, min, max, choices, help)
+static const struct yaml_field budget_fields[] = {
+    BUDGET("latency_ms", YAML_DOUBLE, latency_ms, 0, 1e9, NULL, "of one pair, models one after the other"),
+    BUDGET("memory", YAML_BYTES, memory, 0, 0, NULL, "of the models, e.g. 2G"),
+    BUDGET("top", YAML_UNSIGNED, top, 1, MEDLEY_MAX_MODELS, NULL, "number of models"),
+    BUDGET("metric", YAML_CHOICE, metric, 0, 0, metric_choices, "what to keep high [macro_f1]"),
+    END,
+};
+
+#define SERVE(key, type, member, min, max, help) ROW(key, type, serve_config, member, min, max, NULL, help)
+static const struct yaml_field serve_fields[] = {
+    SERVE("host", YAML_TEXT, host, 0, 0, "[127.0.0.1]"),
+    SERVE("port", YAML_UNSIGNED, port, 1, 65535, "[8080]"),
+    SERVE("cache_entries", YAML_UNSIGNED, cache_entries, 0, 4e9, "[100000]"),
+    SERVE("cache_ttl_s", YAML_DOUBLE, cache_ttl_s, 0, 1e9, "[86400]"),
+    END,
+};
+
+struct sections {
+    const struct yaml_node *data, *models, *stacking, *ensemble, *budget, *serve;
+};
+#define SECTION(name, help) ROW(#name, YAML_NODE, sections, name, 0, 0, NULL, help)
+static const struct yaml_field section_fields[] = {
+    SECTION(data, "what to import"), SECTION(models, "the base models"),
+    SECTION(stacking, "out-of-fold predictions"), SECTION(ensemble, "the GBDT over them"),
+    SECTION(budget, "what serving may cost"), SECTION(serve, "the HTTP server"), END,
+};
+/* clang-format on */
+
+const struct config_section config_sections[] = {
+    {"data", "what to import", data_fields},
+    {"data.columns", "your column names", column_fields},
+    {"data.labels[]", "the classes", label_fields},
+    {"models[]", "every base model", model_fields},
+    {"models[] of kind lm", "language model", lm_fields},
+    {"models[] of kind gnn", "graph model", gnn_fields},
+    {"models[] of kind table", "predictions made elsewhere", table_fields},
+    {"stacking", "out-of-fold predictions", stacking_fields},
+    {"ensemble", "the GBDT", ensemble_fields},
+    {"budget", "what serving may cost", budget_fields},
+    {"serve", "the HTTP server", serve_fields},
+    {NULL, NULL, NULL},
+};
+
+static medley_status refuse(const struct config *c, const struct yaml_node *at, medley_error *err,
+                            const char *problem, const char *subject)
+{
+    return fail(err, MEDLEY_EFORMAT, "%s:%d: %s '%s'", yaml_path(c->document), at ? at->line : 1,
+                problem, subject);
+}
+
+static medley_status bind_label(struct config *c, const struct yaml_node *node, size_t i,
+                                medley_error *err)
+{
+    struct label_entry entry = {NULL, -1, NULL};
+    char where[32];
+    snprintf(where, sizeof where, "data.labels[%zu]", i);
+    if (node->kind == YAML_SCALAR)
+        entry.name = node->text;
+    medley_status st = node->kind == YAML_SCALAR
+                           ? MEDLEY_OK
+                           : yaml_bind(c->document, node, where, label_fields, NULL, &entry, err);
+    if (st)
+        return st;
+    if (!entry.name || !*entry.name)
+        return refuse(c, node, err, "a label needs a", "name");
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(entry.name, c->labels[j].name) == 0)
+            return refuse(c, node, err, "label given twice:", entry.name);
+    c->labels[i] = (struct import_label){entry.name, entry.aliases, entry.gain};
+    return MEDLEY_OK;
+}
+
+static medley_status bind_labels(struct config *c, const struct yaml_node *node, medley_error *err)
+{
+    if (!node)
+        return MEDLEY_OK;
+    if (node->kind != YAML_SEQUENCE || node->count < 2 || node->count > MAX_CLASSES)
+        return refuse(c, node, err, "expected a list of 2 to 16 classes in", "data.labels");
+    for (size_t i = 0; i < node->count; i++) {
+        medley_status st = bind_label(c, node->items[i], i, err);
+        if (st)
+            return st;
+    }
+    /* Gains not given fall evenly from 1 (first class) to 0 (last class). */
+    for (size_t i = 0; i < node->count; i++)
+        if (c->labels[i].gain < 0)
+            c->labels[i].gain = 1 - (double)i / (double)(node->count - 1);
+    c->data.labels = c->labels;
+    c->data.n_labels = node->count;
+    return MEDLEY_OK;
+}
+
+static medley_status bind_data(struct config *c, const struct yaml_node *node, medley_error *err)
+{
+    struct data_section section = {0};
+    medley_status st = yaml_bind(c->document, node, "data", data_fields, NULL, &section, err);
+    if (!st)
+        st = yaml_bind(c->document, section.columns, "data.columns", column_fields, NULL,
+                       &section.import.columns, err);
+    if (st)
+        return st;
+    c->data = section.import;
+    if (!c->data.examples || !c->data.products)
+        return refuse(c, node, err, "data needs", c->data.examples ? "products" : "examples");
+    return bind_labels(c, section.labels, err);
+}
+
+/* Names become folder names and CSV columns. */
+static bool good_name(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    size_t n = strlen(name);
+    return n > 0 && n <= 64 && strspn(name, allowed) == n && strcmp(name, "context") != 0;
+}
+
+static medley_status check_model(struct config *c, const struct model_config *m, size_t i,
+                                 medley_error *err)
+{
+    if (!m->name || !good_name(m->name))
+        return refuse(c, m->node, err, "a model's name is 1 to 64 letters, digits, - or _, not",
+                      m->name ? m->name : "");
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(m->name, c->models[j].name) == 0)
+            return refuse(c, m->node, err, "two models are called", m->name);
+    if (m->kind == KIND_TABLE && !m->predictions)
+        return refuse(c, m->node, err, "a model of kind table needs", "predictions");
+    if (m->lm.heads && (m->lm.hidden ? m->lm.hidden : 128) % m->lm.heads)
+        return refuse(c, m->node, err, "hidden is not a multiple of heads in", m->name);
+    return MEDLEY_OK;
+}
+
+static medley_status bind_model(struct config *c, const struct yaml_node *node, size_t i,
+                                medley_error *err)
+{
+    struct model_config *m = &c->models[i];
+    char where[32];
+    snprintf(where, sizeof where, "models[%zu]", i);
+    const struct yaml_node *kind = yaml_get(node, "kind");
+    if (!kind || kind->kind != YAML_SCALAR)
+        return refuse(c, node, err, "a model needs a", "kind");
+    m->node = node;
+    m->kind = KIND_COUNT;
+    for (int k = 0; k < KIND_COUNT; k++)
+        if (strcmp(kind->text, model_kind_names[k]) == 0)
+            m->kind = (enum model_kind)k;
+    if (m->kind == KIND_COUNT) /* the table's own message lists the choices */
+        return yaml_bind(c->document, node, where, model_fields, lm_fields, m, err);
+    m->features = "hashed";
+    medley_status st =
+        yaml_bind(c->document, node, where, model_fields, kind_fields[m->kind], m, err);
+    if (st)
+        return st;
+    if (!yaml_get(node, "seed"))
+        m->lm.seed = m->gnn.seed = c->stacking.seed;
+    return check_model(c, m, i, err);
+}
+
+static medley_status bind_models(struct config *c, const struct yaml_node *node, medley_error *err)
+{
+    if (!node || node->kind != YAML_SEQUENCE || node->count == 0 || node->count > MEDLEY_MAX_MODELS)
+        return refuse(c, node, err, "expected a list of 1 to 32 base models in", "models");
+    for (size_t i = 0; i < node->count; i++) {
+        medley_status st = bind_model(c, node->items[i], i, err);
+        if (st)
+            return st;
+    }
+    c->n_models = node->count;
+    return MEDLEY_OK;
+}
+
+static medley_status bind_sections(struct config *c, medley_error *err)
+{
+    struct sections s = {0};
+    struct yaml_document *d = c->document;
+    medley_status st = yaml_bind(d, yaml_root(d), "the file", section_fields, NULL, &s, err);
+    if (st)
+        return st;
+    c->data_node = s.data;
+    c->stacking_node = s.stacking;
+    c->ensemble_node = s.ensemble;
+    c->budget_node = s.budget;
+    if (!s.data)
+        return refuse(c, yaml_root(d), err, "missing section", "data");
+    if ((st = bind_data(c, s.data, err)) ||
+        (st = yaml_bind(d, s.stacking, "stacking", stacking_fields, NULL, &c->stacking, err)) ||
+        (st = yaml_bind(d, s.ensemble, "ensemble", ensemble_fields, NULL, &c->ensemble, err)) ||
+        (st = yaml_bind(d, s.budget, "budget", budget_fields, NULL, &c->budget, err)) ||
+        (st = yaml_bind(d, s.serve, "serve", serve_fields, NULL, &c->serve, err)))
+        return st;
+    return bind_models(c, s.models, err);
+}
+
+medley_status config_load(const char *path, struct config *out, medley_error *err)
+{
+    *out = (struct config){
+        .stacking = {.folds = 3, .seed = 1},
+        .ensemble = {.rounds = 400,
+                     .num_leaves = 15,
+                     .min_data_in_leaf = 20,
+                     .learning_rate = 0.05,
+                     .lambda_l2 = 1,
+                     .feature_fraction = 0.5},
+        .budget = {.metric = "macro_f1"},
+        .serve = {.host = "127.0.0.1", .port = 8080, .cache_entries = 100000, .cache_ttl_s = 86400},
+    };
+    medley_status st = yaml_load(path, &out->document, err);
+    if (!st)
+        st = bind_sections(out, err);
+    if (st)
+        config_free(out);
+    return st;
+}
+
+void config_free(struct config *c)
+{
+    yaml_free(c->document);
+    memset(c, 0, sizeof *c);
+}

@@ -1,0 +1,84 @@
+/* config.h: medley.yaml: what to import, the base models, stacking, budget, serving. */
+#ifndef ENSEMBLE_CONFIG_H
+#define ENSEMBLE_CONFIG_H
+
+#include "base/yaml.h"
+#include "data/import.h"
+#include "gnn/link_classifier.h"
+#include "lm/cross_encoder.h"
+#include "medley/bundle.h"
+#include "medley/gbdt.h"
+
+enum model_kind { KIND_LM, KIND_GNN, KIND_TABLE, KIND_COUNT };
+extern const char *const model_kind_names[KIND_COUNT + 1]; /* NULL-terminated */
+
+/* One entry of `models:`. Only the part of its kind is used. */
+struct model_config {
+    const char *name, *kind_name;
+    enum model_kind kind;
+    struct lm_options lm;
+    struct gnn_options gnn;
+    const char *features;    /* gnn: "hashed", or a pretrained sentence encoder's folder */
+    const char **relations;  /* gnn: names; NULL: all */
+    const char *predictions; /* table: file of probabilities */
+    bool logits;             /* table: the file holds logits */
+    bool trust;              /* table: skip the in-sample check */
+    const struct yaml_node *node; /* for the content hash */
+};
+
+struct stacking_config {
+    unsigned folds; /* query-grouped folds of base models [3] */
+    uint64_t seed;  /* of everything that has no seed of its own [1] */
+};
+
+struct ensemble_config {       /* the GBDT */
+    unsigned rounds;           /* the limit; the number is chosen by cross-validation [400] */
+    unsigned num_leaves;       /* [15] */
+    unsigned min_data_in_leaf; /* [20] */
+    double learning_rate;      /* [0.05] */
+    double lambda_l2;          /* [1] */
+    double feature_fraction;   /* [0.5] */
+    double mask_rate;          /* share of whole models made missing in training [0] */
+    bool plain;                /* leave out the context features */
+};
+
+struct budget_config {
+    double latency_ms;  /* one pair, models one after the other; 0: no limit */
+    uint64_t memory;    /* bytes of the models together; 0: no limit */
+    unsigned top;       /* at most this many models; 0: no limit */
+    const char *metric; /* macro_f1, accuracy or log_loss [macro_f1] */
+};
+
+struct serve_config {
+    const char *host;       /* [127.0.0.1] */
+    unsigned port;          /* [8080] */
+    unsigned cache_entries; /* [100000] */
+    double cache_ttl_s;     /* [86400] */
+};
+
+struct config {
+    struct yaml_document *document; /* owns all text below */
+    struct import_options data;
+    struct import_label labels[MAX_CLASSES];
+    const struct yaml_node *data_node, *ensemble_node, *stacking_node, *budget_node;
+    struct model_config models[MEDLEY_MAX_MODELS];
+    size_t n_models;
+    struct stacking_config stacking;
+    struct ensemble_config ensemble;
+    struct budget_config budget;
+    struct serve_config serve;
+};
+
+/* Errors name file, line and key. Paths stay as written (relative to the workspace). The struct
+ * points into itself: do not copy it. */
+medley_status config_load(const char *path, struct config *out, medley_error *err);
+void config_free(struct config *c);
+
+/* The tables behind it, for --help and docs: section name and fields; ends with a NULL name. */
+struct config_section {
+    const char *name, *help;
+    const struct yaml_field *fields;
+};
+extern const struct config_section config_sections[];
+
+#endif
