@@ -1,0 +1,380 @@
+/* crossfit.c: out-of-fold predictions; see crossfit.h. Each fold's predictions are a file, so that
+ * a killed run repeats at most the fold it was in (and that from its checkpoint). */
+#include "ensemble/crossfit.h"
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "data/folds.h"
+#include "ensemble/guard.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COST_PAIRS = 64, COST_REPEATS = 21 };
+
+struct crossfit {
+    struct workspace *w;
+    const struct model_config *config;
+    const struct base_model_ops *ops;
+    struct model_context context;
+    char work[128];         /* models/NAME/.work-KEY, within the workspace */
+    uint8_t *fold;          /* [n_examples] */
+    uint32_t *fit, *rest;   /* [n_examples] row lists of the moment */
+    float *probabilities;   /* [n_examples * K] */
+    float *part;            /* [n_examples * K] predictions of one fold */
+};
+
+struct path features_path(const struct workspace *w, const char *spec)
+{
+    if (strcmp(spec, "hashed") == 0)
+        return workspace_path(w, "features/hashed.npy");
+    char name[33];
+    hash_text(hash_bytes(spec, strlen(spec), (struct hash128){0, 0}), name);
+    return workspace_path(w, "features/encoder-%.8s.npy", name);
+}
+
+medley_status workspace_features(const struct workspace *w, const char *spec,
+                                 struct feature_encoder *out, medley_error *err)
+{
+    struct path folder = workspace_path(w, "%s", spec);
+    bool hashed = strcmp(spec, "hashed") == 0;
+    return feature_encoder_open(hashed ? spec : folder.s, &w->data, out, err);
+}
+
+size_t rows_labelled(const struct dataset *d, enum split split, uint32_t *rows)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_examples; i++)
+        if (d->example_split[i] == split && d->example_label[i] != LABEL_NONE)
+            rows[n++] = (uint32_t)i;
+    return n;
+}
+
+medley_status model_context_open(struct workspace *w, size_t model, struct graph_inputs *graph,
+                                 struct model_context *out, medley_error *err)
+{
+    const struct model_config *m = &w->config.models[model];
+    *out = (struct model_context){.config = m, .data = &w->data};
+    if (!base_model_kinds[m->kind]->needs_graph)
+        return MEDLEY_OK;
+    struct path p = features_path(w, m->features);
+    medley_status st = graph_inputs_open(&w->data, &w->relations, m, p.s, graph, err);
+    if (st)
+        return st;
+    out->graph = &graph->graph;
+    out->features = graph->rows;
+    out->width = graph->width;
+    return MEDLEY_OK;
+}
+
+/* Old work of other settings is of no use to anybody. */
+static medley_status remove_stale_work(const struct crossfit *x, medley_error *err)
+{
+    struct path folder = workspace_path(x->w, "models/%s", x->config->name);
+    DIR *dir = opendir(folder.s);
+    medley_status st = MEDLEY_OK;
+    for (struct dirent *e; dir && !st && (e = readdir(dir));) {
+        struct path p = workspace_path(x->w, "models/%s/%s", x->config->name, e->d_name);
+        if (strncmp(e->d_name, ".work-", 6) == 0 && !strstr(x->work, e->d_name))
+            st = remove_tree(p.s, err);
+    }
+    if (dir)
+        closedir(dir);
+    return st;
+}
+
+static medley_status fit_and_predict(struct crossfit *x, const char *part, size_t n_fit,
+                                     size_t n_rest, void **model, medley_error *err)
+{
+    struct path checkpoint = workspace_path(x->w, "%s/%s.checkpoint", x->work, part);
+    struct path log = workspace_path(x->w, "models/%s/%s.log.jsonl", x->config->name, part);
+    char task[128];
+    snprintf(task, sizeof task, "%s %s", x->config->name, part);
+    progress_note("training %s (%zu pairs)", task, n_fit);
+    medley_status st =
+        x->ops->fit(&x->context, x->fit, n_fit, checkpoint.s, log.s, model, err);
+    if (!st)
+        st = x->ops->predict(&x->context, *model, x->rest, n_rest, task, x->part, err);
+    return st;
+}
+
+/* part -> probabilities of the rows in x->rest. */
+static void scatter(struct crossfit *x, const float *part, size_t n)
+{
+    size_t k = x->w->data.n_classes;
+    for (size_t i = 0; i < n; i++)
+        memcpy(x->probabilities + x->rest[i] * k, part + i * k, k * sizeof *part);
+}
+
+static medley_status run_fold(struct crossfit *x, unsigned fold, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    size_t n_fit = 0, n_rest = 0;
+    for (size_t i = 0; i < d->n_examples; i++) {
+        if (x->fold[i] == FOLD_TEST || d->example_label[i] == LABEL_NONE)
+            continue;
+        if (x->fold[i] == fold)
+            x->rest[n_rest++] = (uint32_t)i;
+        else
+            x->fit[n_fit++] = (uint32_t)i;
+    }
+    medley_status st = guard_disjoint(d, x->fit, n_fit, x->rest, n_rest, err);
+    struct path done = workspace_path(x->w, "%s/fold-%u.npy", x->work, fold);
+    if (st)
+        return st;
+    struct npy ready = {0};
+    if (file_exists(done.s) && npy_open(done.s, &ready, NULL) == MEDLEY_OK) {
+        bool fits = ready.rows == n_rest && ready.cols == d->n_classes;
+        if (fits)
+            npy_to_float(&ready, x->part);
+        npy_close(&ready);
+        if (fits) {
+            scatter(x, x->part, n_rest);
+            return MEDLEY_OK;
+        }
+    }
+    char part[32];
+    snprintf(part, sizeof part, "fold-%u", fold);
+    void *model = NULL;
+    st = fit_and_predict(x, part, n_fit, n_rest, &model, err);
+    if (model)
+        x->ops->free(model);
+    if (!st)
+        st = npy_write(done.s, NPY_F32, n_rest, d->n_classes, x->part, err);
+    if (!st)
+        scatter(x, x->part, n_rest);
+    return st;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of answering one list of `n` candidates of the query of `row`. */
+static medley_status time_answer(const struct crossfit *x, const void *model, uint32_t row,
+                                 size_t n, double *seconds, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    struct pair_text texts[COST_PAIRS];
+    uint32_t product[COST_PAIRS];
+    float out[COST_PAIRS * MAX_CLASSES];
+    double times[COST_REPEATS];
+    for (size_t i = 0; i < n; i++) {
+        product[i] = (d->example_product[row] + (uint32_t)i) % (uint32_t)d->n_products;
+        texts[i] = dataset_pair(d, d->example_query[row], product[i]);
+    }
+    struct model_request request = {
+        .data = d, .query = d->example_query[row], .product = product, .texts = texts, .n = n};
+    size_t repeats = n == 1 ? COST_REPEATS : 3;
+    for (size_t r = 0; r < repeats; r++) {
+        double start = clock_seconds();
+        medley_status st = x->ops->answer(&x->context, model, &request, out, err);
+        if (st)
+            return st;
+        times[r] = clock_seconds() - start;
+    }
+    qsort(times, repeats, sizeof *times, compare_doubles);
+    *seconds = times[repeats / 2];
+    return MEDLEY_OK;
+}
+
+static medley_status time_features(const struct crossfit *x, double *seconds, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    struct feature_encoder e;
+    *seconds = 0;
+    if (!x->ops->needs_graph)
+        return MEDLEY_OK;
+    medley_status st = workspace_features(x->w, x->config->features, &e, err);
+    if (st)
+        return st;
+    float *row = mem_alloc(e.width, sizeof *row);
+    double times[COST_REPEATS];
+    for (size_t r = 0; r < COST_REPEATS && row && !st; r++) {
+        size_t q = r % d->n_queries;
+        struct str locale = str_of(d->locale_names[d->query_locale[q]]);
+        struct str text = column_at(&d->query_text, q);
+        double start = clock_seconds();
+        st = feature_encoder_run(&e, &locale, &text, 1, NULL, row, err);
+        times[r] = clock_seconds() - start;
+    }
+    if (!row)
+        st = fail_memory(err, "a feature row");
+    if (!st) {
+        qsort(times, COST_REPEATS, sizeof *times, compare_doubles);
+        *seconds = times[COST_REPEATS / 2];
+    }
+    mem_free(row);
+    feature_encoder_close(&e);
+    return st;
+}
+
+static medley_status measure_cost(const struct crossfit *x, const void *model, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    double one = 0, list = 0, features = 0;
+    uint32_t row = 0;
+    while (row + 1 < d->n_examples && d->example_label[row] == LABEL_NONE)
+        row++;
+    size_t n = d->n_products < COST_PAIRS ? d->n_products : COST_PAIRS;
+    medley_status st = time_answer(x, model, row, 1, &one, err);
+    if (!st)
+        st = time_answer(x, model, row, n, &list, err);
+    if (!st)
+        st = time_features(x, &features, err);
+    if (st)
+        return st;
+    struct strbuf text;
+    struct json_writer w;
+    sb_init(&text);
+    jw_init(&w, &text, true);
+    jw_object(&w);
+    jw_key(&w, "latency_ms"), jw_double(&w, one * 1e3);
+    jw_key(&w, "batch_ms_per_pair"), jw_double(&w, list * 1e3 / (double)n);
+    jw_key(&w, "features_ms"), jw_double(&w, features * 1e3);
+    jw_key(&w, "memory_bytes"), jw_i64(&w, (int64_t)x->ops->memory(model));
+    jw_key(&w, "cpu"), jw_textz(&w, cpu_name());
+    jw_object_end(&w);
+    sb_addc(&text, '\n');
+    struct path p = workspace_path(x->w, "models/%s/cost.json", x->config->name);
+    st = text.failed ? fail_memory(err, "cost.json") : file_write(p.s, text.s, text.n, err);
+    sb_deinit(&text);
+    return st;
+}
+
+medley_status model_cost_load(const struct workspace *w, const char *name, struct model_cost *out,
+                              medley_error *err)
+{
+    struct path p = workspace_path(w, "models/%s/cost.json", name);
+    json *root = NULL;
+    medley_status st = json_load(p.s, &root, err);
+    if (st)
+        return st;
+    struct model_cost c = {0};
+    int64_t memory;
+    if (!json_as_double(json_get(root, "latency_ms"), &c.latency_ms) ||
+        !json_as_double(json_get(root, "batch_ms_per_pair"), &c.batch_ms_per_pair) ||
+        !json_as_double(json_get(root, "features_ms"), &c.features_ms) ||
+        !json_as_i64(json_get(root, "memory_bytes"), &memory) || memory < 0)
+        st = fail(err, MEDLEY_EFORMAT, "%s: expected latency_ms, batch_ms_per_pair, features_ms "
+                                       "and memory_bytes", p.s);
+    c.memory = (size_t)memory;
+    json_free(root);
+    if (!st)
+        *out = c;
+    return st;
+}
+
+/* The final model: on all of the training split; predicts everything else. */
+static medley_status run_final(struct crossfit *x, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    struct path folder = workspace_path(x->w, "models/%s", x->config->name);
+    size_t n_fit = rows_labelled(d, SPLIT_TRAIN, x->fit), n_rest = 0;
+    for (size_t i = 0; i < d->n_examples; i++)
+        if (d->example_split[i] != SPLIT_TRAIN || d->example_label[i] == LABEL_NONE)
+            x->rest[n_rest++] = (uint32_t)i;
+    void *model = NULL;
+    medley_status st = fit_and_predict(x, "final", n_fit, n_rest, &model, err);
+    if (!st)
+        st = x->ops->save(model, folder.s, err);
+    if (!st)
+        st = measure_cost(x, model, err);
+    if (!st)
+        scatter(x, x->part, n_rest);
+    if (model)
+        x->ops->free(model);
+    return st;
+}
+
+static medley_status take_table(struct crossfit *x, medley_error *err)
+{
+    struct path source = workspace_path(x->w, "%s", x->config->predictions);
+    struct path folder = workspace_path(x->w, "models/%s", x->config->name);
+    struct path saved = workspace_path(x->w, "models/%s/predictions.npy", x->config->name);
+    const struct dataset *d = &x->w->data;
+    void *model = NULL;
+    medley_status st =
+        predictions_read(source.s, d, x->config->logits, x->probabilities, err);
+    if (!st && !x->config->trust)
+        st = guard_table(d, x->probabilities, x->config->name, err);
+    if (!st)
+        st = npy_write(saved.s, NPY_F32, d->n_examples, d->n_classes, x->probabilities, err);
+    if (!st)
+        st = x->ops->load(&x->context, folder.s, &model, err);
+    if (!st)
+        st = measure_cost(x, model, err);
+    if (model)
+        x->ops->free(model);
+    return st;
+}
+
+static medley_status train_across_folds(struct crossfit *x, medley_error *err)
+{
+    const struct stacking_config *stacking = &x->w->config.stacking;
+    medley_status st =
+        folds_assign(&x->w->data, stacking->folds, stacking->seed, x->fold, err);
+    if (!st)
+        st = make_folders(workspace_path(x->w, "%s", x->work).s, err);
+    for (unsigned f = 0; f < stacking->folds && !st; f++)
+        st = run_fold(x, f, err);
+    return st ? st : run_final(x, err);
+}
+
+static medley_status write_predictions(struct crossfit *x, medley_error *err)
+{
+    const struct dataset *d = &x->w->data;
+    struct path folder = workspace_path(x->w, "predictions/%s", x->config->name);
+    struct path file = workspace_path(x->w, "predictions/%s/probabilities.npy", x->config->name);
+    medley_status st = make_folders(folder.s, err);
+    if (!st)
+        st = npy_write(file.s, NPY_F32, d->n_examples, d->n_classes, x->probabilities, err);
+    if (!st && x->ops->fit) {
+        struct path folds = workspace_path(x->w, "predictions/%s/folds.npy", x->config->name);
+        st = npy_write(folds.s, NPY_U8, d->n_examples, 0, x->fold, err);
+    }
+    return st ? st : remove_tree(workspace_path(x->w, "%s", x->work).s, err);
+}
+
+medley_status crossfit_model(struct workspace *w, size_t model, const char *key, medley_error *err)
+{
+    const struct model_config *m = &w->config.models[model];
+    const struct dataset *d = &w->data;
+    struct graph_inputs graph = {0};
+    struct crossfit x = {.w = w, .config = m, .ops = base_model_kinds[m->kind]};
+    size_t cells = d->n_examples * d->n_classes;
+    snprintf(x.work, sizeof x.work, "models/%s/.work-%.16s", m->name, key);
+    x.fold = mem_alloc(d->n_examples, 1);
+    x.fit = mem_alloc(d->n_examples, sizeof *x.fit);
+    x.rest = mem_alloc(d->n_examples, sizeof *x.rest);
+    x.probabilities = mem_alloc(cells, sizeof *x.probabilities);
+    x.part = mem_alloc(cells, sizeof *x.part);
+    struct path folder = workspace_path(w, "models/%s", m->name);
+    medley_status st = x.fold && x.fit && x.rest && x.probabilities && x.part
+                           ? make_folders(folder.s, err)
+                           : fail_memory(err, "predictions");
+    if (!st)
+        st = remove_stale_work(&x, err);
+    if (!st)
+        st = model_context_open(w, model, &graph, &x.context, err);
+    for (size_t i = 0; i < cells && !st; i++)
+        x.probabilities[i] = NAN;
+    if (!st)
+        st = x.ops->fit ? train_across_folds(&x, err) : take_table(&x, err);
+    if (!st)
+        st = write_predictions(&x, err);
+    graph_inputs_close(&graph);
+    mem_free(x.fold);
+    mem_free(x.fit);
+    mem_free(x.rest);
+    mem_free(x.probabilities);
+    mem_free(x.part);
+    return st;
+}
