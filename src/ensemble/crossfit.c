@@ -185,11 +185,13 @@ static medley_status time_answer(const struct crossfit *x, const void *model, ui
     return MEDLEY_OK;
 }
 
-static medley_status time_features(const struct crossfit *x, double *seconds, medley_error *err)
+static medley_status time_features(const struct crossfit *x, double *seconds, size_t *memory,
+                                   medley_error *err)
 {
     const struct dataset *d = &x->w->data;
     struct feature_encoder e;
     *seconds = 0;
+    *memory = 0;
     if (!x->ops->needs_graph)
         return MEDLEY_OK;
     medley_status st = workspace_features(x->w, x->config->features, &e, err);
@@ -208,6 +210,8 @@ static medley_status time_features(const struct crossfit *x, double *seconds, me
     if (!row)
         st = fail_memory(err, "a feature row");
     if (!st) {
+        *memory = (d->n_queries + d->n_products) * e.width * sizeof(float) +
+                  (e.encoder ? cross_encoder_memory(e.encoder) : 0);
         qsort(times, COST_REPEATS, sizeof *times, compare_doubles);
         *seconds = times[COST_REPEATS / 2];
     }
@@ -220,6 +224,7 @@ static medley_status measure_cost(const struct crossfit *x, const void *model, m
 {
     const struct dataset *d = &x->w->data;
     double one = 0, list = 0, features = 0;
+    size_t features_memory = 0;
     uint32_t row = 0;
     while (row + 1 < d->n_examples && d->example_label[row] == LABEL_NONE)
         row++;
@@ -228,7 +233,7 @@ static medley_status measure_cost(const struct crossfit *x, const void *model, m
     if (!st)
         st = time_answer(x, model, row, n, &list, err);
     if (!st)
-        st = time_features(x, &features, err);
+        st = time_features(x, &features, &features_memory, err);
     if (st)
         return st;
     struct strbuf text;
@@ -240,6 +245,7 @@ static medley_status measure_cost(const struct crossfit *x, const void *model, m
     jw_key(&w, "batch_ms_per_pair"), jw_double(&w, list * 1e3 / (double)n);
     jw_key(&w, "features_ms"), jw_double(&w, features * 1e3);
     jw_key(&w, "memory_bytes"), jw_i64(&w, (int64_t)x->ops->memory(model));
+    jw_key(&w, "features_memory_bytes"), jw_i64(&w, (int64_t)features_memory);
     jw_key(&w, "cpu"), jw_textz(&w, cpu_name());
     jw_object_end(&w);
     sb_addc(&text, '\n');
@@ -258,14 +264,17 @@ medley_status model_cost_load(const struct workspace *w, const char *name, struc
     if (st)
         return st;
     struct model_cost c = {0};
-    int64_t memory;
+    int64_t memory = 0, features_memory = 0;
     if (!json_as_double(json_get(root, "latency_ms"), &c.latency_ms) ||
         !json_as_double(json_get(root, "batch_ms_per_pair"), &c.batch_ms_per_pair) ||
         !json_as_double(json_get(root, "features_ms"), &c.features_ms) ||
-        !json_as_i64(json_get(root, "memory_bytes"), &memory) || memory < 0)
-        st = fail(err, MEDLEY_EFORMAT, "%s: expected latency_ms, batch_ms_per_pair, features_ms "
-                                       "and memory_bytes", p.s);
+        !json_as_i64(json_get(root, "memory_bytes"), &memory) || memory < 0 ||
+        !json_as_i64(json_get(root, "features_memory_bytes"), &features_memory) ||
+        features_memory < 0)
+        st = fail(err, MEDLEY_EFORMAT, "%s: expected latency_ms, batch_ms_per_pair, features_ms, "
+                                       "memory_bytes and features_memory_bytes", p.s);
     c.memory = (size_t)memory;
+    c.features_memory = (size_t)features_memory;
     json_free(root);
     if (!st)
         *out = c;

@@ -9,8 +9,10 @@
 struct model_cost {
     double latency_ms;       /* one pair alone, median */
     double batch_ms_per_pair; /* a list of up to 64 pairs, median, per pair */
-    double features_ms;      /* encoding a new query for the graph; 0 for other kinds */
-    size_t memory;           /* bytes */
+    double features_ms;      /* encoding a new query for the graph; 0 for other kinds. Models with
+                                the same features share this and features_memory */
+    size_t memory;           /* bytes of the model */
+    size_t features_memory;  /* bytes of node features and their encoder */
 };
 
 /* Leaves predictions/NAME/probabilities.npy [n_examples, K] (training examples out-of-fold, others

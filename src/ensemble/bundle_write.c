@@ -1,0 +1,236 @@
+/* bundle_write.c: see bundle_write.h. The folder:
+ *   bundle.json            classes, gains, models in order, their graph inputs
+ *   ensemble.txt           the GBDT
+ *   data/                  dataset and relations: product texts, the graph
+ *   models/NAME/           the final base models
+ *   features/ID.npy        node features of graph models
+ *   encoders/ID/           the sentence encoders that made them
+ * Its name is the hash of all names and contents. */
+#include "ensemble/bundle_write.h"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/progress.h"
+#include "ensemble/crossfit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct bundling {
+    const struct workspace *w;
+    struct path folder; /* being built */
+    struct hash128 hash;
+};
+
+static struct path in_bundle(const struct bundling *b, const char *name)
+{
+    struct path p;
+    if (snprintf(p.s, sizeof p.s, "%s/%s", b->folder.s, name) >= (int)sizeof p.s)
+        p.s[0] = '\0';
+    return p;
+}
+
+static medley_status copy_file(const char *from, const char *to, medley_error *err)
+{
+    struct mapping m;
+    medley_status st = mapping_open(from, &m, err);
+    if (st)
+        return st;
+    st = file_write(to, m.data, m.n, err);
+    mapping_close(&m);
+    return st;
+}
+
+static medley_status add_file(struct bundling *b, const char *from, const char *name,
+                              medley_error *err)
+{
+    struct path to = in_bundle(b, name);
+    if (!to.s[0])
+        return fail(err, MEDLEY_EINVAL, "the path of '%s' is too long", name);
+    char parent[sizeof to.s];
+    memcpy(parent, to.s, sizeof parent);
+    *strrchr(parent, '/') = '\0';
+    medley_status st = make_folders(parent, err);
+    if (!st && link(from, to.s) != 0)
+        st = copy_file(from, to.s, err);
+    if (st)
+        return st;
+    b->hash = hash_bytes(name, strlen(name) + 1, b->hash);
+    return hash_file(to.s, &b->hash, err);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* Plain files only: logs, costs and work in progress stay behind. */
+static int wanted(const struct dirent *e)
+{
+    const char *dot = strrchr(e->d_name, '.');
+    return e->d_name[0] != '.' && strcmp(e->d_name, "cost.json") != 0 &&
+           !(dot && strcmp(dot, ".jsonl") == 0);
+}
+
+static medley_status add_folder(struct bundling *b, const char *from, const char *name,
+                                medley_error *err)
+{
+    struct dirent **entries = NULL;
+    int n = scandir(from, &entries, wanted, by_name);
+    if (n < 0)
+        return fail(err, MEDLEY_EIO, "cannot read folder '%s': %s", from, strerror(errno));
+    medley_status st = MEDLEY_OK;
+    for (int i = 0; i < n; i++) {
+        char source[1400], target[600];
+        struct stat info;
+        snprintf(source, sizeof source, "%s/%s", from, entries[i]->d_name);
+        snprintf(target, sizeof target, "%s/%s", name, entries[i]->d_name);
+        if (!st && stat(source, &info) == 0 && S_ISREG(info.st_mode))
+            st = add_file(b, source, target, err);
+        free(entries[i]);
+    }
+    free(entries);
+    return st;
+}
+
+static void write_graph(struct json_writer *j, const struct model_config *m, const char *id)
+{
+    jw_key(j, "features"), jw_textz(j, id);
+    jw_key(j, "relations");
+    if (!m->relations) {
+        jw_null(j);
+        return;
+    }
+    jw_array(j);
+    for (const char **r = m->relations; *r; r++)
+        jw_textz(j, *r);
+    jw_array_end(j);
+}
+
+/* "hashed" or "encoder-1a2b3c4d", from the path of the features. */
+static void features_id(const struct workspace *w, const struct model_config *m, char id[64])
+{
+    struct path p = features_path(w, m->features);
+    snprintf(id, 64, "%s", strrchr(p.s, '/') + 1);
+    *strrchr(id, '.') = '\0';
+}
+
+static medley_status write_manifest(struct bundling *b, uint32_t mask, medley_error *err)
+{
+    const struct dataset *d = &b->w->data;
+    struct strbuf text;
+    struct json_writer j;
+    sb_init(&text);
+    jw_init(&j, &text, true);
+    jw_object(&j);
+    jw_key(&j, "format"), jw_i64(&j, 1);
+    jw_key(&j, "labels"), jw_array(&j);
+    for (size_t k = 0; k < d->n_classes; k++) {
+        jw_object(&j);
+        jw_key(&j, "name"), jw_textz(&j, d->class_names[k]);
+        jw_key(&j, "gain"), jw_double(&j, d->class_gains[k]);
+        jw_object_end(&j);
+    }
+    jw_array_end(&j);
+    jw_key(&j, "plain"), jw_bool(&j, b->w->config.ensemble.plain);
+    jw_key(&j, "models"), jw_array(&j);
+    for (size_t i = 0; i < b->w->config.n_models; i++) {
+        const struct model_config *m = &b->w->config.models[i];
+        if (!(mask >> i & 1))
+            continue;
+        char id[64];
+        features_id(b->w, m, id);
+        jw_object(&j);
+        jw_key(&j, "name"), jw_textz(&j, m->name);
+        jw_key(&j, "kind"), jw_textz(&j, m->kind_name);
+        if (m->kind == KIND_GNN)
+            write_graph(&j, m, id);
+        jw_object_end(&j);
+    }
+    jw_array_end(&j);
+    jw_object_end(&j);
+    sb_addc(&text, '\n');
+    struct path p = workspace_path(b->w, "bundle/.manifest.json");
+    medley_status st = text.failed ? fail_memory(err, "bundle.json") : file_write(p.s, text.s, text.n, err);
+    if (!st)
+        st = add_file(b, p.s, "bundle.json", err);
+    unlink(p.s);
+    sb_deinit(&text);
+    return st;
+}
+
+static medley_status add_graph_inputs(struct bundling *b, const struct model_config *m,
+                                      medley_error *err)
+{
+    char id[64], name[128];
+    features_id(b->w, m, id);
+    snprintf(name, sizeof name, "features/%s.npy", id);
+    if (file_exists(in_bundle(b, name).s))
+        return MEDLEY_OK; /* another model brought it */
+    medley_status st = add_file(b, features_path(b->w, m->features).s, name, err);
+    if (st || strcmp(m->features, "hashed") == 0)
+        return st;
+    snprintf(name, sizeof name, "encoders/%s", id);
+    return add_folder(b, workspace_path(b->w, "%s", m->features).s, name, err);
+}
+
+static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *err)
+{
+    const struct workspace *w = b->w;
+    medley_status st = write_manifest(b, mask, err);
+    if (!st)
+        st = add_file(b, workspace_path(w, "ensemble/selected.txt").s, "ensemble.txt", err);
+    if (!st)
+        st = add_folder(b, workspace_path(w, "data").s, "data", err);
+    for (size_t i = 0; i < w->config.n_models && !st; i++) {
+        const struct model_config *m = &w->config.models[i];
+        char name[128];
+        if (!(mask >> i & 1))
+            continue;
+        snprintf(name, sizeof name, "models/%s", m->name);
+        st = add_folder(b, workspace_path(w, "models/%s", m->name).s, name, err);
+        if (!st && m->kind == KIND_GNN)
+            st = add_graph_inputs(b, m, err);
+    }
+    return st;
+}
+
+/* A symlink is replaced by renaming a new one over it. */
+static medley_status point_current(const struct workspace *w, const char *name, medley_error *err)
+{
+    struct path link_path = workspace_path(w, "bundle/current");
+    struct path fresh = workspace_path(w, "bundle/.current-%ld", (long)getpid());
+    unlink(fresh.s);
+    if (symlink(name, fresh.s) != 0 || rename(fresh.s, link_path.s) != 0)
+        return fail(err, MEDLEY_EIO, "cannot point '%s' at '%s': %s", link_path.s, name,
+                    strerror(errno));
+    return MEDLEY_OK;
+}
+
+medley_status bundle_write(const struct workspace *w, uint32_t mask, medley_error *err)
+{
+    struct bundling b = {.w = w, .folder = workspace_path(w, "bundle/.building")};
+    char name[33];
+    medley_status st = remove_tree(b.folder.s, err);
+    if (!st)
+        st = make_folders(b.folder.s, err);
+    if (!st)
+        st = add_all(&b, mask, err);
+    if (st)
+        return st;
+    hash_text(b.hash, name);
+    struct path final = workspace_path(w, "bundle/%s", name);
+    if (folder_exists(final.s))
+        st = remove_tree(b.folder.s, err); /* the same content is there already */
+    else if (rename(b.folder.s, final.s) != 0)
+        st = fail(err, MEDLEY_EIO, "cannot name bundle '%s': %s", final.s, strerror(errno));
+    if (!st)
+        st = point_current(w, name, err);
+    if (!st)
+        progress_note("bundle %s", name);
+    return st;
+}
