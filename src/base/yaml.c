@@ -219,7 +219,7 @@ struct hash128 yaml_hash(const struct yaml_node *n, struct hash128 seed)
 }
 
 /* "2G", "1.5GiB", "300M", "65536": binary multiples, as in memory sizes. */
-static bool parse_bytes(const char *text, uint64_t *out)
+bool yaml_parse_bytes(const char *text, uint64_t *out)
 {
     size_t digits = strspn(text, "0123456789.");
     double value;
@@ -350,7 +350,7 @@ static medley_status bind_one(struct yaml_document *d, const struct yaml_node *n
             return refuse(d, n->line, err, "%s: '%s' is neither true nor false", name, n->text);
         return MEDLEY_OK;
     case YAML_BYTES:
-        if (!parse_bytes(n->text, (uint64_t *)(void *)(target + f->offset)))
+        if (!yaml_parse_bytes(n->text, (uint64_t *)(void *)(target + f->offset)))
             return refuse(d, n->line, err, "%s: '%s' is not a size (512M, 2G, or bytes)", name,
                           n->text);
         return MEDLEY_OK;

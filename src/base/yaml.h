@@ -59,4 +59,7 @@ medley_status yaml_bind(struct yaml_document *d, const struct yaml_node *mapping
                         const char *where, const struct yaml_field *fields,
                         const struct yaml_field *more, void *target, medley_error *err);
 
+/* "512M", "2G", "1.5GiB", "65536": also for command-line options. */
+bool yaml_parse_bytes(const char *text, uint64_t *out);
+
 #endif

@@ -1,0 +1,109 @@
+/* show.c: see show.h. */
+#include "cli/show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static double number(const json *object, const char *key)
+{
+    double v = 0;
+    json_as_double(json_get(object, key), &v);
+    return v;
+}
+
+static const char *text(const json *object, const char *key)
+{
+    const char *s = "";
+    json_as_text(json_get(object, key), &s);
+    return s;
+}
+
+static void show_counts(const char *title, const json *counts)
+{
+    printf("%-10s", title);
+    for (const json *c = json_first(counts); c; c = json_next(c)) {
+        double v = 0;
+        json_as_double(c, &v);
+        printf(" %s %.0f", json_key(c), v);
+    }
+    printf("\n");
+}
+
+void show_summary(const struct workspace *w, const json *s)
+{
+    (void)w;
+    printf("%-10s %.0f examples, %.0f queries, %.0f products\n", "read", number(s, "examples"),
+           number(s, "queries"), number(s, "products"));
+    show_counts("labels", json_get(s, "labels"));
+    show_counts("locales", json_get(s, "locales"));
+    show_counts("splits", json_get(s, "splits"));
+    show_counts("relations", json_get(s, "relations"));
+    for (const json *i = json_first(json_get(s, "issues")); i; i = json_next(i))
+        printf("issue      %s: %.0f rows (%s)\n", text(i, "kind"), number(i, "count"), text(i, "handled"));
+}
+
+void show_stack(const struct workspace *w, const json *s)
+{
+    const json *cv = json_get(s, "cross_validated");
+    (void)w;
+    printf("ensemble of all models: %.0f rounds; cross-validated on %.0f pairs: accuracy %.4f, "
+           "macro-F1 %.4f, log-loss %.4f\n",
+           number(s, "rounds"), number(s, "n"), number(cv, "accuracy"), number(cv, "macro_f1"),
+           number(cv, "log_loss"));
+}
+
+void show_ranking(const struct workspace *w, const json *ranking)
+{
+    (void)w;
+    printf("\nWhat each model contributes (mean |contribution| to the margins, 95%% interval)\n");
+    for (const json *m = json_first(json_get(ranking, "models")); m; m = json_next(m)) {
+        double low = 0, high = 0;
+        const json *ci = json_first(json_get(m, "ci95"));
+        json_as_double(ci, &low);
+        json_as_double(ci ? json_next(ci) : NULL, &high);
+        printf("  %-20s %-8s %8.4f  [%.4f, %.4f] ", text(m, "name"), text(m, "kind"),
+               number(m, "mean_abs_contribution"), low, high);
+        for (const json *c = json_first(json_get(m, "per_class")); c; c = json_next(c)) {
+            double v = 0;
+            json_as_double(c, &v);
+            printf(" %s %.3f", json_key(c), v);
+        }
+        printf("\n");
+    }
+}
+
+void show_selection(const struct workspace *w, const json *s)
+{
+    const json *lost = json_get(s, "lost");
+    (void)w;
+    printf("\nSelected:");
+    for (const json *m = json_first(json_get(s, "selected")); m; m = json_next(m)) {
+        const char *name = "";
+        json_as_text(m, &name);
+        printf(" %s", name);
+    }
+    printf("\n  against all models (cross-validated): macro-F1 %+.4f, accuracy %+.4f, log-loss %+.4f\n",
+           -number(lost, "macro_f1"), -number(lost, "accuracy"), number(lost, "log_loss"));
+    for (const json *c = json_first(json_get(s, "costs")); c; c = json_next(c))
+        printf("  %-20s %8.2f ms a pair %8.3f ms a pair in a list %8.1f MB\n", text(c, "name"),
+               number(c, "latency_ms") + number(c, "features_ms"), number(c, "batch_ms_per_pair"),
+               (number(c, "memory_bytes") + number(c, "features_memory_bytes")) / 1048576);
+}
+
+static void show_metrics(const json *list)
+{
+    for (const json *m = json_first(list); m; m = json_next(m))
+        printf("  %-20s %-8s %9.4f %9.4f %11.4f %9.4f\n", text(m, "name"), text(m, "kind"),
+               number(m, "accuracy"), number(m, "macro_f1"), number(m, "weighted_f1"),
+               number(m, "log_loss"));
+}
+
+void show_evaluation(const struct workspace *w, const json *e)
+{
+    (void)w;
+    printf("\nTest split, %.0f pairs of unseen queries\n", number(e, "n"));
+    printf("  %-20s %-8s %9s %9s %11s %9s\n", "model", "kind", "accuracy", "macro-F1", "weighted-F1",
+           "log-loss");
+    show_metrics(json_get(e, "models"));
+    show_metrics(json_get(e, "ensembles"));
+}

@@ -1,0 +1,282 @@
+/* stages.c: the verbs that run stages of a workspace: import, train, stack, rank, select, evaluate,
+ * report, and run (all that are out of date). They differ in a line of a table and in how they show
+ * their result. */
+#include "cli/common.h"
+#include "cli/show.h"
+#include "ensemble/stages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_BUDGET = 2000, KEY_TOP, KEY_MEMORY, KEY_METRIC, KEY_FORCE };
+
+struct arguments {
+    struct common_options common;
+    enum stage_group group;
+    const char *model; /* train: only this one */
+    bool force;
+    struct budget_config budget; /* select: overrides of medley.yaml */
+    bool has_budget;
+};
+
+/* "20ms", "0.5s" or "20" (milliseconds). */
+static double parse_latency(const char *text)
+{
+    size_t n = strspn(text, "0123456789.");
+    double value;
+    const char *unit = text + n;
+    if (!str_to_double((struct str){text, n}, &value) ||
+        (*unit && strcmp(unit, "ms") != 0 && strcmp(unit, "s") != 0)) {
+        fprintf(stderr, "medley: --budget: '%s' is not a time (20ms, 0.5s)\n", text);
+        exit(2);
+    }
+    return strcmp(unit, "s") == 0 ? value * 1000 : value;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *a = state->input;
+    switch (key) {
+    case KEY_FORCE:
+        a->force = true;
+        return 0;
+    case KEY_BUDGET:
+        a->budget.latency_ms = parse_latency(arg);
+        a->has_budget = true;
+        return 0;
+    case KEY_TOP:
+        a->budget.top = (unsigned)cli_count("--top", arg, 1, MEDLEY_MAX_MODELS);
+        a->has_budget = true;
+        return 0;
+    case KEY_MEMORY:
+        if (!yaml_parse_bytes(arg, &a->budget.memory)) {
+            fprintf(stderr, "medley: --memory: '%s' is not a size (512M, 2G)\n", arg);
+            exit(2);
+        }
+        a->has_budget = true;
+        return 0;
+    case KEY_METRIC:
+        if (strcmp(arg, "macro_f1") != 0 && strcmp(arg, "accuracy") != 0 && strcmp(arg, "log_loss") != 0)
+            argp_error(state, "--metric: '%s' is not one of macro_f1, accuracy, log_loss", arg);
+        a->budget.metric = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->group != STAGE_TRAIN || a->model)
+            argp_error(state, "unexpected argument '%s'", arg);
+        a->model = arg;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->common;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option force_options[] = {
+    {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0}, {0}};
+static const struct argp_option select_options[] = {
+    {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
+    {"budget", KEY_BUDGET, "TIME", 0, "latency of one pair, e.g. 20ms (instead of medley.yaml)", 0},
+    {"top", KEY_TOP, "K", 0, "at most K models", 0},
+    {"memory", KEY_MEMORY, "SIZE", 0, "memory of the models, e.g. 2G", 0},
+    {"metric", KEY_METRIC, "NAME", 0, "what to keep high: macro_f1, accuracy or log_loss", 0},
+    {0}};
+
+static const struct argp_child plain_child[] = {{&common_argp, 0, NULL, 0}, {0}};
+static const struct argp_child json_child[] = {{&common_json_argp, 0, NULL, 0}, {0}};
+
+/* What is different between the verbs. */
+struct stage_verb {
+    enum stage_group group;
+    const char *result; /* JSON file that --json prints and `show` reads; NULL: none */
+    void (*show)(const struct workspace *w, const json *result);
+    const char *doc, *args_doc;
+};
+
+static const struct stage_verb stage_verbs[] = {
+    {STAGE_IMPORT, "data/summary.json", show_summary,
+     "Read examples, products and behaviour into the workspace.\vCounts what it took; odd rows are "
+     "counted, listed in data/summary.json and handled as documented.\nExample:\n  medley import -C shop",
+     NULL},
+    {STAGE_TRAIN, NULL, NULL,
+     "Train the base models (or only MODEL) across query-grouped folds.\vKilled or interrupted, it "
+     "goes on where it was when started again.\nExample:\n  medley train -C shop minilm",
+     "[MODEL]"},
+    {STAGE_STACK, "ensemble/stack.json", show_stack,
+     "Fit the ensemble on the out-of-fold predictions of all models.\vExample:\n  medley stack -C shop",
+     NULL},
+    {STAGE_RANK, "ensemble/ranking.json", show_ranking,
+     "Say what each base model contributes: exact Shapley values per model.\vIntervals (95%) are by "
+     "bootstrap over queries.\nExample:\n  medley rank -C shop --json",
+     NULL},
+    {STAGE_SELECT, "ensemble/selection.json", show_selection,
+     "Keep the models that are worth their cost, refit, and write a bundle.\vThe budget of "
+     "medley.yaml holds unless given here.\nExample:\n  medley select -C shop --budget 20ms --top 4",
+     NULL},
+    {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation,
+     "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C shop --json",
+     NULL},
+    {STAGE_REPORT, NULL, NULL,
+     "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C shop", NULL},
+};
+
+static int show_result(const struct workspace *w, const struct stage_verb *v, bool as_json)
+{
+    if (!v->result)
+        return 0;
+    if (as_json)
+        return common_print_file(w, v->result);
+    json *result = common_load(w, v->result);
+    if (!result)
+        return 1;
+    v->show(w, result);
+    json_free(result);
+    return 0;
+}
+
+static void override_budget(struct workspace *w, const struct arguments *a)
+{
+    const char *metric = a->budget.metric ? a->budget.metric : w->config.budget.metric;
+    if (a->has_budget)
+        w->config.budget = a->budget;
+    w->config.budget.metric = metric;
+}
+
+static int run_group(int argc, char **argv, enum stage_group group)
+{
+    const struct stage_verb *v = stage_verbs;
+    while (v->group != group)
+        v++;
+    struct arguments a = {.group = group};
+    struct argp argp = {.options = group == STAGE_SELECT ? select_options : force_options,
+                        .parser = parse,
+                        .args_doc = v->args_doc,
+                        .doc = v->doc,
+                        .children = v->result ? json_child : plain_child};
+    cli_parse(&argp, argc, argv, &a);
+    struct workspace w;
+    medley_error err;
+    if (!common_open(&a.common, &w))
+        return 1;
+    if (group == STAGE_SELECT)
+        override_budget(&w, &a);
+    int status = stages_run_group(&w, group, a.model, a.force, &err) ? cli_fail(&err)
+                                                                    : show_result(&w, v, a.common.json);
+    workspace_close(&w);
+    return status;
+}
+
+int verb_import(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_IMPORT);
+}
+
+int verb_train(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_TRAIN);
+}
+
+int verb_stack(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_STACK);
+}
+
+int verb_rank(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_RANK);
+}
+
+int verb_select(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_SELECT);
+}
+
+int verb_evaluate(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_EVALUATE);
+}
+
+int verb_report(int argc, char **argv)
+{
+    return run_group(argc, argv, STAGE_REPORT);
+}
+
+static const struct argp run_argp = {
+    .parser = parse,
+    .children = plain_child,
+    .doc = "Run every stage that is out of date, in order: import, features, train, stack, rank, "
+           "select, evaluate, report.\vKilled or interrupted, it goes on where it was.\nExample:\n"
+           "  medley run -C shop",
+};
+
+int verb_run(int argc, char **argv)
+{
+    struct arguments a = {.group = STAGE_GROUPS};
+    cli_parse(&run_argp, argc, argv, &a);
+    struct workspace w;
+    medley_error err;
+    if (!common_open(&a.common, &w))
+        return 1;
+    int status = 0;
+    if (stages_run(&w, &err)) {
+        status = cli_fail(&err);
+    } else if ((status = workspace_open_data(&w, &err) ? cli_fail(&err) : 0) == 0) {
+        for (size_t i = 0; i < sizeof stage_verbs / sizeof *stage_verbs && !status; i++)
+            if (stage_verbs[i].group == STAGE_EVALUATE || stage_verbs[i].group == STAGE_RANK ||
+                stage_verbs[i].group == STAGE_SELECT)
+                status = show_result(&w, &stage_verbs[i], false);
+        printf("report: %s\n", workspace_path(&w, "report/index.html").s);
+    }
+    workspace_close(&w);
+    return status;
+}
+
+static void print_status(const struct stages *s, bool as_json)
+{
+    struct strbuf text;
+    struct json_writer j;
+    sb_init(&text);
+    jw_init(&j, &text, true);
+    jw_object(&j), jw_key(&j, "stages"), jw_array(&j);
+    for (size_t i = 0; i < s->n; i++) {
+        const struct stage *x = &s->items[i];
+        jw_object(&j);
+        jw_key(&j, "name"), jw_textz(&j, x->name);
+        jw_key(&j, "up_to_date"), jw_bool(&j, x->up_to_date);
+        jw_key(&j, "why"), jw_textz(&j, x->up_to_date ? NULL : x->why);
+        jw_object_end(&j);
+        if (!as_json)
+            printf("%-28s %s%s%s\n", x->name, x->up_to_date ? "up to date" : "stale",
+                   x->up_to_date ? "" : ": ", x->up_to_date ? "" : x->why);
+    }
+    jw_array_end(&j), jw_object_end(&j);
+    if (as_json && !text.failed)
+        printf("%s\n", text.s);
+    sb_deinit(&text);
+}
+
+static const struct argp status_argp = {
+    .parser = parse,
+    .children = json_child,
+    .doc = "Say what is up to date, what is stale, and why.\vExample:\n  medley status -C shop",
+};
+
+int verb_status(int argc, char **argv)
+{
+    struct arguments a = {.group = STAGE_GROUPS};
+    cli_parse(&status_argp, argc, argv, &a);
+    struct workspace w;
+    struct stages s;
+    medley_error err;
+    if (!common_open(&a.common, &w))
+        return 1;
+    int status = stages_inspect(&w, &s, &err) ? cli_fail(&err) : 0;
+    if (!status) {
+        print_status(&s, a.common.json);
+        stages_free(&s);
+    }
+    workspace_close(&w);
+    return status;
+}
