@@ -36,7 +36,7 @@ struct path workspace_path(const struct workspace *w, const char *format, ...)
 /* Writes a new workspace: the folder, and a commented medley.yaml for the data that was found.
  * Refuses to overwrite an existing medley.yaml. */
 struct workspace_template {
-    const char *data;       /* folder with examples.csv, products.csv, ...; NULL: "data-source" */
+    const char *data;       /* folder with examples.csv, products.csv, ...; NULL: ./source is written in */
     const char *pretrained; /* Hugging Face folder of a small encoder; NULL: from scratch */
 };
 medley_status workspace_init(const char *root, const struct workspace_template *template,

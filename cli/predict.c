@@ -1,0 +1,296 @@
+/* predict.c: `medley predict`: labels pairs of a file with the workspace's bundle. Pairs of one query
+ * are judged together, as a list. */
+#include "cli/common.h"
+
+#include "base/error.h"
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "data/import.h"
+#include "medley/bundle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, LIST_LIMIT = 1000 };
+
+struct arguments {
+    struct common_options common;
+    const char *pairs, *output, *bundle;
+    bool explain;
+};
+
+static const struct argp_option options[] = {
+    {"pairs", KEY_PAIRS, "FILE", 0,
+     "query, product_id, product_locale, and if you like example_id and product texts; "
+     ".csv, .tsv or .jsonl (required)", 0},
+    {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
+    {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},
+    {"bundle", KEY_BUNDLE, "DIR", 0, "another bundle than the workspace's current one", 0},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *a = state->input;
+    switch (key) {
+    case KEY_PAIRS:
+        a->pairs = arg;
+        return 0;
+    case 'o':
+        a->output = arg;
+        return 0;
+    case KEY_EXPLAIN:
+        a->explain = true;
+        return 0;
+    case KEY_BUNDLE:
+        a->bundle = arg;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->common;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->pairs)
+            argp_error(state, "which --pairs FILE?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&common_argp, 0, NULL, 0}, {0}};
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .children = children,
+    .doc = "Label (query, product) pairs: example_id, label and one probability per class.\v"
+           "With --explain, the contribution_MODEL_CLASS columns of a row and class sum to its "
+           "margin_CLASS minus base_CLASS.\nExample:\n"
+           "  medley predict -C shop --pairs new.csv -o labelled.csv",
+};
+
+struct prediction {
+    medley_bundle *bundle;
+    struct pairs pairs;
+    uint32_t *order;       /* [n] pairs grouped by query and locale */
+    medley_result *results; /* [n] by pair */
+    float *contributions;  /* [n * (M+1) * K] by pair, or NULL */
+    size_t per_pair;       /* (M+1) * K */
+    FILE *out;
+};
+
+/* Stable grouping: pairs in the order in which their query first appears. */
+static medley_status group_pairs(struct prediction *p, medley_error *err)
+{
+    size_t n = p->pairs.n;
+    struct map *lists = map_new(n);
+    uint32_t *list = mem_alloc(n, sizeof *list);
+    size_t *start = mem_zalloc(n + 1, sizeof *start);
+    struct strbuf key;
+    sb_init(&key);
+    p->order = mem_alloc(n, sizeof *p->order);
+    bool good = lists && list && start && p->order;
+    for (size_t i = 0; i < n && good; i++) {
+        const struct pair_text *t = &p->pairs.texts[i];
+        bool added;
+        sb_clear(&key);
+        sb_add(&key, t->locale.s, t->locale.n);
+        sb_addc(&key, '\0');
+        sb_add(&key, t->query.s, t->query.n);
+        list[i] = map_add(lists, sb_str(&key), &added);
+        good = list[i] != MAP_NONE && !key.failed;
+        if (good)
+            start[list[i] + 1]++;
+    }
+    for (size_t i = 0; i < n && good; i++)
+        start[i + 1] += start[i];
+    for (size_t i = 0; i < n && good; i++)
+        p->order[start[list[i]]++] = (uint32_t)i;
+    sb_deinit(&key);
+    map_free(lists);
+    mem_free(list);
+    mem_free(start);
+    return good ? MEDLEY_OK : fail_memory(err, "pairs");
+}
+
+static medley_text text_of(struct str s)
+{
+    return (medley_text){s.s, s.n};
+}
+
+static medley_product product_of(const struct prediction *p, uint32_t i)
+{
+    const struct product_text *t = &p->pairs.texts[i].product;
+    medley_product out = {
+        .id = text_of(column_at(&p->pairs.product_id, i)),
+        .title = text_of(t->title),
+        .description = text_of(t->description),
+        .bullets = text_of(t->bullets),
+        .brand = text_of(t->brand),
+        .color = text_of(t->color),
+        .category = text_of(t->category),
+    };
+    out.has_text = t->title.n || t->description.n || t->bullets.n || t->brand.n || t->color.n;
+    return out;
+}
+
+static medley_status classify_list(struct prediction *p, size_t begin, size_t end, medley_error *err)
+{
+    medley_product products[LIST_LIMIT];
+    static medley_result results[LIST_LIMIT];
+    size_t n = end - begin;
+    const struct pair_text *first = &p->pairs.texts[p->order[begin]];
+    float *contributions = NULL;
+    if (p->contributions && !(contributions = mem_alloc(n, p->per_pair * sizeof *contributions)))
+        return fail_memory(err, "contributions");
+    for (size_t i = 0; i < n; i++)
+        products[i] = product_of(p, p->order[begin + i]);
+    medley_classify_options options = {.contributions = contributions};
+    medley_status st = medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
+                                              products, n, &options, results, err);
+    for (size_t i = 0; i < n && !st; i++) {
+        uint32_t to = p->order[begin + i];
+        p->results[to] = results[i];
+        if (contributions)
+            memcpy(p->contributions + to * p->per_pair, contributions + i * p->per_pair,
+                   p->per_pair * sizeof *contributions);
+    }
+    mem_free(contributions);
+    return st;
+}
+
+static medley_status classify_all(struct prediction *p, medley_error *err)
+{
+    size_t n = p->pairs.n;
+    medley_status st = group_pairs(p, err);
+    for (size_t begin = 0; begin < n && !st;) {
+        const struct pair_text *t = &p->pairs.texts[p->order[begin]];
+        size_t end = begin + 1;
+        while (end < n && end - begin < LIST_LIMIT &&
+               str_eq(p->pairs.texts[p->order[end]].query, t->query) &&
+               str_eq(p->pairs.texts[p->order[end]].locale, t->locale))
+            end++;
+        st = classify_list(p, begin, end, err);
+        progress_step("predict", end, n, "pairs");
+        begin = end;
+    }
+    progress_end("predict");
+    return st;
+}
+
+static void write_field(FILE *out, struct str s)
+{
+    if (!memchr(s.s ? s.s : "", ',', s.n) && !memchr(s.s ? s.s : "", '"', s.n) &&
+        !memchr(s.s ? s.s : "", '\n', s.n) && !memchr(s.s ? s.s : "", '\r', s.n)) {
+        fprintf(out, "%.*s", (int)s.n, s.s ? s.s : "");
+        return;
+    }
+    fputc('"', out);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.s[i] == '"')
+            fputc('"', out);
+        fputc(s.s[i], out);
+    }
+    fputc('"', out);
+}
+
+static const char *player_name(const medley_bundle *b, size_t m)
+{
+    return m < medley_bundle_models(b) ? medley_bundle_model(b, m) : "context";
+}
+
+static void write_header(const struct prediction *p)
+{
+    const medley_bundle *b = p->bundle;
+    size_t k = medley_bundle_classes(b);
+    fprintf(p->out, "example_id,label");
+    for (size_t c = 0; c < k; c++)
+        fprintf(p->out, ",p_%s", medley_bundle_class(b, c));
+    if (p->contributions) {
+        for (size_t c = 0; c < k; c++)
+            fprintf(p->out, ",margin_%s", medley_bundle_class(b, c));
+        for (size_t c = 0; c < k; c++)
+            fprintf(p->out, ",base_%s", medley_bundle_class(b, c));
+        for (size_t m = 0; m <= medley_bundle_models(b); m++)
+            for (size_t c = 0; c < k; c++)
+                fprintf(p->out, ",contribution_%s_%s", player_name(b, m), medley_bundle_class(b, c));
+    }
+    fputc('\n', p->out);
+}
+
+static void write_row(const struct prediction *p, const double *base, size_t i)
+{
+    size_t k = medley_bundle_classes(p->bundle);
+    const medley_result *r = &p->results[i];
+    write_field(p->out, column_at(&p->pairs.example_id, i));
+    fprintf(p->out, ",%s", medley_bundle_class(p->bundle, r->label));
+    for (size_t c = 0; c < k; c++)
+        fprintf(p->out, ",%.9g", (double)r->probabilities[c]);
+    if (p->contributions) {
+        for (size_t c = 0; c < k; c++)
+            fprintf(p->out, ",%.9g", (double)r->margins[c]);
+        for (size_t c = 0; c < k; c++)
+            fprintf(p->out, ",%.9g", base[c]);
+        for (size_t j = 0; j < p->per_pair; j++)
+            fprintf(p->out, ",%.9g", (double)p->contributions[i * p->per_pair + j]);
+    }
+    fputc('\n', p->out);
+}
+
+static medley_status write_all(struct prediction *p, const char *path, medley_error *err)
+{
+    double base[MEDLEY_MAX_CLASSES];
+    struct outfile file = {0};
+    bool to_stdout = !path || strcmp(path, "-") == 0;
+    medley_status st = to_stdout ? MEDLEY_OK : outfile_open(&file, path, err);
+    if (st)
+        return st;
+    p->out = to_stdout ? stdout : file.f;
+    medley_bundle_base(p->bundle, base);
+    write_header(p);
+    for (size_t i = 0; i < p->pairs.n; i++)
+        write_row(p, base, i);
+    if (!to_stdout)
+        return outfile_commit(&file, err);
+    return fflush(stdout) == 0 ? MEDLEY_OK : fail(err, MEDLEY_EIO, "cannot write to stdout");
+}
+
+static medley_status predict(const struct arguments *a, const struct workspace *w, medley_error *err)
+{
+    struct prediction p = {0};
+    struct path current = workspace_path(w, "bundle/current");
+    medley_status st = pairs_read(a->pairs, &w->config.data.columns, &p.pairs, err);
+    if (!st)
+        st = medley_bundle_open(a->bundle ? a->bundle : current.s, &p.bundle, err);
+    if (!st) {
+        p.per_pair = (medley_bundle_models(p.bundle) + 1) * medley_bundle_classes(p.bundle);
+        p.results = mem_alloc(p.pairs.n, sizeof *p.results);
+        p.contributions = a->explain ? mem_alloc(p.pairs.n, p.per_pair * sizeof(float)) : NULL;
+        if (!p.results || (a->explain && !p.contributions))
+            st = fail_memory(err, "predictions");
+    }
+    if (!st)
+        st = classify_all(&p, err);
+    if (!st)
+        st = write_all(&p, a->output, err);
+    mem_free(p.order);
+    mem_free(p.results);
+    mem_free(p.contributions);
+    medley_bundle_close(p.bundle);
+    pairs_free(&p.pairs);
+    return st;
+}
+
+int verb_predict(int argc, char **argv)
+{
+    struct arguments a = {0};
+    struct workspace w;
+    medley_error err;
+    cli_parse(&argp, argc, argv, &a);
+    if (!common_open(&a.common, &w))
+        return 1;
+    int status = predict(&a, &w, &err) ? cli_fail(&err) : 0;
+    workspace_close(&w);
+    return status;
+}

@@ -1,0 +1,144 @@
+/* init.c: the medley.yaml that a new workspace starts with. */
+#include "ensemble/workspace.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The first of the endings that is there; false when none is. */
+static bool find_file(const char *folder, const char *name, struct path *out)
+{
+    static const char *const endings[] = {"csv", "tsv", "jsonl"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        int n = snprintf(out->s, sizeof out->s, "%s/%s.%s", folder, name, endings[i]);
+        if (n > 0 && (size_t)n < sizeof out->s && file_exists(out->s))
+            return true;
+    }
+    return false;
+}
+
+/* Double-quoted YAML: backslash and quote escaped. */
+static void add_quoted(struct strbuf *b, const char *text)
+{
+    sb_addc(b, '"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            sb_addc(b, '\\');
+        sb_addc(b, *text);
+    }
+    sb_addc(b, '"');
+}
+
+static medley_status add_data(struct strbuf *b, const char *folder, medley_error *err)
+{
+    static const struct {
+        const char *key, *file;
+        bool required;
+    } parts[] = {{"examples", "examples", true},
+                 {"products", "products", true},
+                 {"metadata", "product_metadata", false},
+                 {"lists", "colistings", false},
+                 {"events", "events", false}};
+    sb_addz(b, "# What to import. Paths are relative to this folder. ESCI column names are expected; a\n"
+               "# columns: section maps others (columns: {query: search_term, label: relevance}),\n"
+               "# and labels: [good, fair, bad] replaces the classes E, S, C, I.\n"
+               "data:\n");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct path p;
+        if (!folder) {
+            sb_addf(b, parts[i].required ? "  %s: source/%s.csv\n" : "  # %s: source/%s.csv\n",
+                    parts[i].key, parts[i].file);
+        } else if (find_file(folder, parts[i].file, &p)) {
+            sb_addf(b, "  %s: ", parts[i].key);
+            add_quoted(b, p.s);
+            sb_addc(b, '\n');
+        } else if (parts[i].required) {
+            return fail(err, MEDLEY_ENOTFOUND, "no %s.csv, .tsv or .jsonl in '%s'", parts[i].file,
+                        folder);
+        }
+    }
+    return MEDLEY_OK;
+}
+
+static void add_models(struct strbuf *b, const char *pretrained)
+{
+    const char *features = pretrained ? pretrained : "hashed";
+    sb_addz(b, "\n# The base models: anything that gives class probabilities for a pair. `kind: table`\n"
+               "# takes predictions made elsewhere (predictions: mine.csv with example_id and p_<class>).\n"
+               "models:\n");
+    sb_addz(b, "  - name: minilm\n    kind: lm\n");
+    if (pretrained) {
+        sb_addz(b, "    pretrained: ");
+        add_quoted(b, pretrained);
+        sb_addz(b, "\n    max_tokens: 64\n    epochs: 2\n");
+    } else {
+        sb_addz(b, "    layers: 4\n    hidden: 256\n    max_tokens: 96\n    epochs: 4\n");
+    }
+    sb_addz(b, "  - name: fast\n    kind: lm\n");
+    if (pretrained) {
+        sb_addz(b, "    pretrained: ");
+        add_quoted(b, pretrained);
+        sb_addz(b, "\n    layers: 2\n    max_tokens: 64\n    epochs: 3\n");
+    } else {
+        sb_addz(b, "    layers: 2\n    hidden: 128\n    max_tokens: 48\n    fields: query,title\n"
+                   "    epochs: 4\n");
+    }
+    sb_addz(b, "  - name: local\n    kind: lm\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
+               "    fields: query,title,brand,color,bullets,description\n    max_tokens: 128\n"
+               "    epochs: 6\n");
+    static const char *const layers[] = {"gcn", "sage", "gatv2"};
+    for (size_t i = 0; i < 3; i++) {
+        sb_addf(b, "  - name: %s\n    kind: gnn\n    layer: %s\n    features: ", layers[i], layers[i]);
+        add_quoted(b, features);
+        sb_addc(b, '\n');
+    }
+}
+
+static const char tail[] =
+    "\n# Out-of-fold predictions: no model is stacked on examples whose query it has seen.\n"
+    "stacking:\n  folds: 3\n  seed: 1\n"
+    "\n# The gradient-boosted trees over the models.\n"
+    "ensemble:\n  rounds: 400\n  learning_rate: 0.05\n  num_leaves: 15\n"
+    "\n# What serving may cost: latency of one pair, memory, number of models. No line: no limit.\n"
+    "budget:\n  metric: macro_f1\n  latency_ms: 50\n"
+    "\nserve:\n  host: 127.0.0.1\n  port: 8080\n";
+
+static char *absolute(const char *path)
+{
+    return path ? realpath(path, NULL) : NULL;
+}
+
+medley_status workspace_init(const char *root, const struct workspace_template *template,
+                             medley_error *err)
+{
+    struct strbuf text;
+    struct path p;
+    int n = snprintf(p.s, sizeof p.s, "%s/medley.yaml", root);
+    if (n < 0 || (size_t)n >= sizeof p.s)
+        return fail(err, MEDLEY_EINVAL, "the workspace path is too long");
+    if (file_exists(p.s))
+        return fail(err, MEDLEY_EINVAL, "'%s' exists already", p.s);
+    char *data = absolute(template->data), *pretrained = absolute(template->pretrained);
+    sb_init(&text);
+    medley_status st = MEDLEY_OK;
+    if ((template->data && !data) || (template->pretrained && !pretrained))
+        st = fail(err, MEDLEY_ENOTFOUND, "no folder '%s'",
+                  template->data && !data ? template->data : template->pretrained);
+    if (!st)
+        st = add_data(&text, data, err);
+    add_models(&text, pretrained);
+    sb_addz(&text, tail);
+    if (!st && text.failed)
+        st = fail_memory(err, "medley.yaml");
+    if (!st)
+        st = make_folders(root, err);
+    if (!st)
+        st = file_write(p.s, text.s, text.n, err);
+    sb_deinit(&text);
+    free(data);
+    free(pretrained);
+    return st;
+}
