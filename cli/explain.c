@@ -143,10 +143,10 @@ static medley_status explain(const struct arguments *a, const medley_bundle *b, 
     medley_product product = {.id = {id, strlen(id)}, .has_text = a->title != NULL};
     if (a->title)
         product.title = (medley_text){a->title, strlen(a->title)};
-    medley_classify_options options_ = {.contributions = contributions};
+    medley_classify_options how = {.contributions = contributions};
     medley_status st = medley_bundle_classify(b, (medley_text){a->query, strlen(a->query)},
                                               (medley_text){locale, strlen(locale)}, &product, 1,
-                                              &options_, &result, err);
+                                              &how, &result, err);
     if (st)
         return st;
     medley_bundle_base(b, base);

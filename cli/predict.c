@@ -146,9 +146,9 @@ static medley_status classify_list(struct prediction *p, size_t begin, size_t en
         return fail_memory(err, "contributions");
     for (size_t i = 0; i < n; i++)
         products[i] = product_of(p, p->order[begin + i]);
-    medley_classify_options options = {.contributions = contributions};
+    medley_classify_options how = {.contributions = contributions};
     medley_status st = medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
-                                              products, n, &options, results, err);
+                                              products, n, &how, results, err);
     for (size_t i = 0; i < n && !st; i++) {
         uint32_t to = p->order[begin + i];
         p->results[to] = results[i];
