@@ -8,7 +8,7 @@ OPT ?= -O2
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 T ?= 20
-DATA ?= ../shared/data
+DATA ?=
 JOBS ?= 2
 ifeq ($(origin CC),default)
 CC = gcc
@@ -170,7 +170,7 @@ install: all  ## library, headers, program and medley.pc under PREFIX (and DESTD
 	    >$(DESTDIR)$(LIBDIR)/pkgconfig/medley.pc
 
 demo: demo-deps all  ## from a bare checkout to a served shop, step by step
-	scripts/demo $(DATA)
+	B=$B scripts/demo '$(DATA)'
 
 demo-deps:
 	@scripts/install-deps --demo

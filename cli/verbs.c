@@ -2,6 +2,18 @@
 #include "cli/cli.h"
 
 const struct verb verbs[] = {
-    { "synth", "write a synthetic shop with judgements and behaviour", verb_synth },
-    { NULL, NULL, NULL },
+    {"init", "make a workspace with a commented medley.yaml", verb_init},
+    {"run", "run every stage that is out of date, in order", verb_run},
+    {"status", "what is up to date, what is stale, and why", verb_status},
+    {"import", "read examples, products and behaviour", verb_import},
+    {"train", "train base models, out of fold", verb_train},
+    {"stack", "fit the ensemble on out-of-fold predictions", verb_stack},
+    {"rank", "what each base model contributes (Shapley values)", verb_rank},
+    {"select", "keep the models that are worth their cost", verb_select},
+    {"evaluate", "measure models and ensembles on the test split", verb_evaluate},
+    {"report", "write the HTML report", verb_report},
+    {"predict", "label the pairs of a file", verb_predict},
+    {"explain", "why one product got its label", verb_explain},
+    {"synth", "write a synthetic shop: products, queries, events", verb_synth},
+    {NULL, NULL, NULL},
 };
