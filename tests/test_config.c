@@ -1,0 +1,109 @@
+/* test_config.c: medley.yaml is bound exactly, and refused by file, line and key. */
+#include "base/file.h"
+#include "ensemble/config.h"
+#include "tests/tap.h"
+
+static char path[128];
+
+static medley_status load(const char *text, struct config *c, medley_error *err)
+{
+    if (file_write(path, text, strlen(text), NULL))
+        return MEDLEY_EIO;
+    return config_load(path, c, err);
+}
+
+/* The message without the folder, which is random. */
+static const char *tail(const medley_error *err)
+{
+    const char *at = strstr(err->message, "medley.yaml");
+    return at ? at : err->message;
+}
+
+static void refused(const char *text, const char *message)
+{
+    struct config c;
+    medley_error err = {0};
+    medley_status st = load(text, &c, &err);
+    ok(st == MEDLEY_EFORMAT, "refused: %s", tail(&err));
+    if (message)
+        is_text(tail(&err), message, "says so");
+    if (!st)
+        config_free(&c);
+}
+
+#define DATA "data: {examples: e.csv, products: p.csv}\n"
+#define MODEL "models: [{name: a, kind: lm}]\n"
+
+static void test_values(void)
+{
+    struct config c;
+    medley_error err = {0};
+    medley_status st = load("data:\n"
+                            "  examples: e.csv\n"
+                            "  products: p.jsonl\n"
+                            "  columns: {query: search_term}\n"
+                            "  labels: [good, {name: fair, aliases: [ok, so-so]}, bad]\n"
+                            "models:\n"
+                            "  - {name: a, kind: lm, epochs: 3, learning_rate: 1e-4, seed: 9}\n"
+                            "  - {name: b, kind: gnn, layer: gatv2, relations: [co-listed, clicks]}\n"
+                            "  - {name: c, kind: table, predictions: c.csv, logits: yes}\n"
+                            "stacking: {folds: 5, seed: 7}\n"
+                            "budget: {memory: 1.5G, top: 2}\n",
+                            &c, &err);
+    ok(st == MEDLEY_OK, "a full file loads (%s)", err.message);
+    if (st)
+        return;
+    is_text(c.data.columns.query, "search_term", "a mapped column");
+    ok(c.data.n_labels == 3 && c.data.labels[1].gain == 0.5, "gains fall evenly");
+    is_text(c.data.labels[1].aliases[1], "so-so", "an alias");
+    ok(c.n_models == 3 && c.models[0].lm.epochs == 3, "an lm option");
+    ok(c.models[0].lm.learning_rate == 1e-4, "a number with an exponent");
+    ok(c.models[0].lm.seed == 9 && c.models[1].gnn.seed == 7, "own seed, else that of stacking");
+    is_text(c.models[1].relations[1], "clicks", "relations of a gnn");
+    is_text(c.models[1].features, "hashed", "default features");
+    ok(c.models[2].logits && !c.models[2].trust, "booleans");
+    ok(c.budget.memory == 1610612736u && c.budget.top == 2, "sizes");
+    is_text(c.budget.metric, "macro_f1", "default metric");
+    ok(c.serve.port == 8080, "default port");
+    config_free(&c);
+}
+
+static void test_refusals(void)
+{
+    refused(DATA MODEL "stackin: {}\n",
+            "medley.yaml:3: unknown key 'stackin' in the file (expected one of data, models, "
+            "stacking, ensemble, budget, serve)");
+    refused(DATA "models:\n  - name: a\n    kind: lm\n    epoch: 3\n", NULL);
+    refused(DATA "models:\n  - name: a\n    kind: lm\n    epochs: 0\n",
+            "medley.yaml:5: models[0].epochs: '0' is not a whole number from 1 to 1000");
+    refused(DATA "models:\n  - name: a\n    kind: gnn\n    layer: gin\n",
+            "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, gatv2");
+    refused(DATA "models: [{name: a, kind: svm}]\n",
+            "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table");
+    refused(DATA "models: [{name: a, kind: lm}, {name: a, kind: gnn}]\n",
+            "medley.yaml:2: two models are called 'a'");
+    refused(DATA "models: [{name: a/b, kind: lm}]\n",
+            "medley.yaml:2: a model's name is 1 to 64 letters, digits, - or _, not 'a/b'");
+    refused(DATA "models: [{name: t, kind: table}]\n",
+            "medley.yaml:2: a model of kind table needs 'predictions'");
+    refused(DATA "models: []\n", "medley.yaml:2: expected a list of 1 to 32 base models in 'models'");
+    refused(MODEL, "medley.yaml:1: missing section 'data'");
+    refused("data: {examples: e.csv}\n" MODEL, "medley.yaml:1: data needs 'products'");
+    refused(DATA MODEL "budget:\n  latency_ms: fast\n",
+            "medley.yaml:4: budget.latency_ms: 'fast' is not a number");
+    refused(DATA MODEL "budget: {memory: 2X}\n",
+            "medley.yaml:3: budget.memory: '2X' is not a size (512M, 2G, or bytes)");
+    refused(DATA DATA MODEL, "medley.yaml:2: key 'data' appears twice (first on line 1)");
+    refused(DATA "models: [*a]\n", "medley.yaml:2: aliases (*name) are not supported");
+    refused("data: {examples: e.csv, products: p.csv, labels: [a]}\n" MODEL,
+            "medley.yaml:1: expected a list of 2 to 16 classes in 'data.labels'");
+    refused("data: [\n", NULL);
+}
+
+int main(void)
+{
+    snprintf(path, sizeof path, "%s/medley.yaml", tap_folder());
+    test_values();
+    test_refusals();
+    return tap_done();
+}
