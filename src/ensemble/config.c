@@ -191,7 +191,7 @@ static medley_status bind_label(struct config *c, const struct yaml_node *node, 
                                 medley_error *err)
 {
     struct label_entry entry = {NULL, -1, NULL};
-    char where[32];
+    char where[64];
     snprintf(where, sizeof where, "data.labels[%zu]", i);
     if (node->kind == YAML_SCALAR)
         entry.name = node->text;
@@ -272,7 +272,7 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
                                 medley_error *err)
 {
     struct model_config *m = &c->models[i];
-    char where[32];
+    char where[64];
     snprintf(where, sizeof where, "models[%zu]", i);
     const struct yaml_node *kind = yaml_get(node, "kind");
     if (!kind || kind->kind != YAML_SCALAR)

@@ -290,6 +290,11 @@ static medley_status run_features(struct workspace *w, const struct stage *s, me
     return st;
 }
 
+static medley_status run_report(const struct workspace *w, medley_error *err)
+{
+    return make_folders(workspace_path(w, "report").s, err);
+}
+
 static medley_status run_body(struct workspace *w, const struct stage *s, medley_error *err)
 {
     if (s->group == STAGE_IMPORT)
