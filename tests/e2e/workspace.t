@@ -1,0 +1,144 @@
+#!/bin/sh
+# workspace.t: the main job as a user sees it, on a small synthetic shop: init, run, status, predict,
+# explain, bad input, in-sample tables, and the same numbers after kill -9. TAP on stdout.
+medley=${MEDLEY:-build/release/medley}
+work=$(mktemp -d /tmp/medley-e2e-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+n=0
+failed=0
+
+ok() { # ok STATUS NAME
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        failed=$((failed + 1))
+        sed 's/^/# /' err 2>/dev/null | tail -5
+    fi
+}
+says() { # says TEXT NAME: the last run failed and its message holds TEXT
+    grep -qF -- "$1" err
+    ok $? "$2"
+}
+
+"$medley" synth --products 150 --queries 60 --seed 3 -o shop 2>err
+ok $? "synth writes a shop"
+"$medley" init ws --data shop 2>err
+ok $? "init finds its files"
+"$medley" init ws --data shop 2>err
+[ $? -eq 1 ]
+ok $? "init does not overwrite"
+says "exists already" "and says so"
+
+cat >ws/medley.yaml <<EOF
+data: {examples: ../shop/examples.csv, products: ../shop/products.csv, events: ../shop/events.jsonl}
+models:
+  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 2}
+  - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 3}
+stacking: {folds: 2, seed: 5}
+ensemble: {rounds: 30, num_leaves: 5}
+EOF
+"$medley" stack -C ws 2>err
+[ $? -eq 1 ]
+ok $? "a stage refuses to run before the ones it needs"
+says "'stack' needs 'import', which is out of date: never run" "and names it"
+"$medley" run -C ws >out 2>err
+ok $? "run does everything"
+grep -q 'selected ' out
+ok $? "and prints the result table"
+[ -s ws/report/index.html ]
+ok $? "a report is there"
+"$medley" status -C ws >out 2>err && ! grep -q stale out
+ok $? "status: all up to date"
+"$medley" run -C ws >out 2>err && ! grep -q training err
+ok $? "a second run trains nothing"
+"$medley" evaluate -C ws --json >evaluation.json 2>err
+ok $? "evaluate --json"
+grep -q '"macro_f1"' evaluation.json && grep -q '"name": "full"' evaluation.json
+ok $? "has metrics and the ensembles"
+"$medley" rank -C ws --json 2>err | grep -q '"mean_abs_contribution"'
+ok $? "rank --json"
+
+# The same bits after kill -9, at whatever stage it hits.
+cp -r ws killed
+rm -rf killed/.medley killed/data killed/features killed/models killed/predictions killed/ensemble
+for delay in 0.05 0.2 0.4 0.6; do
+    "$medley" run -C killed >out 2>err &
+    pid=$!
+    sleep $delay
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+"$medley" run -C killed >out 2>err
+ok $? "a run killed four times ends"
+cmp -s ws/ensemble/full.txt killed/ensemble/full.txt
+ok $? "in the same ensemble, bit for bit"
+cmp -s ws/ensemble/evaluation.json killed/ensemble/evaluation.json
+ok $? "and the same evaluation"
+
+# Pairs of unseen queries; contributions sum to margin - base.
+cat >pairs.csv <<EOF
+example_id,query,product_id,product_locale,product_title
+a,never seen before,unknown-1,us,"a title, with comma"
+b,never seen before,unknown-2,us,another title
+"c,1",otra consulta,unknown-3,es,un título
+EOF
+"$medley" predict -C ws --pairs pairs.csv -o out.csv --explain 2>err
+ok $? "predict labels unseen queries"
+[ "$(wc -l <out.csv)" -eq 4 ] && grep -q '^"c,1",' out.csv
+ok $? "one row a pair, ids quoted where they must be"
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) name[i] = $i; next }
+    NR < 4 { split("", sum); for (i = 1; i <= NF; i++) {
+        if (match(name[i], /^contribution_.*_/)) sum[substr(name[i], RLENGTH + 1)] += $i
+        if (sub(/^margin_/, "", name[i])) { margin[name[i]] = $i; name[i] = "margin_" name[i] }
+        if (sub(/^base_/, "", name[i])) { base[name[i]] = $i; name[i] = "base_" name[i] } }
+      for (k in margin) { d = margin[k] - base[k] - sum[k]; if (d * d > 1e-8) bad = 1; seen++ } }
+    END { exit bad || seen < 8 }' out.csv
+ok $? "contributions sum to margin - base"
+"$medley" predict -C ws --pairs pairs.csv 2>err | head -1 | grep -q '^example_id,label,p_E,'
+ok $? "predict to stdout"
+"$medley" explain -C ws --query "never seen before" --title "a title" --json 2>err | grep -q '"contributions"'
+ok $? "explain --json"
+
+# A model made elsewhere: out-of-fold predictions pass, in-sample ones are refused.
+cp ws/predictions/small/probabilities.npy ws/mine.npy
+sed 's/^stacking/  - {name: mine, kind: table, predictions: mine.npy}\nstacking/' ws/medley.yaml >new.yaml
+cp new.yaml ws/medley.yaml
+"$medley" status -C ws >out 2>err
+grep -q 'train-mine *stale: never run' out && grep -q 'train-small *up to date' out
+ok $? "a new model makes itself and what follows stale, nothing else"
+"$medley" run -C ws >out 2>err
+ok $? "a table of out-of-fold predictions is stacked"
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; print "example_id,p_E,p_S,p_C,p_I"; next }
+    { right = $at["split"] == "train"; l = $at["esci_label"]
+      printf "%s", $at["example_id"]
+      split("E S C I", k, " ")
+      for (i = 1; i <= 4; i++) printf ",%s", (right ? k[i] == l : k[i] == "C") ? 0.97 : 0.01
+      print "" }' shop/examples.csv >ws/cheat.csv
+sed 's/mine.npy/cheat.csv/' new.yaml >ws/medley.yaml
+"$medley" run -C ws >out 2>err
+[ $? -eq 1 ]
+ok $? "in-sample predictions are refused"
+says "predictions of 'mine' look in-sample" "and called so"
+
+sed 's/epochs: 2/epoch: 2/' new.yaml >ws/medley.yaml
+"$medley" run -C ws >out 2>err
+[ $? -eq 1 ]
+ok $? "an unknown key is refused"
+says "medley.yaml:3: unknown key 'epoch' in models[0]" "with line and key"
+"$medley" run -C nowhere >out 2>err
+says "'nowhere' is no workspace: it has no medley.yaml" "no workspace"
+"$medley" frobnicate >out 2>err
+[ $? -eq 2 ]
+ok $? "an unknown verb is wrong usage"
+"$medley" predict -C ws >out 2>err
+[ $? -eq 2 ]
+ok $? "a missing option is wrong usage"
+for verb in init run status import train stack rank select evaluate report predict explain synth; do
+    "$medley" $verb --help >out 2>err && grep -q 'Example' out
+    ok $? "$verb --help has an example"
+done
+echo "1..$n"
+[ $failed -eq 0 ]
