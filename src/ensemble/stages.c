@@ -7,11 +7,13 @@
 #include "base/progress.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/decide.h"
+#include "report/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 const char *const stage_group_names[STAGE_GROUPS] = {
@@ -290,9 +292,32 @@ static medley_status run_features(struct workspace *w, const struct stage *s, me
     return st;
 }
 
+/* The bundle's name is where bundle/current points; empty when there is none. */
+static void current_bundle(const struct workspace *w, char *out, size_t size)
+{
+    ssize_t n = readlink(workspace_path(w, "bundle/current").s, out, size - 1);
+    out[n < 0 ? 0 : n] = '\0';
+}
+
 static medley_status run_report(const struct workspace *w, medley_error *err)
 {
-    return make_folders(workspace_path(w, "report").s, err);
+    struct path evaluation = workspace_path(w, "ensemble/evaluation.json");
+    struct path ranking = workspace_path(w, "ensemble/ranking.json");
+    struct path selection = workspace_path(w, "ensemble/selection.json");
+    struct path summary = workspace_path(w, "data/summary.json");
+    char bundle[64], created[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    current_bundle(w, bundle, sizeof bundle);
+    strftime(created, sizeof created, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &utc));
+    struct report_input in = {.evaluation = evaluation.s,
+                              .ranking = ranking.s,
+                              .selection = selection.s,
+                              .summary = summary.s,
+                              .bundle = bundle[0] ? bundle : NULL,
+                              .created = created};
+    medley_status st = make_folders(workspace_path(w, "report").s, err);
+    return st ? st : report_write(&in, workspace_path(w, "report/index.html").s, err);
 }
 
 static medley_status run_body(struct workspace *w, const struct stage *s, medley_error *err)
