@@ -19,7 +19,7 @@ static const struct argp_option option_table[] = {
     {"sessions", KEY_SESSIONS, "N", 0, "Number of search sessions (20 per query)", 0},
     {"judged", KEY_JUDGED, "X", 0, "Mean number of judged products per query (12)", 0},
     {"seed", 's', "N", 0, "The same seed gives the same files (0)", 0},
-    {"output", 'o', "DIR", 0, "Folder to write into", 0},
+    {"output", 'o', "DIR", 0, "Folder to write into (shop)", 0},
     {0},
 };
 
@@ -58,15 +58,14 @@ int verb_synth(int argc, char **argv)
         parse,
         NULL,
         "Writes a synthetic shop with known truth into a folder: examples.csv, products.csv, "
-        "product_metadata.csv and colistings.csv (ESCI columns) and events.jsonl (UBI 1.3).",
+        "product_metadata.csv and colistings.csv (ESCI columns) and events.jsonl (UBI 1.3).\v"
+        "Example:\n  medley synth --products 2000 --queries 500 --seed 1 -o shop",
         NULL,
         NULL,
         NULL};
-    struct settings s = {0};
+    struct settings s = {.folder = "shop"};
     medley_error err;
     cli_parse(&argp, argc, argv, &s);
-    if (!s.folder)
-        return cli_usage("synth", "no folder given (-o DIR)");
     if (synth_write(s.folder, &s.options, &err) != MEDLEY_OK)
         return cli_fail(&err);
     terminal_clear();

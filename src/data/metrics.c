@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const metric_names[METRIC_COUNT] = {"accuracy", "macro-F1", "weighted-F1",
-                                                "log-loss"};
+const char *const metric_names[METRIC_COUNT] = {"accuracy", "macro_f1", "weighted_f1",
+                                                "log_loss"};
 
 double metrics_value(const struct metrics *m, enum metric_name which)
 {

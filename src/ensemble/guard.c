@@ -72,7 +72,7 @@ static struct accuracy split_accuracy(const struct dataset *d, const float *prob
 medley_status guard_table(const struct dataset *d, const float *probabilities, const char *name,
                           medley_error *err)
 {
-    enum { ENOUGH = 100 };
+    enum { ENOUGH = 50 };
     double *sums = mem_alloc(d->n_queries, 2 * sizeof *sums);
     if (!sums)
         return fail_memory(err, "the in-sample guard");

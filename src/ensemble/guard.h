@@ -12,7 +12,7 @@ medley_status guard_disjoint(const struct dataset *d, const uint32_t *fitted, si
 
 /* Predictions made elsewhere carry no proof. EINSAMPLE when they are far better on the training
  * split than on the test split: the accuracy gap is above 5 points and above 5 standard errors
- * (over queries). Accepts silently when either side has fewer than 100 predicted examples.
+ * (over queries). Accepts silently when either side has fewer than 50 predicted examples.
  * probabilities[n_examples * K]; NaN rows are not predicted. */
 medley_status guard_table(const struct dataset *d, const float *probabilities, const char *name,
                           medley_error *err);
