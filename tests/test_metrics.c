@@ -139,7 +139,7 @@ static void test_groups_matter(void)
     static float copies[ROWS];
     static uint32_t own[ROWS];
     struct interval grouped, naive;
-    double mean, same;
+    double mean, same = 0;
     medley_error err;
     for (int i = 0; i < ROWS; i++) {
         copies[i] = big_values[i % QUERIES];
