@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "text/clean.h"
 
 #include <string.h>
 
@@ -66,29 +67,44 @@ static medley_status take_classes(struct cross_encoder *m, const char *const *na
     return MEDLEY_OK;
 }
 
-/* All texts of a dataset, for the vocabulary: queries, then the fields of each product. */
+/* All texts of a dataset, cleaned, for the vocabulary: queries, then the fields of each product. */
 struct corpus {
     const struct dataset *d;
     size_t query, product;
     int field;
+    struct strbuf cleaned;
 };
 
-static bool next_text(void *context, struct str *text)
+static bool next_raw(struct corpus *c, struct str *locale, struct str *text)
 {
-    struct corpus *c = context;
-    if (c->query < c->d->n_queries) {
-        *text = column_at(&c->d->query_text, c->query++);
+    const struct dataset *d = c->d;
+    if (c->query < d->n_queries) {
+        *locale = str_of(d->locale_names[d->query_locale[c->query]]);
+        *text = column_at(&d->query_text, c->query++);
         return true;
     }
-    if (c->product >= c->d->n_products)
+    if (c->product >= d->n_products)
         return false;
-    struct product_text p = dataset_product(c->d, (uint32_t)c->product);
+    struct product_text p = dataset_product(d, (uint32_t)c->product);
     const struct str fields[] = {p.title, p.brand, p.color, p.bullets, p.description};
+    *locale = str_of(d->locale_names[d->product_locale[c->product]]);
     *text = fields[c->field++];
     if (c->field == sizeof fields / sizeof *fields) {
         c->field = 0;
         c->product++;
     }
+    return true;
+}
+
+static bool next_text(void *context, struct str *text)
+{
+    struct corpus *c = context;
+    struct str locale, raw;
+    if (!next_raw(c, &locale, &raw))
+        return false;
+    sb_clear(&c->cleaned);
+    text_clean(locale, raw, &c->cleaned);
+    *text = sb_str(&c->cleaned);
     return true;
 }
 
@@ -101,7 +117,12 @@ static medley_status train_vocabulary(struct cross_encoder *m, const struct data
         .extra_specials = lm_field_markers,
     };
     struct corpus corpus = {.d = d};
-    return tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
+    sb_init(&corpus.cleaned);
+    medley_status st = tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
+    if (!st && corpus.cleaned.failed)
+        st = fail_memory(err, "texts for the vocabulary"); /* the model is freed by the caller */
+    sb_deinit(&corpus.cleaned);
+    return st;
 }
 
 static medley_status build_keywords(struct cross_encoder *m, const struct dataset *d,

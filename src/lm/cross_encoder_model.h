@@ -43,7 +43,7 @@ struct lm_inputs {
     size_t n, n_tokens;
     size_t token_capacity, offset_capacity;
     struct tokens tokens[FIELD_COUNT]; /* scratch */
-    struct strbuf text, picked;        /* scratch */
+    struct strbuf text;                /* scratch */
     bool failed;                       /* out of memory at some point */
 };
 void lm_inputs_init(struct lm_inputs *in);

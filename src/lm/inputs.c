@@ -77,7 +77,6 @@ void lm_inputs_init(struct lm_inputs *in)
 {
     memset(in, 0, sizeof *in);
     sb_init(&in->text);
-    sb_init(&in->picked);
 }
 
 void lm_inputs_deinit(struct lm_inputs *in)
@@ -85,7 +84,6 @@ void lm_inputs_deinit(struct lm_inputs *in)
     for (int f = 0; f < FIELD_COUNT; f++)
         tokens_deinit(&in->tokens[f]);
     sb_deinit(&in->text);
-    sb_deinit(&in->picked);
     mem_free(in->ids);
     mem_free(in->types);
     mem_free(in->positions);
@@ -160,16 +158,12 @@ static void encode_field(struct lm_inputs *in, const struct cross_encoder *m,
     struct str text = field_text(pair, f);
     t->n = 0;
     sb_clear(&in->text);
-    text_clean(pair->locale, text, &in->text);
-    text = sb_str(&in->text);
-    if (m->keywords && (f == FIELD_BULLETS || f == FIELD_DESCRIPTION)) {
-        sb_clear(&in->picked);
-        keywords_extract(m->keywords, pair->locale, text, m->options.keyword_words,
-                         &in->picked);
-        text = sb_str(&in->picked);
-    }
-    tokenizer_encode(m->tokenizer, text, t);
-    in->failed |= t->failed || in->text.failed || in->picked.failed;
+    if (m->keywords && (f == FIELD_BULLETS || f == FIELD_DESCRIPTION)) /* cleans as it goes */
+        keywords_extract(m->keywords, pair->locale, text, m->options.keyword_words, &in->text);
+    else
+        text_clean(pair->locale, text, &in->text);
+    tokenizer_encode(m->tokenizer, sb_str(&in->text), t);
+    in->failed |= t->failed || in->text.failed;
 }
 
 /* The largest cap with sum(min(length, cap)) <= room: what is longest is cut first. */
