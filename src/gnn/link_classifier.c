@@ -35,15 +35,15 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
     struct gnn_options r = {
         .layer = o->layer ? o->layer : "sage",
         .hops = default_unsigned(o->hops, 2),
-        .hidden = default_unsigned(o->hidden, 128),
+        .hidden = default_unsigned(o->hidden, 64),
         .heads = default_unsigned(o->heads, 4),
         .fanout = default_unsigned(o->fanout, 10),
-        .epochs = default_unsigned(o->epochs, 20),
+        .epochs = default_unsigned(o->epochs, 10),
         .batch = default_unsigned(o->batch, 256),
         .lanes = default_unsigned(o->lanes, 2),
         .learning_rate = default_double(o->learning_rate, 1e-3),
         .weight_decay = default_double(o->weight_decay, 1e-4),
-        .dropout = default_double(o->dropout, 0.2),
+        .dropout = default_double(o->dropout, 0.3),
         .patience = o->patience,
         .seed = o->seed,
     };

@@ -11,15 +11,15 @@ struct link_classifier; /* predict is thread-safe */
 struct gnn_options {      /* all-zero means the defaults in brackets */
     const char *layer;    /* "gcn", "sage", "gatv2" ["sage"] */
     unsigned hops;        /* 1..4 [2] */
-    unsigned hidden;      /* [128] */
+    unsigned hidden;      /* [64] */
     unsigned heads;       /* gatv2 [4] */
     unsigned fanout;      /* neighbours sampled per node and hop in training [10] */
-    unsigned epochs;      /* [20] */
+    unsigned epochs;      /* [10] */
     unsigned batch;       /* pairs a step [256] */
     unsigned lanes;       /* [2] */
     double learning_rate; /* [1e-3] */
     double weight_decay;  /* [1e-4]; negative: none */
-    double dropout;       /* [0.2]; negative: none */
+    double dropout;       /* [0.3]; negative: none */
     unsigned patience;    /* as in lm_options [0] */
     uint64_t seed;
 };
@@ -46,7 +46,9 @@ struct link_data {
 medley_status link_classifier_train(struct link_classifier *m, const struct link_data *data,
                                     const char *checkpoint, const char *log_path,
                                     medley_error *err);
-/* probabilities[n*K], using whole neighbourhoods (deterministic, no sampling). */
+/* probabilities[n*K] (undefined on failure), using whole neighbourhoods: no sampling, except
+ * that of a node with more than 64 neighbours the same 64, chosen by hash, are read every time.
+ * Results depend neither on the other pairs asked for nor on threads. */
 medley_status link_classifier_predict(const struct link_classifier *m,
                                       const struct link_data *data, const char *task,
                                       float *probabilities, medley_error *err);

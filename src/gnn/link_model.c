@@ -1,37 +1,75 @@
 /* link_model.c: the forward pass of the link classifier.
  *
- *   h0 = relu(W x + b + kind)                       x: a node's fixed features, unit RMS
- *   h(l) = dropout(relu(layer(h(l-1)))) + h(l-1)    one layer a hop
- *   z = [q, p, q*p, |q-p|, x_q*x_p, cos(x_q, x_p)]  q, p: last rows of the pair
- *   logits = W2 dropout(relu(W1 z + b1)) + b2
+ *   h0 = norm(W x + b + kind)                      x: a node's fixed features, unit RMS
+ *   h(l) = dropout(relu(layer(h(l-1)))) + h(l-1)   one layer a hop
+ *   q, p = norm(h(L)) of the pair
+ *   logits = match([match features, similarities of q and p]) + pair([q, p, q*p, |q-p|])
  *
- * The raw-feature part of z keeps the text match of the pair exact: message passing averages
- * over neighbours and blurs it. */
+ * The first head has few inputs, each of which means the same for every pair: it generalises
+ * from some thousand pairs. The second can express any interaction and memorises small training
+ * sets: it starts at zero and learns slowly, so that it counts only where there is much to
+ * learn from. The projection of the features learns slowly for the same reason: a random
+ * projection keeps the similarities of the features, one fitted to few pairs does not. Held-out
+ * log-loss on ESCI, trained on 5,100 pairs (MiniLM features, sage, 2 of 5 folds): one head over
+ * all inputs 1.10 to 1.14, two heads at full rate 1.116, with slow parts 1.063; class
+ * frequencies alone 1.11. */
 #include "gnn/link_model.h"
 
 #include "nn/ops.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+/* Similarities: q and p are cut into so many parts, each gives one. With 8 to 32 parts held-out
+ * log-loss was worse by .01 to .07. */
+enum { PARTS = 4 };
+enum { MATCH_HIDDEN = 64 };
+/* Share of the learning rate at which the input projection and the pair head learn. */
+#define SLOW 0.05f
+
+static void declare_head(struct link_head *h, struct params *p, size_t in, size_t hidden,
+                         size_t out, enum param_init last, const char *name)
+{
+    h->hidden_weight = params_add(p, 2, hidden, in, INIT_GLOROT, 1, "%s.hidden.weight", name);
+    h->hidden_bias = params_add(p, 1, 1, hidden, INIT_ZERO, 0, "%s.hidden.bias", name);
+    h->out_weight = params_add(p, 2, out, hidden, last, 1, "%s.out.weight", name);
+    h->out_bias = params_add(p, 1, 1, out, INIT_ZERO, 0, "%s.out.bias", name);
+}
+
+static void set_rate(struct params *p, param_id id, float rate)
+{
+    if (id != PARAM_NONE)
+        p->items[id].rate = rate;
+}
 
 void link_model_declare(struct link_classifier *m)
 {
     struct params *p = &m->params;
-    size_t hidden = m->options.hidden, pair = 4 * hidden + m->width + 1;
+    size_t hidden = m->options.hidden;
     params_init(p);
     m->input_weight = params_add(p, 2, hidden, m->width, INIT_GLOROT, 1, "input.weight");
+    set_rate(p, m->input_weight, SLOW);
     m->input_bias = params_add(p, 1, 1, hidden, INIT_ZERO, 0, "input.bias");
     m->kind = params_add(p, 2, 2, hidden, INIT_NORMAL, 0.02f, "kind.weight");
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "last" : "first";
+        m->norm_weight[i] = params_add(p, 1, 1, hidden, INIT_ONE, 0, "norm.%s.weight", name);
+        m->norm_bias[i] = params_add(p, 1, 1, hidden, INIT_ZERO, 0, "norm.%s.bias", name);
+    }
     for (unsigned i = 0; i < m->options.hops; i++) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "layers.%u", i);
         struct layer_shape shape = {hidden, hidden, m->options.heads, false};
         layer_declare(&m->layers[i], m->ops, shape, p, prefix);
     }
-    m->head_weight = params_add(p, 2, hidden, pair, INIT_GLOROT, 1, "head.weight");
-    m->head_bias = params_add(p, 1, 1, hidden, INIT_ZERO, 0, "head.bias");
-    m->out_weight = params_add(p, 2, m->n_classes, hidden, INIT_GLOROT, 1, "out.weight");
-    m->out_bias = params_add(p, 1, 1, m->n_classes, INIT_ZERO, 0, "out.bias");
+    declare_head(&m->match, p, MATCH_COLUMNS + PARTS, MATCH_HIDDEN, m->n_classes, INIT_GLOROT,
+                 "match");
+    declare_head(&m->pair, p, 4 * hidden, hidden, m->n_classes, INIT_ZERO, "pair");
+    const struct link_head *slow = &m->pair;
+    param_id ids[] = {slow->hidden_weight, slow->hidden_bias, slow->out_weight, slow->out_bias};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        set_rate(p, ids[i], SLOW);
 }
 
 static const float *feature_row(const struct feature_source *f, uint32_t node)
@@ -58,46 +96,67 @@ static void copy_normalised(const float *from, size_t width, float *to)
         to[k] = factor * from[k];
 }
 
-/* h0 of the leaves. */
-static struct tensor *read_features(const struct link_classifier *m, struct tape *t,
-                                    const struct feature_source *f, const uint32_t *nodes,
-                                    size_t n)
+/* Raw features of the leaves. */
+static float *read_leaves(const struct link_classifier *m, struct tape *t,
+                          const struct feature_source *f, const struct sample *s)
 {
-    float *x = tape_alloc(t, n * m->width, sizeof *x);
-    int32_t *kind = tape_alloc(t, n, sizeof *kind);
-    if (!x || !kind)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        copy_normalised(feature_row(f, nodes[i]), m->width, x + i * m->width);
-        kind[i] = is_query(f, nodes[i]) ? 0 : 1;
-    }
-    struct tensor *in = tape_input(t, x, n, m->width, false);
-    struct tensor *h = op_linear(t, in, m->input_weight, m->input_bias, ACT_NONE);
-    h = op_add(t, h, op_embed(t, m->kind, kind, n));
-    return op_dropout(t, op_activation(t, h, ACT_RELU), (float)link_rate(m->options.dropout));
+    float *x = tape_alloc(t, s->n_leaves * m->width, sizeof *x);
+    for (size_t i = 0; x && i < s->n_leaves; i++)
+        copy_normalised(feature_row(f, s->leaves[i]), m->width, x + i * m->width);
+    return x;
 }
 
-struct tensor *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
-                           const struct sample_request *r,
-                           const struct feature_source *features, medley_status *st,
-                           medley_error *err)
+static struct tensor *normalised(const struct link_classifier *m, struct tape *t,
+                                 struct tensor *x, int which)
 {
-    /* The blocks go into the tape's arena: backward reads them. */
-    struct sample *sample = tape_alloc(t, 1, sizeof *sample);
-    if (!sample)
+    return op_norm(t, x, NULL, m->norm_weight[which], m->norm_bias[which], 1e-5f);
+}
+
+static struct tensor *dropped(const struct link_classifier *m, struct tape *t, struct tensor *x)
+{
+    return op_dropout(t, x, (float)link_rate(m->options.dropout));
+}
+
+/* h0 of the leaves. */
+static struct tensor *project(const struct link_classifier *m, struct tape *t,
+                              const struct feature_source *f, const struct encoding *e)
+{
+    size_t n = e->sample.n_leaves;
+    int32_t *kind = tape_alloc(t, n, sizeof *kind);
+    if (!kind)
         return NULL;
-    *st = sampler_run(s, r, sample, err);
+    for (size_t i = 0; i < n; i++)
+        kind[i] = is_query(f, e->sample.leaves[i]) ? 0 : 1;
+    struct tensor *x = tape_input(t, e->leaf, n, m->width, false);
+    struct tensor *h = op_linear(t, x, m->input_weight, m->input_bias, ACT_NONE);
+    h = op_add(t, h, op_embed(t, m->kind, kind, n));
+    return dropped(m, t, normalised(m, t, h, 0));
+}
+
+struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                             const struct sample_request *r,
+                             const struct feature_source *features, medley_status *st,
+                             medley_error *err)
+{
+    /* On the tape: the way back reads the blocks. */
+    struct encoding *e = tape_alloc(t, 1, sizeof *e);
+    if (!e)
+        return NULL;
+    *st = sampler_run(s, r, &e->sample, err);
     if (*st != MEDLEY_OK)
         return NULL;
-    struct tensor *h = read_features(m, t, features, sample->leaves, sample->n_leaves);
-    for (unsigned i = 0; i < sample->hops; i++) {
-        const struct block *b = &sample->blocks[i];
+    e->leaf = read_leaves(m, t, features, &e->sample);
+    if (!e->leaf)
+        return NULL;
+    struct tensor *h = project(m, t, features, e);
+    for (unsigned i = 0; i < e->sample.hops; i++) {
+        const struct block *b = &e->sample.blocks[i];
         struct tensor *next = m->ops->forward(t, &m->layers[i], h, b);
-        next = op_dropout(t, op_activation(t, next, ACT_RELU),
-                          (float)link_rate(m->options.dropout));
+        next = dropped(m, t, op_activation(t, next, ACT_RELU));
         h = op_add(t, next, op_rows(t, h, b->self, b->n_targets));
     }
-    return h;
+    e->roots = normalised(m, t, h, 1);
+    return e->roots ? e : NULL;
 }
 
 /* Rows of queries, then as many rows of products, to [q, p, q*p, |q-p|] per pair. */
@@ -147,27 +206,63 @@ static struct tensor *pair_features(struct tape *t, struct tensor *x)
     return y;
 }
 
-/* Elementwise products of normalised raw features, and their mean: the cosine. */
-static struct tensor *text_features(const struct link_classifier *m, struct tape *t,
-                                    const struct link_batch *batch)
+/* Mean of q*p within each of PARTS runs of columns. */
+static void similarity_backward(struct tape *t, void *context)
 {
-    size_t width = m->width;
-    float *x = tape_alloc(t, batch->n * (width + 1), sizeof *x);
-    float *p = tape_alloc(t, width, sizeof *p);
-    if (!x || !p)
-        return NULL;
-    for (size_t i = 0; i < batch->n; i++) {
-        float *row = x + i * (width + 1);
-        double sum = 0;
-        copy_normalised(feature_row(batch->features, batch->query[i]), width, row);
-        copy_normalised(feature_row(batch->features, batch->product[i]), width, p);
-        for (size_t k = 0; k < width; k++) {
-            row[k] *= p[k];
-            sum += (double)row[k];
+    (void)t;
+    const struct pair_entry *e = context;
+    size_t d = e->x->cols, n = e->y->rows;
+    for (size_t i = 0; i < n; i++) {
+        const float *q = e->x->value + i * d, *p = q + n * d, *g = e->y->grad + i * PARTS;
+        float *dq = e->x->grad + i * d, *dp = dq + n * d;
+        for (size_t k = 0; k < d; k++) {
+            float slope = g[k * PARTS / d] * (float)PARTS / (float)d;
+            dq[k] += slope * p[k];
+            dp[k] += slope * q[k];
         }
-        row[width] = (float)(sum / (double)width);
     }
-    return tape_input(t, x, batch->n, width + 1, false);
+}
+
+static struct tensor *similarities(struct tape *t, struct tensor *x)
+{
+    if (!x)
+        return NULL;
+    size_t d = x->cols, n = x->rows / 2;
+    bool needs = tape_needs(t, x, NULL);
+    struct tensor *y = tape_tensor(t, n, PARTS, needs);
+    struct pair_entry *e = tape_alloc(t, 1, sizeof *e);
+    if (!y || !e)
+        return NULL;
+    memset(y->value, 0, n * PARTS * sizeof *y->value);
+    for (size_t i = 0; i < n; i++) {
+        const float *q = x->value + i * d, *p = q + n * d;
+        for (size_t k = 0; k < d; k++)
+            y->value[i * PARTS + k * PARTS / d] += q[k] * p[k] * (float)PARTS / (float)d;
+    }
+    *e = (struct pair_entry){x, y};
+    if (needs)
+        tape_record(t, similarity_backward, e);
+    return y;
+}
+
+static struct tensor *match_input(const struct link_classifier *m, struct tape *t,
+                                  const struct encoding *e, size_t n)
+{
+    float *x = tape_alloc(t, n * MATCH_COLUMNS, sizeof *x);
+    float *scratch = tape_alloc(t, match_scratch(m->width), sizeof *scratch);
+    if (!x || !scratch)
+        return NULL;
+    match_features(e, m->width, n, scratch, x);
+    struct tensor *parts[2] = {tape_input(t, x, n, MATCH_COLUMNS, false),
+                               similarities(t, e->roots)};
+    return parts[0] && parts[1] ? op_concat(t, parts, 2) : NULL;
+}
+
+static struct tensor *head(const struct link_classifier *m, struct tape *t,
+                           const struct link_head *h, struct tensor *x)
+{
+    struct tensor *z = op_linear(t, x, h->hidden_weight, h->hidden_bias, ACT_RELU);
+    return op_linear(t, dropped(m, t, z), h->out_weight, h->out_bias, ACT_NONE);
 }
 
 struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
@@ -197,10 +292,9 @@ struct tensor *link_forward(const struct link_classifier *m, struct tape *t, str
         .seed = batch->seed,
         .degrees = m->ops->degrees,
     };
-    struct tensor *h = link_encode(m, t, s, &r, batch->features, st, err);
-    struct tensor *parts[2] = {pair_features(t, h), text_features(m, t, batch)};
-    struct tensor *z = parts[0] && parts[1] ? op_concat(t, parts, 2) : NULL;
-    z = op_linear(t, z, m->head_weight, m->head_bias, ACT_RELU);
-    z = op_dropout(t, z, (float)link_rate(m->options.dropout));
-    return op_linear(t, z, m->out_weight, m->out_bias, ACT_NONE);
+    struct encoding *e = link_encode(m, t, s, &r, batch->features, st, err);
+    if (!e)
+        return NULL;
+    struct tensor *match = head(m, t, &m->match, match_input(m, t, e, n));
+    return op_add(t, match, head(m, t, &m->pair, pair_features(t, e->roots)));
 }

@@ -9,6 +9,11 @@
 
 #include "base/str.h"
 
+/* Two linear layers with a ReLU in between. */
+struct link_head {
+    param_id hidden_weight, hidden_bias, out_weight, out_bias;
+};
+
 struct link_classifier {
     struct gnn_options options; /* defaults filled in; layer points to ops->name */
     const struct layer_ops *ops;
@@ -17,8 +22,8 @@ struct link_classifier {
     param_id input_weight, input_bias; /* features to hidden */
     param_id kind;                     /* [2, hidden] added to query and product rows */
     struct layer layers[GNN_MAX_HOPS];
-    param_id head_weight, head_bias; /* pair features to hidden */
-    param_id out_weight, out_bias;   /* hidden to classes */
+    param_id norm_weight[2], norm_bias[2]; /* of the first and of the last rows */
+    struct link_head match, pair;          /* their logits are added */
 };
 
 /* Options hold a negative rate for "none". */
@@ -59,11 +64,24 @@ struct link_batch {
 struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
                             const struct link_batch *batch, medley_status *st,
                             medley_error *err);
-/* Last-layer rows [n, hidden] of nodes, nothing hidden. */
-struct tensor *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
-                           const struct sample_request *r,
-                           const struct feature_source *features, medley_status *st,
-                           medley_error *err);
+/* The roots of a request, encoded. */
+struct encoding {
+    struct sample sample;
+    const float *leaf; /* [sample.n_leaves, width] raw features, each row of unit RMS or zero */
+    struct tensor *roots; /* [n, hidden] last-layer rows */
+};
+/* NULL when the tape failed or *st is no longer OK. */
+struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                             const struct sample_request *r,
+                             const struct feature_source *features, medley_status *st,
+                             medley_error *err);
+
+/* match.c: what raw features alone say about the pairs of an encoding, whose roots are n
+ * queries followed by their n products: out[n, MATCH_COLUMNS]. */
+enum { MATCH_COLUMNS = 9 };
+void match_features(const struct encoding *e, size_t width, size_t n, float *scratch,
+                    float *out);
+size_t match_scratch(size_t width); /* floats */
 
 /* Checks indices, labels, and that features are finite. */
 medley_status link_data_check(const struct link_classifier *m, const struct link_data *data,

@@ -57,7 +57,8 @@ static medley_status sweep_chunk(struct sweep *s, struct worker *w, size_t begin
         struct sample_request r = *s->embed;
         r.root += begin;
         r.n = end - begin;
-        y = link_encode(s->m, &w->tape, w->sampler, &r, s->features, &st, err);
+        struct encoding *e = link_encode(s->m, &w->tape, w->sampler, &r, s->features, &st, err);
+        y = e ? e->roots : NULL;
     }
     if (st != MEDLEY_OK)
         return st;
