@@ -716,8 +716,48 @@ static void test_embed(void)
     world_free(w);
 }
 
+/* The n-th allocation fails, for n = 0, 1, ... until all succeed: an error, never a crash. */
+static int failing_runs(struct world *w, struct link_classifier *m, int which)
+{
+    struct link_data d = data_of(w);
+    uint32_t product[2] = {1, UINT32_MAX};
+    float p[64 * 3];
+    struct link_request r = {.graph = &w->g,
+                             .features = w->features,
+                             .query = UINT32_MAX,
+                             .query_features = w->features,
+                             .product = product,
+                             .product_features = w->features,
+                             .n = 2};
+    for (size_t n = 0; n < 2000; n++) {
+        mem_fail_after(n);
+        medley_status st = which == 0   ? link_classifier_train(m, &d, NULL, NULL, NULL)
+                           : which == 1 ? link_classifier_predict(m, &d, NULL, p, NULL)
+                                        : link_classifier_answer(m, &r, p, NULL);
+        mem_fail_after(SIZE_MAX);
+        if (st != MEDLEY_ENOMEM)
+            return st == MEDLEY_OK ? (int)n : -1;
+    }
+    return -1;
+}
+
+static void test_no_memory(void)
+{
+    struct world *w = random_world(4, 8, 3, 15);
+    struct link_classifier *m =
+        model_new(&(struct gnn_options){.layer = "gatv2", .hidden = 8, .epochs = 1}, 3);
+    static const char *const names[] = {"train", "predict", "answer"};
+    for (int which = 0; which < 3; which++) {
+        int n = failing_runs(w, m, which);
+        ok(n > 3, "%s: each of %d allocations may fail", names[which], n);
+    }
+    link_classifier_free(m);
+    world_free(w);
+}
+
 int main(void)
 {
+    test_no_memory();
     test_refusals();
     for (const struct layer_ops *const *l = layer_table; *l; l++) {
         for (unsigned hops = 1; hops <= 3; hops++)

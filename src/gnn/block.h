@@ -59,7 +59,7 @@ struct gat {
 struct gat_grads {
     const float *y;            /* gradient of the result */
     float *left, *right, *att; /* added to; each may be NULL */
-    float *scratch;            /* [2 * heads * (largest in-degree + 1)] */
+    float *scratch;            /* [largest in-degree + 1] */
 };
 struct gat_impl {
     const char *name;

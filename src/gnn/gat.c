@@ -260,13 +260,12 @@ static const struct gat_impl *best(void)
 
 struct gat_entry {
     struct gat g;
-    struct tensor *left, *right, *y;
-    param_id att;
+    struct gat_grads d;
 };
 
 /* A gradient nobody asked for (an input, a frozen parameter) goes to a throw-away buffer, so
  * that the kernels need not ask. */
-static float *grad_or_scratch(struct tape *t, float *grad, size_t n)
+static float *grad_or_spare(struct tape *t, float *grad, size_t n)
 {
     if (grad)
         return grad;
@@ -278,21 +277,28 @@ static float *grad_or_scratch(struct tape *t, float *grad, size_t n)
 
 static void gat_backward(struct tape *t, void *context)
 {
-    struct gat_entry *e = context;
+    (void)t;
+    const struct gat_entry *e = context;
+    best()->backward(&e->g, &e->d);
+}
+
+/* Everything the way back needs is allocated here, where running out of memory is noticed. */
+static void gat_record(struct tape *t, struct gat_entry *e, struct tensor *left,
+                       struct tensor *right, struct tensor *y, param_id att)
+{
     const struct block *b = e->g.block;
-    size_t width = e->g.heads * e->g.c, most = 0;
+    size_t width = y->cols, most = 0;
     for (size_t i = 0; i < b->n_targets; i++)
         if (b->offsets[i + 1] - b->offsets[i] > most)
             most = b->offsets[i + 1] - b->offsets[i];
-    struct gat_grads d = {
-        .y = e->y->grad,
-        .left = grad_or_scratch(t, e->left->grad, b->n_sources * width),
-        .right = grad_or_scratch(t, e->right->grad, b->n_targets * width),
-        .att = grad_or_scratch(t, tape_param_grad(t, e->att), width),
-        .scratch = tape_alloc(t, most + 1, sizeof *d.scratch),
+    e->d = (struct gat_grads){
+        .y = y->grad,
+        .left = grad_or_spare(t, left->grad, b->n_sources * width),
+        .right = grad_or_spare(t, right->grad, b->n_targets * width),
+        .att = grad_or_spare(t, tape_param_grad(t, att), width),
+        .scratch = tape_alloc(t, most + 1, sizeof *e->d.scratch),
     };
-    if (d.left && d.right && d.att && d.scratch)
-        best()->backward(&e->g, &d);
+    tape_record(t, gat_backward, e);
 }
 
 struct tensor *op_gatv2(struct tape *t, struct tensor *left, struct tensor *right, param_id att,
@@ -300,13 +306,12 @@ struct tensor *op_gatv2(struct tape *t, struct tensor *left, struct tensor *righ
 {
     if (!left || !right)
         return NULL;
-    bool needs = tape_needs(t, left, right) || (t->training && tape_param_grad(t, att));
+    bool needs = tape_needs(t, left, right) || tape_param_grad(t, att);
     struct tensor *y = tape_tensor(t, b->n_targets, left->cols, needs);
     struct gat_entry *e = tape_alloc(t, 1, sizeof *e);
     float *alpha = tape_alloc(t, (b->n_edges + b->n_targets) * heads + 1, sizeof *alpha);
     if (!y || !e || !alpha)
         return NULL;
-    *e = (struct gat_entry){.left = left, .right = right, .y = y, .att = att};
     e->g = (struct gat){.block = b,
                         .heads = heads,
                         .c = left->cols / heads,
@@ -316,8 +321,8 @@ struct tensor *op_gatv2(struct tape *t, struct tensor *left, struct tensor *righ
                         .alpha = alpha};
     best()->forward(&e->g, y->value);
     if (needs)
-        tape_record(t, gat_backward, e);
-    return y;
+        gat_record(t, e, left, right, y, att);
+    return t->failed ? NULL : y;
 }
 
 /* Mean over heads: x[N, heads*C] to [N, C]. */
@@ -385,7 +390,7 @@ static struct tensor *add_bias(struct tape *t, struct tensor *x, param_id bias)
 {
     if (!x)
         return NULL;
-    bool needs = tape_needs(t, x, NULL) || (t->training && tape_param_grad(t, bias));
+    bool needs = tape_needs(t, x, NULL) || tape_param_grad(t, bias);
     struct tensor *y = tape_tensor(t, x->rows, x->cols, needs);
     struct bias_entry *e = tape_alloc(t, 1, sizeof *e);
     if (!y || !e)
