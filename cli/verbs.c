@@ -14,6 +14,7 @@ const struct verb verbs[] = {
     {"report", "write the HTML report", verb_report},
     {"predict", "label the pairs of a file", verb_predict},
     {"explain", "why one product got its label", verb_explain},
+    {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {NULL, NULL, NULL},
 };

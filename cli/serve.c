@@ -1,0 +1,189 @@
+/* serve.c: `medley serve`: answers classification requests over HTTP until it is told to stop.
+ */
+#include "cli/cli.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "serve/server.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DRAIN_SECONDS 4.0 /* with the last wait of server_stop below 5 s altogether */
+
+enum {
+    OPT_BUNDLE = 256,
+    OPT_HOST,
+    OPT_PORT,
+    OPT_THREADS,
+    OPT_QUEUE,
+    OPT_ENTRIES,
+    OPT_BYTES,
+    OPT_TTL,
+    OPT_BODY,
+    OPT_TIMEOUT,
+    OPT_QUIET
+};
+
+static const struct argp_option options[] = {
+    {"workspace", 'C', "FOLDER", 0, "serve FOLDER/bundle/current [.]", 0},
+    {"bundle", OPT_BUNDLE, "FOLDER", 0, "serve this bundle instead", 0},
+    {"host", OPT_HOST, "ADDRESS", 0, "listen here; 0.0.0.0 or :: for everybody [127.0.0.1]", 0},
+    {"port", OPT_PORT, "N", 0, "0: any free one, which is printed [8080]", 0},
+    {"threads", OPT_THREADS, "N", 0, "requests classified at a time [2]", 0},
+    {"max-queue", OPT_QUEUE, "N", 0, "requests that may wait; more are answered 429 [128]", 0},
+    {"cache-entries", OPT_ENTRIES, "N", 0, "pairs remembered; 0: none [100000]", 0},
+    {"cache-bytes", OPT_BYTES, "N", 0, "memory for them [67108864]", 0},
+    {"cache-ttl", OPT_TTL, "SECONDS", 0, "forget pairs after so long; 0: never [0]", 0},
+    {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
+    {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
+    {"quiet", OPT_QUIET, NULL, 0, "no log line per request", 0},
+    {0},
+};
+
+struct arguments {
+    const char *workspace, *bundle;
+    bool quiet;
+    struct server_options server;
+};
+
+static error_t parse_option(int key, char *text, struct argp_state *state)
+{
+    struct arguments *a = state->input;
+    struct server_options *s = &a->server;
+    switch (key) {
+    case 'C':
+        a->workspace = text;
+        return 0;
+    case OPT_BUNDLE:
+        a->bundle = text;
+        return 0;
+    case OPT_HOST:
+        s->host = text;
+        return 0;
+    case OPT_PORT:
+        s->port = (uint16_t)cli_count("--port", text, 0, UINT16_MAX);
+        return 0;
+    case OPT_THREADS:
+        s->threads = (unsigned)cli_count("--threads", text, 1, 256);
+        return 0;
+    case OPT_QUEUE:
+        s->max_queue = cli_count("--max-queue", text, 1, 1000000);
+        return 0;
+    case OPT_ENTRIES:
+        s->cache_entries = cli_count("--cache-entries", text, 0, 1000000000);
+        s->no_cache = s->cache_entries == 0;
+        return 0;
+    case OPT_BYTES:
+        s->cache_bytes = cli_count("--cache-bytes", text, 1 << 16, (uint64_t)1 << 40);
+        return 0;
+    case OPT_TTL:
+        s->cache_ttl = cli_number("--cache-ttl", text, 0, 1e9);
+        return 0;
+    case OPT_BODY:
+        s->max_body = cli_count("--max-body", text, 1024, 1 << 30);
+        return 0;
+    case OPT_TIMEOUT:
+        s->idle_seconds = s->body_seconds = (unsigned)cli_count("--timeout", text, 1, 3600);
+        return 0;
+    case OPT_QUIET:
+        a->quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'", text);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse_option,
+    NULL,
+    "Answers POST /v1/classify, and a page to try it at /, until SIGINT or SIGTERM; then "
+    "finishes "
+    "what it has begun and exits. Each request is one line of JSON on stderr.\v"
+    "Example: medley serve -C my-shop --port 8080\n"
+    "         curl -H 'Content-Type: application/json' localhost:8080/v1/classify \\\n"
+    "           -d '{\"query\": \"wireless mouse\", \"products\": [\"P1\", {\"title\": \"Mouse "
+    "pad\"}]}'",
+    NULL,
+    NULL,
+    NULL,
+};
+
+/* One write a line, so that lines of several threads do not mix. */
+static void log_line(void *context, const char *line, size_t n)
+{
+    char *text = mem_alloc(n + 1, 1);
+    (void)context;
+    if (!text)
+        return;
+    memcpy(text, line, n);
+    text[n] = '\n';
+    ssize_t written = write(STDERR_FILENO, text, n + 1);
+    (void)written; /* a log that cannot be written cannot be complained about */
+    mem_free(text);
+}
+
+/* A semaphore, because a handler may post it whichever thread the signal meets. */
+static sem_t stop_wanted;
+
+static void on_stop(int signal_number)
+{
+    int e = errno;
+    sem_post(&stop_wanted);
+    signal(signal_number, SIG_DFL); /* a second one ends at once */
+    errno = e;
+}
+
+static void wait_for_stop(void)
+{
+    while (sem_wait(&stop_wanted) != 0 && errno == EINTR)
+        ;
+}
+
+static int serve(const struct engine *engine, const struct server_options *o)
+{
+    struct server *server = NULL;
+    medley_error err = {0};
+    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    sem_init(&stop_wanted, 0, 0);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    if (server_start(engine, o, &server, &err))
+        return cli_fail(&err);
+    fprintf(stderr, "listening on %s (bundle %s)\n", server_url(server), engine->id);
+    wait_for_stop();
+    if (server_stop(server, DRAIN_SECONDS))
+        return 0;
+    fprintf(stderr, "medley: a classification did not end in time and was cut short\n");
+    _exit(1); /* threads still run in it: nothing can be freed under them */
+}
+
+int verb_serve(int argc, char **argv)
+{
+    struct arguments a = {.workspace = ".", .server.port = 8080};
+    struct engine engine = {0};
+    medley_error err = {0};
+    cli_parse(&argp, argc, argv, &a);
+    char *folder = a.bundle ? mem_strdup(a.bundle) : path_join(a.workspace, "bundle/current");
+    if (!folder) {
+        fprintf(stderr, "medley: out of memory\n");
+        return 1;
+    }
+    medley_status st = engine_open_bundle(folder, &engine, &err);
+    mem_free(folder);
+    if (st)
+        return cli_fail(&err);
+    a.server.log = a.quiet ? NULL : log_line;
+    int exit_status = interrupted() ? 1 : serve(&engine, &a.server);
+    engine_close(&engine);
+    return exit_status;
+}

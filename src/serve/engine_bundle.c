@@ -1,0 +1,79 @@
+/* engine_bundle.c: a bundle as the server's engine. */
+#include "serve/engine.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <ftw.h>
+#include <sys/stat.h>
+
+#define MAX_OPEN_FOLDERS 16
+
+static medley_status classify(void *context, medley_text query, medley_text locale,
+                              const medley_product *products, size_t n,
+                              const medley_classify_options *options, medley_result *results,
+                              medley_error *err)
+{
+    return medley_bundle_classify(context, query, locale, products, n, options, results, err);
+}
+
+/* nftw has no context argument. Bundles are opened by one thread, before the server starts. */
+static _Thread_local uint64_t counted_bytes;
+
+static int count_file(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    (void)path, (void)where;
+    if (kind == FTW_F && S_ISREG(info->st_mode))
+        counted_bytes += (uint64_t)info->st_size;
+    return 0;
+}
+
+/* 0 when the folder cannot be walked: this is for information only. The path may be the
+ * symbolic link `current`, hence the "/." that makes nftw look behind it. */
+static uint64_t folder_bytes(const char *folder)
+{
+    char *inside = path_join(folder, ".");
+    counted_bytes = 0;
+    if (!inside || nftw(inside, count_file, MAX_OPEN_FOLDERS, FTW_PHYS) != 0)
+        counted_bytes = 0;
+    mem_free(inside);
+    return counted_bytes;
+}
+
+medley_status engine_open_bundle(const char *folder, struct engine *out, medley_error *err)
+{
+    medley_bundle *b = NULL;
+    medley_status st = medley_bundle_open(folder, &b, err);
+    if (st)
+        return st;
+    struct engine e = {.classify = classify,
+                       .context = b,
+                       .id = medley_bundle_id(b),
+                       .n_classes = medley_bundle_classes(b),
+                       .n_models = medley_bundle_models(b),
+                       .file_bytes = folder_bytes(folder)};
+    if (e.n_classes < 2 || e.n_classes > MEDLEY_MAX_CLASSES || e.n_models > MEDLEY_MAX_MODELS) {
+        medley_bundle_close(b);
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s: %zu classes and %zu models are not what can be served", folder,
+                    e.n_classes, e.n_models);
+    }
+    for (size_t c = 0; c < e.n_classes; c++) {
+        e.classes[c] = medley_bundle_class(b, c);
+        e.gains[c] = medley_bundle_gain(b, c);
+    }
+    for (size_t m = 0; m < e.n_models; m++) {
+        e.models[m] = medley_bundle_model(b, m);
+        e.kinds[m] = medley_bundle_model_kind(b, m);
+    }
+    medley_bundle_base(b, e.base);
+    *out = e;
+    return MEDLEY_OK;
+}
+
+void engine_close(struct engine *e)
+{
+    medley_bundle_close(e->context);
+    *e = (struct engine){0};
+}
