@@ -1,6 +1,7 @@
 #!/bin/sh
-# serve.t: `medley serve` from outside: what it refuses at the start, and with what status.
-# The server itself is tested by tests/test_serve.c. Needs $MEDLEY, the program to test.
+# serve.t: `medley serve` from outside: what it refuses at the start, and with what status; then a small
+# shop, served: a label, the same from the cache, a clean end. The server's details are tested by
+# tests/test_serve.c. MEDLEY is the program to test. TAP on stdout.
 MEDLEY=${MEDLEY:-build/release/medley}
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
@@ -31,5 +32,76 @@ check 'a port that is none' 2 '--port' -- --port 70000
 check 'a number with a tail' 2 '--threads' -- --threads 2x
 check 'an unknown option' 2 '--help' -- --no-such-option
 check 'an argument too many' 2 'unexpected argument' -- shop
+
+ok() { # ok STATUS NAME
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $n - $2"
+    else
+        echo "not ok $n - $2"
+        failed=1
+        sed 's/^/# /' "$folder/log" 2>/dev/null | tail -5
+    fi
+}
+
+classify() { # classify BODY: the answer in $folder/answer
+    curl -s --max-time 20 -H 'Content-Type: application/json' -d "$1" "$url/v1/classify" \
+        >"$folder/answer"
+}
+
+if ! command -v curl >/dev/null; then
+    echo "1..$n"
+    echo "# skipped the rest: no curl"
+    exit $failed
+fi
+
+"$MEDLEY" synth --products 150 --queries 60 --seed 3 -o "$folder/shop" 2>"$folder/log" &&
+    mkdir "$folder/ws" && cat >"$folder/ws/medley.yaml" <<EOF && "$MEDLEY" run -C "$folder/ws" >"$folder/out" 2>"$folder/log"
+data: {examples: ../shop/examples.csv, products: ../shop/products.csv, events: ../shop/events.jsonl}
+models:
+  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 2}
+  - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 3}
+stacking: {folds: 2, seed: 5}
+ensemble: {rounds: 30, num_leaves: 5}
+EOF
+ok $? 'a shop is trained'
+
+"$MEDLEY" serve -C "$folder/ws" --port 0 2>"$folder/log" &
+server=$!
+trap 'kill $server 2>/dev/null; rm -rf "$folder"' EXIT
+url=
+for wait in $(seq 200); do
+    url=$(sed -n 's/^listening on \(http[^ ]*\) (bundle [0-9a-f]\{32\})$/\1/p' "$folder/log")
+    [ -n "$url" ] && break
+    sleep 0.05
+done
+[ -n "$url" ]
+ok $? 'one line says where it listens'
+
+list='{"query": "red shoe", "products": [{"title": "Red running shoe"}, "no such id"]'
+classify "$list, \"explain\": true}" && grep -q '"label":"[ESCI]"' "$folder/answer"
+ok $? 'pairs get labels'
+grep -q '"base":{' "$folder/answer" && grep -q '"contributions":{' "$folder/answer"
+ok $? 'and reasons'
+grep -q '"known_product":true' "$folder/answer" && grep -q '"known_product":false' "$folder/answer"
+ok $? 'an unknown id is said to be one'
+fresh=$(grep -o '"margins":{[^}]*}' "$folder/answer")
+classify "$list}" && [ "$(grep -o '"cached":true' "$folder/answer" | wc -l)" -eq 2 ]
+ok $? 'the second time they come from the cache'
+[ -n "$fresh" ] && [ "$(grep -o '"margins":{[^}]*}' "$folder/answer")" = "$fresh" ]
+ok $? 'with the same margins'
+classify '{"query": "", "products": ["x"]}' && grep -q '{"error":"query: blank"}' "$folder/answer"
+ok $? 'a bad request is told why'
+curl -s "$url/metrics" | tail -n 1 | grep -qx '# EOF'
+ok $? 'metrics end as they should'
+"$MEDLEY" serve -C "$folder/ws" --port "${url##*:}" >"$folder/out" 2>&1
+[ $? -eq 1 ] && grep -q 'Address already in use' "$folder/out"
+ok $? 'a second server on the same port fails and says so'
+kill -TERM $server
+wait $server
+ok $? 'SIGTERM ends it with status 0'
+grep -q '"path":"/v1/classify","status":200' "$folder/log"
+ok $? 'the log has its requests'
+
 echo "1..$n"
 exit $failed
