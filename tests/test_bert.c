@@ -399,6 +399,42 @@ static void test_checkpoints(const char *folder)
     model_close(&source);
 }
 
+/* A model that someone saved must be whole; sizes that the file does not hold cost no memory.
+ */
+static void test_checking(const char *folder)
+{
+    static const struct {
+        const char *tensor;
+        enum damage damage;
+    } bad[] = {{"classifier.weight", ABSENT},
+               {"classifier.weight", OTHER_CLASSES},
+               {"bert.pooler.dense.bias", ABSENT}};
+    struct model source = {0}, m = {0};
+    medley_error err;
+    put_config(folder, NULL, NULL);
+    if (encoder_config_load(folder, 0, &source.e, NULL) ||
+        source.e.family->declare(&source.e, &source.params, CLASSES, NULL) ||
+        params_allocate(&source.params, 77, NULL))
+        abort();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_checkpoint(&source, folder, bad[i].tensor, bad[i].damage);
+        ok(encoder_check_params(&source.e, &source.params, folder, false, &err) == MEDLEY_OK,
+           "a pretrained checkpoint may do without %s", bad[i].tensor);
+        medley_status st = encoder_check_params(&source.e, &source.params, folder, true, &err);
+        ok(st == MEDLEY_EFORMAT && strstr(err.message, bad[i].tensor),
+           "a whole one may not: %s", st ? err.message : "it did");
+    }
+    put_config(folder, "\"vocab_size\": 20", "\"vocab_size\": 9000000");
+    if (encoder_config_load(folder, 0, &m.e, NULL) ||
+        m.e.family->declare(&m.e, &m.params, CLASSES, NULL))
+        abort();
+    ok(encoder_check_params(&m.e, &m.params, folder, false, &err) == MEDLEY_EFORMAT &&
+           strstr(err.message, "word_embeddings") && !m.params.values,
+       "a config of other sizes is refused before anything is allocated");
+    model_close(&m);
+    model_close(&source);
+}
+
 int main(void)
 {
     static struct golden g;
@@ -418,5 +454,6 @@ int main(void)
     const char *folder = tap_folder();
     test_config(folder);
     test_checkpoints(folder);
+    test_checking(folder);
     return tap_done();
 }

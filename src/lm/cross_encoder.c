@@ -198,13 +198,16 @@ static medley_status check(const struct cross_encoder *m, medley_error *err)
                          : fail(err, MEDLEY_EFORMAT, "the model has no second token type");
 }
 
-static medley_status allocate(struct cross_encoder *m, const char *checkpoint,
+/* `whole`: the checkpoint is one of ours, so its head must be there too. */
+static medley_status allocate(struct cross_encoder *m, const char *checkpoint, bool whole,
                               medley_error *err)
 {
     medley_status st = check(m, err);
     params_init(&m->params);
     if (!st)
         st = m->encoder.family->declare(&m->encoder, &m->params, m->n_classes, err);
+    if (!st && checkpoint)
+        st = encoder_check_params(&m->encoder, &m->params, checkpoint, whole, err);
     if (!st)
         st = params_allocate(&m->params, m->options.seed, err);
     if (!st && checkpoint)
@@ -232,7 +235,7 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     if (!st && lm_fields_need_keywords(m))
         st = build_keywords(m, d, err);
     if (!st)
-        st = allocate(m, options->pretrained, err);
+        st = allocate(m, options->pretrained, false, err);
     if (st)
         cross_encoder_free(m);
     else
@@ -388,7 +391,7 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
         mem_free(keywords);
     }
     if (!st)
-        st = allocate(m, folder, err);
+        st = allocate(m, folder, true, err);
     if (st)
         cross_encoder_free(m);
     else

@@ -210,27 +210,60 @@ static bool of_the_head(const struct encoder *e, const char *name)
     return n == 0 || starts_with(name + n, "pooler.");
 }
 
-static medley_status load_one(const struct encoder *e, struct params *p, param_id id,
-                              const struct st_file *f, const char *path, medley_error *err)
+/* *out is NULL where the parameter keeps its start: a head that is missing, or a classifier for
+ * another number of classes. */
+static medley_status find_entry(const struct encoder *e, const struct param *item, bool whole,
+                                const struct st_file *f, const char *path,
+                                const struct st_entry **out, medley_error *err)
 {
-    const struct param *item = &p->items[id];
     const struct st_entry *entry = st_find(f, item->name);
     if (!entry && starts_with(item->name, e->family->prefix))
         entry = st_find(f, item->name + strlen(e->family->prefix));
+    *out = NULL;
     if (!entry)
-        return of_the_head(e, item->name)
+        return of_the_head(e, item->name) && !whole
                    ? MEDLEY_OK
                    : fail(err, MEDLEY_EFORMAT, "%s: tensor '%s' is missing", path, item->name);
-    /* A classifier for another number of classes starts anew. */
     bool fits = entry->dims == item->dims && entry->shape[item->dims - 1] == item->cols &&
                 (item->dims == 1 || entry->shape[0] == item->rows);
-    if (!fits && starts_with(item->name, "classifier."))
+    if (!fits && !whole && starts_with(item->name, "classifier."))
         return MEDLEY_OK;
     if (!fits)
         return fail(err, MEDLEY_EFORMAT,
                     "%s: tensor '%s' has another shape than the expected %zu x "
                     "%zu",
                     path, item->name, item->rows, item->cols);
+    *out = entry;
+    return MEDLEY_OK;
+}
+
+medley_status encoder_check_params(const struct encoder *e, struct params *p,
+                                   const char *folder, bool whole, medley_error *err)
+{
+    struct st_file *f = NULL;
+    char *path = path_join(folder, "model.safetensors");
+    if (!path)
+        return fail_memory(err, "a path");
+    medley_status st = st_open(path, &f, err);
+    for (param_id i = 0; i < p->count && !st; i++) {
+        const struct st_entry *entry = NULL;
+        st = find_entry(e, &p->items[i], whole, f, path, &entry, err);
+        if (!st && entry)
+            p->items[i].init = INIT_ZERO;
+    }
+    st_close(f);
+    mem_free(path);
+    return st;
+}
+
+static medley_status load_one(const struct encoder *e, struct params *p, param_id id,
+                              const struct st_file *f, const char *path, medley_error *err)
+{
+    const struct param *item = &p->items[id];
+    const struct st_entry *entry = NULL;
+    medley_status st = find_entry(e, item, false, f, path, &entry, err);
+    if (st || !entry)
+        return st;
     float *values = params_value(p, id);
     if (!st_to_float(entry, values))
         return fail(err, MEDLEY_EFORMAT,

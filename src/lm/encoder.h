@@ -79,4 +79,10 @@ struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
 medley_status encoder_load_params(const struct encoder *e, struct params *p, const char *folder,
                                   medley_error *err);
 
+/* Compares declared parameters with folder/model.safetensors before anything is allocated, so
+ * that a config.json that lies about sizes costs no memory; those that the file holds are not
+ * initialised at random. `whole`: the head must be there too, and fit. */
+medley_status encoder_check_params(const struct encoder *e, struct params *p,
+                                   const char *folder, bool whole, medley_error *err);
+
 #endif

@@ -392,10 +392,11 @@ static medley_status end_epoch(struct training *t, bool *stop, medley_error *err
 {
     double loss = 0;
     medley_status st = t->n_held ? held_out_loss(t, &loss, err) : MEDLEY_OK;
+    if (st) /* the epoch is not over: a resumed run begins with this evaluation */
+        return st;
     t->at.epoch++;
     t->at.step = 0;
-    if (!st)
-        st = log_epoch(t, loss, err);
+    st = log_epoch(t, loss, err);
     t->at.loss_sum = 0;
     if (st || !t->n_held)
         return st;
@@ -432,8 +433,11 @@ static medley_status run_epochs(struct training *t, const char *checkpoint, medl
                 st = fail(err, MEDLEY_EINTERRUPTED, "training was interrupted%s",
                           checkpoint ? "; run again to go on" : "");
         }
-        if (!st)
-            st = end_epoch(t, &stop, err);
+        if (st)
+            break;
+        st = end_epoch(t, &stop, err);
+        if (st == MEDLEY_EINTERRUPTED && checkpoint && checkpoint_write(t, checkpoint, NULL))
+            progress_note("%s: the checkpoint could not be written", checkpoint);
     }
     progress_end("train");
     if (!st && t->n_held && isfinite(t->at.best_loss))
