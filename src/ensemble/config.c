@@ -126,11 +126,11 @@ static const struct yaml_field stacking_fields[] = {
 #define GBDT(key, type, member, min, max, help) ROW(key, type, ensemble_config, member, min, max, NULL, help)
 static const struct yaml_field ensemble_fields[] = {
     GBDT("rounds", YAML_UNSIGNED, rounds, 1, 100000, "at most; cross-validation chooses [400]"),
-    GBDT("num_leaves", YAML_UNSIGNED, num_leaves, 2, 255, "[15]"),
-    GBDT("min_data_in_leaf", YAML_UNSIGNED, min_data_in_leaf, 1, 1000000, "[20]"),
+    GBDT("num_leaves", YAML_UNSIGNED, num_leaves, 2, 255, "[6]"),
+    GBDT("min_data_in_leaf", YAML_UNSIGNED, min_data_in_leaf, 1, 1000000, "[60]"),
     GBDT("learning_rate", YAML_DOUBLE, learning_rate, 1e-4, 1, "[0.05]"),
     GBDT("lambda_l2", YAML_DOUBLE, lambda_l2, 0, 1e6, "[1]"),
-    GBDT("feature_fraction", YAML_DOUBLE, feature_fraction, 0.01, 1, "features tried per tree [0.5]"),
+    GBDT("feature_fraction", YAML_DOUBLE, feature_fraction, 0.01, 1, "features tried per tree [0.3]"),
     GBDT("mask_rate", YAML_DOUBLE, mask_rate, 0, 0.9, "share of whole models made missing while training [0]"),
     GBDT("plain", YAML_BOOL, plain, 0, 0, "base models' probabilities only, no context features [false]"),
     END,
@@ -334,11 +334,11 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
     *out = (struct config){
         .stacking = {.folds = 3, .seed = 1},
         .ensemble = {.rounds = 400,
-                     .num_leaves = 15,
-                     .min_data_in_leaf = 20,
+                     .num_leaves = 6,
+                     .min_data_in_leaf = 60,
                      .learning_rate = 0.05,
                      .lambda_l2 = 1,
-                     .feature_fraction = 0.5},
+                     .feature_fraction = 0.3},
         .budget = {.metric = "macro_f1"},
         .serve = {.host = "127.0.0.1", .port = 8080, .cache_entries = 100000, .cache_ttl_s = 86400},
     };

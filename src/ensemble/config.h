@@ -33,11 +33,11 @@ struct stacking_config {
 
 struct ensemble_config {       /* the GBDT */
     unsigned rounds;           /* the limit; the number is chosen by cross-validation [400] */
-    unsigned num_leaves;       /* [15] */
-    unsigned min_data_in_leaf; /* [20] */
+    unsigned num_leaves;       /* [6] */
+    unsigned min_data_in_leaf; /* [60] */
     double learning_rate;      /* [0.05] */
     double lambda_l2;          /* [1] */
-    double feature_fraction;   /* [0.5] */
+    double feature_fraction;   /* [0.3] */
     double mask_rate;          /* share of whole models made missing in training [0] */
     bool plain;                /* leave out the context features */
 };

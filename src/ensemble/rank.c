@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/npy.h"
 #include "base/progress.h"
 #include "medley/shapley.h"
 
@@ -52,6 +53,25 @@ static medley_status write_stack(const struct stack *s, unsigned rounds, const f
     return st;
 }
 
+/* ensemble/out_of_fold.npy: the cross-validated ensemble, [n_examples, K] in the dataset's order, NaN
+ * outside the training split: for whoever wants to calibrate or to look closer. */
+static medley_status write_out_of_fold(const struct stack *s, const float *probabilities,
+                                       medley_error *err)
+{
+    size_t n = s->w->data.n_examples, k = s->n_classes;
+    float *all = mem_alloc(n, k * sizeof *all);
+    if (!all)
+        return fail_memory(err, "out-of-fold predictions");
+    for (size_t i = 0; i < n * k; i++)
+        all[i] = NAN;
+    for (size_t i = 0; i < s->n; i++)
+        memcpy(all + s->row[i] * k, probabilities + i * k, k * sizeof *all);
+    struct path p = workspace_path(s->w, "ensemble/out_of_fold.npy");
+    medley_status st = npy_write(p.s, NPY_F32, n, k, all, err);
+    mem_free(all);
+    return st;
+}
+
 medley_status decide_stack(struct workspace *w, medley_error *err)
 {
     struct stack s = {0};
@@ -69,6 +89,8 @@ medley_status decide_stack(struct workspace *w, medley_error *err)
         st = stack_fit(&s, stack_all(&s), rounds, &model, err);
     if (!st)
         st = write_stack(&s, rounds, probabilities, err);
+    if (!st)
+        st = write_out_of_fold(&s, probabilities, err);
     if (!st)
         st = medley_gbdt_save(model, workspace_path(w, "ensemble/full.txt").s, err);
     medley_gbdt_free(model);
