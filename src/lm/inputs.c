@@ -57,7 +57,7 @@ void lm_fields_write(const struct cross_encoder *m, struct strbuf *out)
 void lm_fields_find_markers(struct cross_encoder *m)
 {
     for (int f = 0; f < FIELD_COUNT; f++) {
-        char unused[16];
+        char unused[24];
         snprintf(unused, sizeof unused, "[unused%d]", f);
         m->marker[f] = tokenizer_id(m->tokenizer, str_of(lm_field_markers[f]));
         if (m->marker[f] < 0)
@@ -190,15 +190,19 @@ void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
     if (!reserve(in, max))
         return;
     encode_field(in, m, pair, FIELD_QUERY);
-    size_t room = max - 3, query = in->tokens[FIELD_QUERY].n;
-    if (query > room / 2)
-        query = room / 2;
-    room -= query;
+    size_t room = max - 3, query = in->tokens[FIELD_QUERY].n, product = 0;
     for (size_t i = 0; i < m->n_fields; i++) {
         enum lm_field f = m->fields[i];
         encode_field(in, m, pair, f);
         length[i] = in->tokens[f].n;
-        bool marked = length[i] && m->marker[f] >= 0 && room > 1;
+        product += length[i] ? length[i] + (m->marker[f] >= 0) : 0;
+    }
+    /* Half of the room is the query's own, and what the product leaves of the other half. */
+    size_t most = product < room - room / 2 ? room - product : room / 2;
+    query = query < most ? query : most;
+    room -= query;
+    for (size_t i = 0; i < m->n_fields; i++) {
+        bool marked = length[i] && m->marker[m->fields[i]] >= 0 && room > 1;
         shown += marked;
         room -= marked;
     }

@@ -1,0 +1,657 @@
+/* test_cross_encoder.c: training from scratch on a small synthetic shop, files, resuming, what
+ * a result may depend on, odd texts and failing allocations. */
+#include "tests/data_help.h"
+
+#include "base/pool.h"
+#include "base/progress.h"
+#include "data/import.h"
+#include "data/synth.h"
+#include "lm/cross_encoder_model.h"
+
+static const char *folder;
+static struct dataset shop;
+static uint32_t *rows; /* every example of the shop */
+
+static const struct lm_options tiny = {.hidden = 32,
+                                       .heads = 2,
+                                       .layers = 1,
+                                       .intermediate = 64,
+                                       .vocabulary = 700,
+                                       .max_tokens = 40,
+                                       .fields = "query,title,brand,color",
+                                       .epochs = 2,
+                                       .batch = 16,
+                                       .learning_rate = 3e-3,
+                                       .seed = 11};
+
+static void make_shop(void)
+{
+    struct synth_options o = {
+        .products = 240, .queries = 60, .sessions = 1, .judged = 10, .seed = 3};
+    static const char *const names[] = {"examples.csv", "products.csv", "product_metadata.csv"};
+    char paths[3][256];
+    medley_error err;
+    for (int i = 0; i < 3; i++)
+        snprintf(paths[i], sizeof paths[i], "%s/shop/%s", folder, names[i]);
+    struct import_options in = {
+        .examples = paths[0], .products = paths[1], .metadata = paths[2]};
+    if (synth_write(at(folder, "shop"), &o, &err) ||
+        dataset_import(&in, at(folder, "data"), &err) ||
+        dataset_open(at(folder, "data"), &shop, &err)) {
+        printf("Bail out! %s\n", err.message);
+        exit(1);
+    }
+    rows = mem_alloc(shop.n_examples, sizeof *rows);
+    for (uint32_t i = 0; i < shop.n_examples; i++)
+        rows[i] = i;
+}
+
+static struct cross_encoder *new_model(const struct lm_options *o)
+{
+    struct cross_encoder *m = NULL;
+    medley_error err;
+    if (cross_encoder_new(o, &shop, &m, &err)) {
+        printf("Bail out! %s\n", err.message);
+        exit(1);
+    }
+    return m;
+}
+
+static struct cross_encoder *trained(const struct lm_options *o, size_t n)
+{
+    struct cross_encoder *m = new_model(o);
+    medley_error err;
+    if (cross_encoder_train(m, &shop, rows, n, NULL, NULL, &err)) {
+        printf("Bail out! %s\n", err.message);
+        exit(1);
+    }
+    return m;
+}
+
+static struct pair_text *pairs_of_shop(void)
+{
+    struct pair_text *pairs = mem_alloc(shop.n_examples, sizeof *pairs);
+    for (size_t i = 0; i < shop.n_examples; i++)
+        pairs[i] = dataset_pair(&shop, shop.example_query[i], shop.example_product[i]);
+    return pairs;
+}
+
+/* probabilities[n * n_classes] of the shop's first n examples; the caller frees. */
+static float *predict(const struct cross_encoder *m, size_t n)
+{
+    struct pair_text *pairs = pairs_of_shop();
+    float *p = mem_zalloc(n, shop.n_classes * sizeof *p);
+    if (cross_encoder_predict(m, pairs, n, NULL, p, NULL))
+        abort();
+    mem_free(pairs);
+    return p;
+}
+
+static bool same(const float *a, const float *b, size_t n)
+{
+    return memcmp(a, b, n * sizeof *a) == 0;
+}
+
+static bool same_params(const struct cross_encoder *a, const struct cross_encoder *b)
+{
+    return a->params.total == b->params.total &&
+           same(a->params.values, b->params.values, a->params.total);
+}
+
+/* ---- learning ---- */
+
+static double share_right(const float *p, size_t n)
+{
+    size_t right = 0, k = shop.n_classes;
+    for (size_t i = 0; i < n; i++) {
+        size_t best = 0;
+        for (size_t c = 1; c < k; c++)
+            best = p[i * k + c] > p[i * k + best] ? c : best;
+        right += best == shop.example_label[i];
+    }
+    return (double)right / (double)n;
+}
+
+static double largest_share(void)
+{
+    size_t count[MAX_CLASSES] = {0}, most = 0;
+    for (size_t i = 0; i < shop.n_examples; i++) {
+        size_t c = ++count[shop.example_label[i]];
+        most = c > most ? c : most;
+    }
+    return (double)most / (double)shop.n_examples;
+}
+
+static void test_learning(void)
+{
+    struct lm_options o = tiny;
+    o.epochs = 25;
+    struct cross_encoder *m = new_model(&o);
+    const char *log = at(folder, "log.jsonl");
+    medley_error err;
+    ok(cross_encoder_train(m, &shop, rows, shop.n_examples, NULL, log, &err) == MEDLEY_OK,
+       "trained from scratch");
+    char *text = NULL, *line;
+    size_t n, lines = 0;
+    double first = NAN, last = NAN;
+    file_read(log, 1 << 20, &text, &n, NULL);
+    for (line = text; line && *line; line = strchr(line, '\n') + 1, lines++)
+        if (sscanf(line, "{\"epoch\": %*d, \"train_loss\": %lf", &last) == 1 && lines == 0)
+            first = last;
+    ok(lines == 25 && last < 0.7 * first, "the loss falls from %.3f to %.3f, logged %zu times",
+       first, last, lines);
+    float *p = predict(m, shop.n_examples);
+    double right = share_right(p, shop.n_examples), chance = largest_share();
+    ok(right > chance + 0.15, "%.2f of the examples are right, the commonest class has %.2f",
+       right, chance);
+    mem_free(p);
+    mem_free(text);
+    cross_encoder_free(m);
+}
+
+static void test_early_stopping(void)
+{
+    struct lm_options o = tiny;
+    o.epochs = 30;
+    o.patience = 1;
+    o.learning_rate = 1e-2; /* over-fits soon */
+    struct cross_encoder *m = new_model(&o);
+    const char *log = at(folder, "patience.jsonl");
+    ok(cross_encoder_train(m, &shop, rows, shop.n_examples, NULL, log, NULL) == MEDLEY_OK,
+       "trained with patience");
+    char *text = NULL;
+    size_t n, lines = 0, held_out = 0;
+    file_read(log, 1 << 20, &text, &n, NULL);
+    for (char *line = text; line && *line; line = strchr(line, '\n') + 1, lines++)
+        held_out += strstr(line, "held_out_loss") != NULL;
+    ok(lines > 1 && lines < 30 && held_out >= lines, "and stopped after %zu epochs", lines);
+    mem_free(text);
+    cross_encoder_free(m);
+}
+
+static void test_frozen(void)
+{
+    struct lm_options o = tiny;
+    o.layers = 2;
+    o.freeze_layers = 1;
+    struct cross_encoder *m = new_model(&o), *start = new_model(&o);
+    size_t moved = 0, stayed = 0, wrong = 0;
+    cross_encoder_train(m, &shop, rows, 64, NULL, NULL, NULL);
+    for (size_t i = 0; i < m->params.count; i++) {
+        const struct param *p = &m->params.items[i];
+        bool changed = !same(m->params.values + p->offset, start->params.values + p->offset,
+                             p->rows * p->cols);
+        bool frozen = strstr(p->name, "embeddings") || strstr(p->name, "layer.0.");
+        wrong += changed == frozen;
+        moved += changed;
+        stayed += !changed;
+    }
+    ok(wrong == 0 && moved > 10 && stayed > 10,
+       "frozen embeddings and layers stay (%zu parameters), all others learn (%zu)", stayed,
+       moved);
+    cross_encoder_free(m);
+    cross_encoder_free(start);
+}
+
+/* ---- what a result depends on ---- */
+
+static void test_neighbours(const struct cross_encoder *m)
+{
+    size_t k = shop.n_classes, differ = 0, n = shop.n_examples;
+    struct pair_text *pairs = pairs_of_shop();
+    float *all = predict(m, n), one[MAX_CLASSES];
+    for (size_t i = 0; i < n; i += 7) {
+        if (cross_encoder_predict(m, pairs + i, 1, NULL, one, NULL))
+            abort();
+        differ += !same(one, all + i * k, k);
+    }
+    ok(differ == 0, "each pair alone has the bits it has among %zu (%zu differ)", n, differ);
+    for (unsigned threads = 1; threads <= 5; threads += 2) {
+        pool_set_threads(threads);
+        float *again = predict(m, n);
+        ok(same(again, all, n * k), "%u threads give the same bits", threads);
+        mem_free(again);
+    }
+    pool_set_threads(0);
+    mem_free(all);
+    mem_free(pairs);
+}
+
+/* Training with a number of threads. */
+static void test_threads(const struct cross_encoder *m)
+{
+    for (unsigned threads = 1; threads <= 4; threads += 3) {
+        pool_set_threads(threads);
+        struct cross_encoder *again = trained(&tiny, shop.n_examples);
+        ok(same_params(m, again), "%u threads train the same bits", threads);
+        cross_encoder_free(again);
+    }
+    pool_set_threads(0);
+    struct lm_options o = tiny;
+    o.seed++;
+    struct cross_encoder *other = trained(&o, shop.n_examples);
+    ok(!same_params(m, other), "another seed trains others");
+    cross_encoder_free(other);
+}
+
+static void test_embed(const struct cross_encoder *m)
+{
+    enum { N = 40 };
+    struct str texts[N], locales[N];
+    size_t width = cross_encoder_width(m), differ = 0;
+    float *all = mem_alloc(N, width * sizeof *all), *one = mem_alloc(1, width * sizeof *one);
+    double worst = 0;
+    for (size_t i = 0; i < N; i++) {
+        texts[i] = column_at(&shop.title, i);
+        locales[i] = str_of("us");
+    }
+    texts[3] = str_of("");
+    ok(cross_encoder_embed(m, locales, texts, N, NULL, all, NULL) == MEDLEY_OK,
+       "texts embedded");
+    for (size_t i = 0; i < N; i++) {
+        double norm = 0;
+        for (size_t j = 0; j < width; j++)
+            norm += (double)all[i * width + j] * (double)all[i * width + j];
+        worst = fmax(worst, fabs(norm - 1));
+        cross_encoder_embed(m, locales + i, texts + i, 1, NULL, one, NULL);
+        differ += !same(one, all + i * width, width);
+    }
+    ok(worst < 1e-5 && differ == 0, "each has length 1 and the same bits alone");
+    mem_free(all);
+    mem_free(one);
+}
+
+/* ---- files ---- */
+
+static void test_files(const struct cross_encoder *m)
+{
+    struct cross_encoder *back = NULL;
+    medley_error err;
+    size_t n = 50 * shop.n_classes;
+    ok(cross_encoder_save(m, at(folder, "saved/deep"), &err) == MEDLEY_OK, "saved");
+    ok(cross_encoder_load(at(folder, "saved/deep"), &back, &err) == MEDLEY_OK, "loaded");
+    float *a = predict(m, 50), *b = predict(back, 50);
+    ok(same(a, b, n), "predictions are the same bits");
+    ok(cross_encoder_classes(back) == shop.n_classes && cross_encoder_width(back) == 32 &&
+           cross_encoder_memory(back) > 4 * 32 * 700,
+       "and so are classes and sizes");
+    ok(cross_encoder_save(back, at(folder, "again"), &err) == MEDLEY_OK, "saved again");
+    static const char *const files[] = {"config.json", "medley.json", "model.safetensors",
+                                        "tokenizer.json", "vocab.txt"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct hash128 x = {0, 0}, y = {0, 0};
+        char first[64], second[64];
+        snprintf(first, sizeof first, "saved/deep/%s", files[i]);
+        snprintf(second, sizeof second, "again/%s", files[i]);
+        bool read = hash_file(at(folder, first), &x, &err) == MEDLEY_OK &&
+                    hash_file(at(folder, second), &y, &err) == MEDLEY_OK;
+        ok(read && x.low == y.low && x.high == y.high, "%s is the same", files[i]);
+    }
+    mem_free(a);
+    mem_free(b);
+    cross_encoder_free(back);
+}
+
+/* A saved model as a pretrained one, of which the first layer is kept. */
+static void test_pretrained(void)
+{
+    struct lm_options o = tiny;
+    o.layers = 3;
+    struct cross_encoder *deep = new_model(&o), *cut = NULL;
+    medley_error err;
+    cross_encoder_save(deep, at(folder, "deep"), NULL);
+    const char *path = at(folder, "deep");
+    o = (struct lm_options){.pretrained = path, .layers = 1, .max_tokens = 40, .seed = 9};
+    ok(cross_encoder_new(&o, &shop, &cut, &err) == MEDLEY_OK,
+       "a saved model serves as pretrained");
+    size_t compared = 0, differ = 0;
+    for (size_t i = 0; i < cut->params.count; i++) {
+        const struct param *p = &cut->params.items[i];
+        param_id id = params_find(&deep->params, p->name);
+        compared++;
+        differ += id == PARAM_NONE || !same(cut->params.values + p->offset,
+                                            params_value(&deep->params, id), p->rows * p->cols);
+    }
+    ok(compared == 25 && differ == 0, "its first layer is kept as it was (%zu parameters)",
+       compared);
+    o.layers = 4;
+    struct cross_encoder *none = NULL;
+    ok(cross_encoder_new(&o, &shop, &none, &err) == MEDLEY_EINVAL && !none, "%s", err.message);
+    o.layers = 1;
+    o.max_tokens = 129;
+    ok(cross_encoder_new(&o, &shop, &none, &err) == MEDLEY_EINVAL && !none, "%s", err.message);
+    cross_encoder_free(deep);
+    cross_encoder_free(cut);
+}
+
+/* One byte changed, or the end missing, in each file of a saved model: an error or a model,
+ * never a crash. */
+static void test_damage(const struct cross_encoder *m)
+{
+    static const char *const files[] = {"config.json", "medley.json", "tokenizer.json",
+                                        "model.safetensors"};
+    size_t refused = 0, tried = 0;
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++)
+        for (size_t trial = 0; trial < 12; trial++) {
+            char name[64], *bytes = NULL;
+            size_t n;
+            snprintf(name, sizeof name, "damaged/%s", files[f]);
+            cross_encoder_save(m, at(folder, "damaged"), NULL);
+            file_read(at(folder, name), 1 << 26, &bytes, &n, NULL);
+            size_t where = (size_t)(mix64(5, f, trial) % (n < 2000 ? n : 2000));
+            if (trial % 3 == 0)
+                n = where;
+            else
+                bytes[where] ^= (char)(1 << trial % 8);
+            put_bytes(folder, name, bytes, n);
+            struct cross_encoder *back = NULL;
+            medley_error err;
+            medley_status st = cross_encoder_load(at(folder, "damaged"), &back, &err);
+            tried++;
+            refused += st != MEDLEY_OK;
+            if ((st == MEDLEY_OK) != (back != NULL))
+                abort();
+            cross_encoder_free(back);
+            mem_free(bytes);
+        }
+    ok(refused >= 20, "%zu of %zu damaged models are refused", refused, tried);
+    struct cross_encoder *back = NULL;
+    medley_error err;
+    ok(cross_encoder_load(at(folder, "nothing"), &back, &err) == MEDLEY_ENOTFOUND && !back,
+       "%s", err.message);
+}
+
+/* ---- interruption ---- */
+
+struct stop {
+    uint64_t at; /* pairs trained on */
+};
+
+static void interrupt_at(void *context, const char *task, uint64_t done, uint64_t total,
+                         const char *unit)
+{
+    struct stop *stop = context;
+    (void)unit;
+    (void)total;
+    if (strcmp(task, "train") == 0 && done >= stop->at) {
+        interrupt_request();
+        stop->at = done + 16 * 13; /* a later step of the resumed run */
+    }
+}
+
+/* Interrupted again and again, in a new process each time as far as the model is concerned. */
+static void test_resume(unsigned patience)
+{
+    struct lm_options o = tiny;
+    o.epochs = 3;
+    o.patience = patience;
+    o.freeze_embeddings = patience > 0;
+    struct cross_encoder *whole = trained(&o, shop.n_examples), *m = NULL;
+    const char *checkpoint = at(folder, "checkpoint");
+    struct stop stop = {16 * 5};
+    struct progress_sink sink = {.step = interrupt_at, .context = &stop};
+    medley_status st;
+    medley_error err;
+    int stops = 0;
+    progress_install(&sink);
+    do {
+        cross_encoder_free(m);
+        interrupt_clear();
+        m = new_model(&o);
+        st = cross_encoder_train(m, &shop, rows, shop.n_examples, checkpoint, NULL, &err);
+        stops += st == MEDLEY_EINTERRUPTED;
+        if (st == MEDLEY_EINTERRUPTED && !file_exists(checkpoint))
+            abort();
+    } while (st == MEDLEY_EINTERRUPTED && stops < 100);
+    progress_install(NULL);
+    interrupt_clear();
+    ok(st == MEDLEY_OK && stops > 3, "finished after %d interruptions, patience %u", stops,
+       patience);
+    ok(same_params(m, whole), "in the same bits as an uninterrupted run");
+    ok(!file_exists(checkpoint), "the checkpoint is gone");
+    cross_encoder_free(m);
+    cross_encoder_free(whole);
+}
+
+/* A checkpoint of other rows, or one that is damaged, is left alone. */
+static void test_foreign_checkpoint(void)
+{
+    const char *checkpoint = at(folder, "foreign");
+    struct cross_encoder *whole = trained(&tiny, 100), *m = new_model(&tiny);
+    struct stop stop = {16};
+    struct progress_sink sink = {.step = interrupt_at, .context = &stop};
+    progress_install(&sink);
+    ok(cross_encoder_train(m, &shop, rows, 200, checkpoint, NULL, NULL) == MEDLEY_EINTERRUPTED,
+       "interrupted");
+    progress_install(NULL);
+    interrupt_clear();
+    char *bytes = NULL;
+    size_t n;
+    file_read(checkpoint, 1 << 26, &bytes, &n, NULL);
+    for (int damaged = 0; damaged <= 1; damaged++) {
+        cross_encoder_free(m);
+        m = new_model(&tiny);
+        put_bytes(folder, "foreign", bytes, damaged ? n / 2 : n);
+        ok(cross_encoder_train(m, &shop, rows, 100, checkpoint, NULL, NULL) == MEDLEY_OK &&
+               same_params(m, whole),
+           "a %s checkpoint changes nothing", damaged ? "damaged" : "foreign");
+    }
+    mem_free(bytes);
+    cross_encoder_free(m);
+    cross_encoder_free(whole);
+}
+
+/* ---- texts ---- */
+
+static const struct lm_inputs *encode(const struct cross_encoder *m, const struct pair_text *p)
+{
+    static struct lm_inputs in;
+    lm_inputs_deinit(&in);
+    lm_inputs_init(&in);
+    lm_inputs_add_pair(&in, m, p);
+    return &in;
+}
+
+static size_t count_id(const struct lm_inputs *in, int32_t id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < in->n_tokens; i++)
+        n += in->ids[i] == id;
+    return n;
+}
+
+static size_t count_type(const struct lm_inputs *in, int32_t type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < in->n_tokens; i++)
+        n += in->types[i] == type;
+    return n;
+}
+
+static void test_inputs(const struct cross_encoder *m)
+{
+    struct tokenizer_specials s = tokenizer_specials(m->tokenizer);
+    struct pair_text p = {.locale = str_of("us")};
+    const struct lm_inputs *in = encode(m, &p);
+    ok(in->n == 1 && in->n_tokens == 3 && in->ids[0] == s.cls && in->ids[1] == s.sep &&
+           in->ids[2] == s.sep && in->types[2] == 1 && in->positions[2] == 2,
+       "a pair of empty texts is [CLS] [SEP] [SEP]");
+    p.product.title = str_of("red lamp");
+    p.product.color = str_of("red");
+    in = encode(m, &p);
+    ok(count_id(in, m->marker[FIELD_TITLE]) == 1 && count_id(in, m->marker[FIELD_COLOR]) == 1 &&
+           count_id(in, m->marker[FIELD_BRAND]) == 0 && m->marker[FIELD_TITLE] > 0,
+       "fields that are there have their markers");
+    static char many[400 * 6 + 1];
+    for (int i = 0; i < 400; i++)
+        memcpy(many + 6 * i, "a b c ", 6);
+    p.product.title = str_of(many);
+    p.query = str_of("red lamp");
+    size_t title_only = 0;
+    in = encode(m, &p);
+    title_only = count_type(in, 1);
+    ok(in->n_tokens == m->options.max_tokens && count_id(in, m->marker[FIELD_COLOR]) == 1,
+       "a long title is cut, the rest is kept");
+    p.query = str_of(many);
+    in = encode(m, &p);
+    ok(in->n_tokens == m->options.max_tokens && count_type(in, 1) < title_only &&
+           count_type(in, 1) > m->options.max_tokens / 2 - 3,
+       "a long query gets no more than half");
+    p.product = (struct product_text){.title = str_of("lamp")};
+    in = encode(m, &p);
+    ok(in->n_tokens == m->options.max_tokens && count_type(in, 1) < 10,
+       "unless the product leaves it more");
+    lm_inputs_deinit((struct lm_inputs *)(uintptr_t)in);
+}
+
+static void test_odd_texts(const struct cross_encoder *m)
+{
+    enum { LONG = 100000, N = 6 };
+    char *text = mem_alloc(LONG + 1, 1);
+    for (size_t i = 0; i < LONG; i++)
+        text[i] = "abcde fg<b>\xe3\x81\x82 "[i % 14];
+    text[LONG] = 0;
+    struct str big = {text, LONG}, locale = str_of("jp");
+    struct str bytes = {"\xff\xfe\0\x01 lamp", 9};
+    struct pair_text p[N] = {
+        {.query = str_of(""), .locale = str_of("")},
+        {.query = big, .locale = locale, .product = {.title = big, .brand = big, .color = big}},
+        {.query = str_of("lamp"), .locale = locale, .product = {.title = big}},
+        {.query = big, .locale = str_of("us"), .product = {.title = str_of("")}},
+        {.query = bytes, .locale = str_of("es"), .product = {.title = bytes}},
+        {.query = str_of("[SEP] [CLS] [TITLE]"), .locale = str_of("us")},
+    };
+    float out[N * MAX_CLASSES];
+    size_t k = shop.n_classes;
+    bool good = cross_encoder_predict(m, p, N, NULL, out, NULL) == MEDLEY_OK;
+    for (size_t i = 0; good && i < N; i++) {
+        double sum = 0;
+        for (size_t c = 0; c < k; c++)
+            sum += (double)out[i * k + c];
+        good = fabs(sum - 1) < 1e-5;
+    }
+    ok(good, "empty, huge and broken texts have probabilities that sum to 1");
+    ok(cross_encoder_predict(m, p, 0, NULL, NULL, NULL) == MEDLEY_OK, "so has nothing at all");
+    mem_free(text);
+}
+
+/* Bullets and descriptions are cut to keywords, also after loading. */
+static void test_keywords(void)
+{
+    struct lm_options o = tiny;
+    o.fields = " query, title,description ,bullets";
+    o.keyword_words = 6;
+    struct cross_encoder *m = new_model(&o), *back = NULL;
+    medley_error err;
+    ok(cross_encoder_save(m, at(folder, "keywords"), &err) == MEDLEY_OK &&
+           cross_encoder_load(at(folder, "keywords"), &back, &err) == MEDLEY_OK,
+       "a model with keywords is saved and loaded");
+    float *a = predict(m, 40), *b = predict(back, 40);
+    ok(same(a, b, 40 * shop.n_classes), "and predicts the same bits");
+    mem_free(a);
+    mem_free(b);
+    cross_encoder_free(m);
+    cross_encoder_free(back);
+}
+
+static void test_refusals(void)
+{
+    static const char *const fields[] = {"title", "query", "query,titel", "query,title,title",
+                                         ""};
+    struct cross_encoder *m = NULL;
+    medley_error err;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        struct lm_options o = tiny;
+        o.fields = fields[i];
+        ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "fields '%s': %s",
+           fields[i], err.message);
+    }
+    struct lm_options o = tiny;
+    o.heads = 5;
+    ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "%s", err.message);
+    o = (struct lm_options){.pretrained = "/nowhere"};
+    ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_ENOTFOUND && !m, "%s", err.message);
+    m = new_model(&tiny);
+    ok(cross_encoder_train(m, &shop, rows, 0, NULL, NULL, &err) == MEDLEY_EINVAL, "%s",
+       err.message);
+    cross_encoder_free(m);
+}
+
+/* ---- memory ---- */
+
+/* Fails the n-th allocation for growing n: each time an error and no leak (address sanitizer).
+ */
+static void test_memory(const struct cross_encoder *m)
+{
+    size_t failures = 0, k = shop.n_classes;
+    struct pair_text *pairs = pairs_of_shop();
+    float *p = mem_alloc(30, k * sizeof *p);
+    medley_error err;
+    medley_status st = MEDLEY_ENOMEM;
+    pool_set_threads(1);
+    for (size_t n = 0; st && n < 2000; n++) {
+        mem_fail_after(n);
+        st = cross_encoder_predict(m, pairs, 30, NULL, p, &err);
+        mem_fail_after(SIZE_MAX);
+        failures += st == MEDLEY_ENOMEM;
+    }
+    ok(st == MEDLEY_OK && failures > 10, "predicting survives %zu failing allocations",
+       failures);
+    struct lm_options o = tiny;
+    o.epochs = 1;
+    struct cross_encoder *t = new_model(&o);
+    st = MEDLEY_ENOMEM;
+    failures = 0;
+    for (size_t n = 0; st && n < 5000; n += 1 + n / 8) {
+        mem_fail_after(n);
+        st = cross_encoder_train(t, &shop, rows, 16, at(folder, "oom"), NULL, &err);
+        mem_fail_after(SIZE_MAX);
+        failures += st == MEDLEY_ENOMEM;
+    }
+    ok(st == MEDLEY_OK && failures > 10, "so does training (%zu)", failures);
+    st = MEDLEY_ENOMEM;
+    failures = 0;
+    for (size_t n = 0; st && n < 5000; n += 1 + n / 8) {
+        struct cross_encoder *back = NULL;
+        mem_fail_after(n);
+        st = cross_encoder_load(at(folder, "keywords"), &back, &err);
+        mem_fail_after(SIZE_MAX);
+        failures += st == MEDLEY_ENOMEM;
+        cross_encoder_free(back);
+    }
+    ok(st == MEDLEY_OK && failures > 5, "and loading (%zu)", failures);
+    pool_set_threads(0);
+    cross_encoder_free(t);
+    mem_free(p);
+    mem_free(pairs);
+}
+
+int main(void)
+{
+    char own[64];
+    snprintf(own, sizeof own, "%s", tap_folder());
+    folder = own;
+    make_shop();
+    test_refusals();
+    test_learning();
+    test_early_stopping();
+    test_frozen();
+    struct cross_encoder *m = trained(&tiny, shop.n_examples);
+    test_neighbours(m);
+    test_threads(m);
+    test_embed(m);
+    test_files(m);
+    test_pretrained();
+    test_damage(m);
+    test_resume(0);
+    test_resume(2);
+    test_foreign_checkpoint();
+    test_inputs(m);
+    test_odd_texts(m);
+    test_keywords();
+    test_memory(m);
+    cross_encoder_free(m);
+    mem_free(rows);
+    dataset_close(&shop);
+    return tap_done();
+}
