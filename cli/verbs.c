@@ -16,5 +16,6 @@ const struct verb verbs[] = {
     {"explain", "why one product got its label", verb_explain},
     {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
+    {"gbdt", "boosted trees on plain tables: train, predict, explain", verb_gbdt},
     {NULL, NULL, NULL},
 };
