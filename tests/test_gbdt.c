@@ -422,19 +422,6 @@ static void test_first_split(void)
     shop_free(&s);
 }
 
-static bool same_trees(const medley_gbdt *a, const medley_gbdt *b)
-{
-    bool same = a->n_trees == b->n_trees && memcmp(a->base, b->base, sizeof a->base) == 0;
-    for (size_t i = 0; same && i < a->n_trees; i++) {
-        const struct tree *s = a->trees[i], *t = b->trees[i];
-        same = s->n_leaves == t->n_leaves &&
-               memcmp(s->nodes, t->nodes, (s->n_leaves - 1) * sizeof *s->nodes) == 0 &&
-               memcmp(s->counts, t->counts, s->n_leaves * sizeof *s->counts) == 0 &&
-               memcmp(s->values, t->values, s->n_leaves * s->n_outputs * sizeof(float)) == 0;
-    }
-    return same;
-}
-
 static void test_threads(void)
 {
     static const uint32_t players[12] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};
@@ -457,7 +444,7 @@ static void test_threads(void)
         for (unsigned i = 0; i < 3; i++) {
             pool_set_threads(1 + 2 * i);
             medley_gbdt_train(&table->t, mode == 3 ? &v.t : NULL, &o, &models[i], NULL);
-            same &= models[i] && same_trees(models[0], models[i]);
+            same &= models[i] && same_model(models[0], models[i]);
         }
         ok(same, "1, 3 and 5 threads give one model: %s",
            (const char *[]){"plain", "sampled", "vector", "masked, weighted, stopped early",
@@ -466,7 +453,7 @@ static void test_threads(void)
         medley_gbdt *other = NULL;
         medley_gbdt_train(&table->t, NULL, &o, &other, NULL);
         if (mode == 1 || mode == 3)
-            ok(!same_trees(models[0], other), "another seed gives another");
+            ok(!same_model(models[0], other), "another seed gives another");
         for (int i = 0; i < 3; i++)
             medley_gbdt_free(models[i]);
         medley_gbdt_free(other);
@@ -505,7 +492,7 @@ static void test_learning(void)
     ok(early < 500 && stopped < log_loss(best, &v), "stopped after %zu rounds at %.4f", early,
        stopped);
     gbdt_truncate(best, early);
-    ok(same_trees(m, best), "and kept exactly the rounds up to the best");
+    ok(same_model(m, best), "and kept exactly the rounds up to the best");
     medley_gbdt_free(m);
     medley_gbdt_free(best);
     shop_free(&s);

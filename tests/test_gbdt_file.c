@@ -19,28 +19,6 @@ static void put_file(const char *data, size_t n)
     }
 }
 
-static bool same_model(const medley_gbdt *a, const medley_gbdt *b)
-{
-    bool same = a->n_trees == b->n_trees && a->n_features == b->n_features &&
-                a->n_classes == b->n_classes && a->kind == b->kind && a->rounds == b->rounds &&
-                memcmp(a->base, b->base, a->n_classes * sizeof *a->base) == 0;
-    for (size_t i = 0; same && i < a->n_trees; i++) {
-        const struct tree *s = a->trees[i], *t = b->trees[i];
-        same = s->n_leaves == t->n_leaves && s->n_outputs == t->n_outputs &&
-               s->first_class == t->first_class &&
-               memcmp(s->values, t->values, s->n_leaves * s->n_outputs * sizeof(float)) == 0 &&
-               memcmp(s->counts, t->counts, s->n_leaves * sizeof *s->counts) == 0;
-        for (uint32_t n = 0; same && n + 1 < s->n_leaves; n++)
-            same = s->nodes[n].threshold == t->nodes[n].threshold &&
-                   s->nodes[n].feature == t->nodes[n].feature &&
-                   s->nodes[n].left == t->nodes[n].left &&
-                   s->nodes[n].right == t->nodes[n].right &&
-                   s->nodes[n].count == t->nodes[n].count &&
-                   s->nodes[n].missing_left == t->nodes[n].missing_left;
-    }
-    return same;
-}
-
 static void test_round_trip(void)
 {
     struct rng r;
