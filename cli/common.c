@@ -71,3 +71,8 @@ json *common_load(const struct workspace *w, const char *file)
         cli_fail(&err);
     return root;
 }
+
+const char *common_player(const medley_bundle *b, size_t m)
+{
+    return m < medley_bundle_models(b) ? medley_bundle_model(b, m) : "context";
+}

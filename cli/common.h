@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "base/json.h"
 #include "ensemble/workspace.h"
+#include "medley/bundle.h"
 
 struct common_options {
     const char *workspace; /* -C, "." */
@@ -21,5 +22,8 @@ int common_print_file(const struct workspace *w, const char *file);
 
 /* A JSON file of the workspace; on failure prints the message and returns NULL. */
 json *common_load(const struct workspace *w, const char *file);
+
+/* What a column of contributions belongs to: a base model, or "context" after the last. */
+const char *common_player(const medley_bundle *b, size_t m);
 
 #endif

@@ -65,11 +65,6 @@ static const struct argp argp = {
            "  medley explain -C shop --query 'usb c cable' --product B07NCQWCQS",
 };
 
-static const char *player_name(const medley_bundle *b, size_t m)
-{
-    return m < medley_bundle_models(b) ? medley_bundle_model(b, m) : "context";
-}
-
 static void print_text(const medley_bundle *b, const medley_result *r, const float *contributions,
                        const double *base)
 {
@@ -85,7 +80,7 @@ static void print_text(const medley_bundle *b, const medley_result *r, const flo
     for (size_t c = 0; c < k; c++)
         printf(" %+9.4f", base[c]);
     for (size_t m = 0; m <= medley_bundle_models(b); m++) {
-        printf("\n%-20s", player_name(b, m));
+        printf("\n%-20s", common_player(b, m));
         for (size_t c = 0; c < k; c++)
             printf(" %+9.4f", (double)contributions[m * k + c]);
     }
@@ -126,7 +121,7 @@ static void print_json(const medley_bundle *b, const struct arguments *a, const 
     write_classes(&w, b, "base", base_values);
     jw_key(&w, "contributions"), jw_object(&w);
     for (size_t m = 0; m <= medley_bundle_models(b); m++)
-        write_classes(&w, b, player_name(b, m), contributions + m * k);
+        write_classes(&w, b, common_player(b, m), contributions + m * k);
     jw_object_end(&w);
     jw_object_end(&w);
     if (!text.failed)

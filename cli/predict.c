@@ -195,11 +195,6 @@ static void write_field(FILE *out, struct str s)
     fputc('"', out);
 }
 
-static const char *player_name(const medley_bundle *b, size_t m)
-{
-    return m < medley_bundle_models(b) ? medley_bundle_model(b, m) : "context";
-}
-
 static void write_header(const struct prediction *p)
 {
     const medley_bundle *b = p->bundle;
@@ -214,7 +209,7 @@ static void write_header(const struct prediction *p)
             fprintf(p->out, ",base_%s", medley_bundle_class(b, c));
         for (size_t m = 0; m <= medley_bundle_models(b); m++)
             for (size_t c = 0; c < k; c++)
-                fprintf(p->out, ",contribution_%s_%s", player_name(b, m), medley_bundle_class(b, c));
+                fprintf(p->out, ",contribution_%s_%s", common_player(b, m), medley_bundle_class(b, c));
     }
     fputc('\n', p->out);
 }

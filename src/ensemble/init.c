@@ -63,38 +63,55 @@ static medley_status add_data(struct strbuf *b, const char *folder, medley_error
     return MEDLEY_OK;
 }
 
+/* name: kind of language model, with the lines that follow. */
+static void add_lm(struct strbuf *b, const char *name, const char *pretrained, const char *lines)
+{
+    sb_addf(b, "  - name: %s\n    kind: lm\n", name);
+    if (pretrained) {
+        sb_addz(b, "    pretrained: ");
+        add_quoted(b, pretrained);
+        sb_addc(b, '\n');
+    }
+    sb_addz(b, lines);
+}
+
+static void add_gnn(struct strbuf *b, const char *layer, const char *features, const char *lines)
+{
+    sb_addf(b, "  - name: %s\n    kind: gnn\n    layer: %s\n    features: ", layer, layer);
+    add_quoted(b, features);
+    sb_addf(b, "\n%s", lines);
+}
+
 static void add_models(struct strbuf *b, const char *pretrained)
 {
     const char *features = pretrained ? pretrained : "hashed";
     sb_addz(b, "\n# The base models: anything that gives class probabilities for a pair. `kind: table`\n"
                "# takes predictions made elsewhere (predictions: mine.csv with example_id and p_<class>).\n"
                "models:\n");
-    sb_addz(b, "  - name: minilm\n    kind: lm\n");
     if (pretrained) {
-        sb_addz(b, "    pretrained: ");
-        add_quoted(b, pretrained);
-        sb_addz(b, "\n    max_tokens: 64\n    epochs: 2\n");
+        add_lm(b, "minilm", pretrained,
+               "    fields: query,title\n    max_tokens: 48\n    epochs: 2\n    batch: 16\n"
+               "    learning_rate: 1e-4\n    freeze_layers: 2\n");
+        add_lm(b, "fast", pretrained,
+               "    layers: 2\n    fields: query,title,brand,color\n    max_tokens: 48\n"
+               "    epochs: 3\n    batch: 16\n    learning_rate: 3e-4\n");
     } else {
-        sb_addz(b, "    layers: 4\n    hidden: 256\n    max_tokens: 96\n    epochs: 4\n");
+        add_lm(b, "wide", NULL,
+               "    layers: 4\n    hidden: 192\n    fields: query,title\n    max_tokens: 64\n"
+               "    epochs: 3\n    learning_rate: 5e-4\n");
+        add_lm(b, "fast", NULL,
+               "    layers: 1\n    hidden: 64\n    heads: 2\n    fields: query,title\n"
+               "    max_tokens: 48\n    epochs: 3\n    learning_rate: 1e-3\n");
     }
-    sb_addz(b, "  - name: fast\n    kind: lm\n");
-    if (pretrained) {
-        sb_addz(b, "    pretrained: ");
-        add_quoted(b, pretrained);
-        sb_addz(b, "\n    layers: 2\n    max_tokens: 64\n    epochs: 3\n");
-    } else {
-        sb_addz(b, "    layers: 2\n    hidden: 128\n    max_tokens: 48\n    fields: query,title\n"
-                   "    epochs: 4\n");
-    }
-    sb_addz(b, "  - name: local\n    kind: lm\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
-               "    fields: query,title,brand,color,bullets,description\n    max_tokens: 128\n"
-               "    epochs: 6\n");
-    static const char *const layers[] = {"gcn", "sage", "gatv2"};
-    for (size_t i = 0; i < 3; i++) {
-        sb_addf(b, "  - name: %s\n    kind: gnn\n    layer: %s\n    features: ", layers[i], layers[i]);
-        add_quoted(b, features);
-        sb_addc(b, '\n');
-    }
+    sb_addz(b, "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n");
+    add_lm(b, "local", NULL,
+           "    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
+           "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 3\n"
+           "    learning_rate: 1e-3\n");
+    sb_addz(b, "  # relations: [listing, clicks] restricts a graph model to some; the default is all.\n");
+    add_gnn(b, "gcn", features, "");
+    add_gnn(b, "sage", features, "    relations: [listing]\n");
+    add_gnn(b, "gatv2", features, "");
 }
 
 static const char tail[] =
