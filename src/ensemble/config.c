@@ -8,6 +8,7 @@
 const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL};
 
 static const char *const layer_names[] = {"gcn", "sage", "gatv2", NULL};
+static const char *const head_names[] = {"cls", "segments", NULL};
 static const char *const metric_choices[] = {"macro_f1", "accuracy", "log_loss", NULL};
 
 /* What `data:` binds to before the label list is worked out. */
@@ -66,6 +67,7 @@ static const struct yaml_field model_fields[] = {
 static const struct yaml_field lm_fields[] = {
     MODEL("pretrained", YAML_TEXT, lm.pretrained, 0, 0, "Hugging Face folder to start from; without it: from scratch"),
     MODEL("fields", YAML_TEXT, lm.fields, 0, 0, "what it reads, in order [query,title,brand,color]"),
+    ROW("head", YAML_CHOICE, model_config, lm.head, 0, 0, head_names, "segments: for sentence encoders and small data [cls]"),
     MODEL("max_tokens", YAML_UNSIGNED, lm.max_tokens, 8, 512, "per pair [96]"),
     MODEL("layers", YAML_UNSIGNED, lm.layers, 1, 48, "from scratch [2]; pretrained: keep the first n"),
     MODEL("hidden", YAML_UNSIGNED, lm.hidden, 16, 4096, "from scratch [128]"),

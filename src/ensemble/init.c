@@ -90,11 +90,12 @@ static void add_models(struct strbuf *b, const char *pretrained)
                "models:\n");
     if (pretrained) {
         add_lm(b, "minilm", pretrained,
-               "    fields: query,title\n    max_tokens: 48\n    epochs: 2\n    batch: 16\n"
+               "    head: segments\n    fields: query,title,brand,color\n    max_tokens: 48\n    epochs: 2\n"
+               "    batch: 16\n"
                "    learning_rate: 1e-4\n    freeze_layers: 2\n");
         add_lm(b, "fast", pretrained,
-               "    layers: 2\n    fields: query,title,brand,color\n    max_tokens: 48\n"
-               "    epochs: 3\n    batch: 16\n    learning_rate: 3e-4\n");
+               "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 48\n"
+               "    epochs: 2\n    batch: 16\n    learning_rate: 2e-4\n");
     } else {
         add_lm(b, "wide", NULL,
                "    layers: 4\n    hidden: 192\n    fields: query,title\n    max_tokens: 64\n"
@@ -105,8 +106,8 @@ static void add_models(struct strbuf *b, const char *pretrained)
     }
     sb_addz(b, "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n");
     add_lm(b, "local", NULL,
-           "    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
-           "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 3\n"
+           "    head: segments\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
+           "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 2\n"
            "    learning_rate: 1e-3\n");
     sb_addz(b, "  # relations: [listing, clicks] restricts a graph model to some; the default is all.\n");
     add_gnn(b, "gcn", features, "");

@@ -34,7 +34,9 @@ static void fill_defaults(struct cross_encoder *m, const struct lm_options *from
     struct lm_options *o = &m->options;
     *o = *from;
     m->from_pretrained = from->pretrained != NULL;
-    o->pretrained = o->fields = NULL;
+    o->pretrained = o->fields = o->head = NULL;
+    m->head = from->head && strcmp(from->head, lm_head_names[HEAD_SEGMENTS]) == 0 ? HEAD_SEGMENTS
+                                                                                  : HEAD_CLS;
     o->max_tokens = or_default(o->max_tokens, 96);
     o->hidden = or_default(o->hidden, 128);
     o->heads = or_default(o->heads, 4);
@@ -206,6 +208,8 @@ static medley_status allocate(struct cross_encoder *m, const char *checkpoint, b
     params_init(&m->params);
     if (!st)
         st = m->encoder.family->declare(&m->encoder, &m->params, m->n_classes, err);
+    if (!st)
+        st = lm_head_declare(m, err);
     if (!st && checkpoint)
         st = encoder_check_params(&m->encoder, &m->params, checkpoint, whole, err);
     if (!st)
@@ -273,6 +277,7 @@ static medley_status save_settings(const struct cross_encoder *m, const char *fo
     jw_object(&w);
     jw_key(&w, "format"), jw_i64(&w, 1);
     jw_key(&w, "fields"), jw_text(&w, sb_str(&fields));
+    jw_key(&w, "head"), jw_textz(&w, lm_head_names[m->head]);
     jw_key(&w, "max_tokens"), jw_i64(&w, m->options.max_tokens);
     jw_key(&w, "keyword_words"), jw_i64(&w, m->options.keyword_words);
     jw_key(&w, "classes"), jw_array(&w);
@@ -337,7 +342,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
 {
     char *path;
     json *root = NULL;
-    const char *fields = NULL, *names[MAX_CLASSES];
+    const char *fields = NULL, *head = NULL, *names[MAX_CLASSES];
     int64_t max_tokens = 0, words = 0;
     size_t n = 0;
     medley_status st = in_folder(folder, "medley.json", &path, err);
@@ -346,6 +351,8 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
     if (!st) {
         const json *classes = json_get(root, "classes");
         bool good = json_as_text(json_get(root, "fields"), &fields) &&
+                    json_as_text(json_get(root, "head"), &head) &&
+                    (strcmp(head, "cls") == 0 || strcmp(head, "segments") == 0) &&
                     json_as_i64(json_get(root, "max_tokens"), &max_tokens) && max_tokens >= 8 &&
                     max_tokens <= 100000 &&
                     json_as_i64(json_get(root, "keyword_words"), &words) && words > 0 &&
@@ -355,13 +362,14 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
             good = json_as_text(c, &names[n++]);
         if (!good)
             st = fail(err, MEDLEY_EFORMAT,
-                      "%s: expected fields, max_tokens, keyword_words and 2 to 16 "
+                      "%s: expected fields, head, max_tokens, keyword_words and 2 to 16 "
                       "classes",
                       path);
     }
     if (!st) {
         m->options.max_tokens = (unsigned)max_tokens;
         m->options.keyword_words = (unsigned)words;
+        m->head = strcmp(head, "segments") == 0 ? HEAD_SEGMENTS : HEAD_CLS;
         st = lm_fields_parse(m, fields, err);
     }
     if (!st)

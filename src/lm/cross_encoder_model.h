@@ -22,6 +22,9 @@ extern const char *const lm_field_names[FIELD_COUNT];
 /* "[TITLE]" ...: the special tokens that stand before a field in vocabularies trained here. */
 extern const char *const lm_field_markers[FIELD_COUNT + 1];
 
+enum lm_head { HEAD_CLS, HEAD_SEGMENTS, HEAD_COUNT };
+extern const char *const lm_head_names[HEAD_COUNT];
+
 struct cross_encoder {
     struct lm_options options; /* defaults filled in; its strings are NULL */
     bool from_pretrained;
@@ -32,9 +35,18 @@ struct cross_encoder {
     char *class_names[MAX_CLASSES]; /* owned */
     struct encoder encoder;
     struct params params;
+    enum lm_head head;
+    param_id segments_w, segments_b, classifier_w, classifier_b; /* of the segments head */
     struct tokenizer *tokenizer;
     struct keywords *keywords; /* NULL when no field needs them */
 };
+
+/* Declares what the head needs beyond the encoder's own parameters, after them. */
+medley_status lm_head_declare(struct cross_encoder *m, medley_error *err);
+/* Logits [sequences, K] from the last hidden states [tokens, D]. */
+struct tensor *lm_head_forward(const struct cross_encoder *m, struct tape *t,
+                               struct tensor *hidden, const struct encoder_batch *batch,
+                               float dropout);
 
 /* Token ids of many texts, one after the other; reused between calls. */
 struct lm_inputs {

@@ -87,7 +87,7 @@ static bool run_batch(struct inference *f, struct scratch *w, size_t b)
     struct tape *t;
     struct tensor *hidden = encoder_infer(e, w->tapes, &batch, &t);
     struct tensor *out = f->embed ? op_l2_normalize(t, op_mean_pool(t, hidden, batch.sequences))
-                                  : e->family->classify(e, t, hidden, &batch, 0);
+                                  : lm_head_forward(f->m, t, hidden, &batch, 0);
     if (!out)
         return false;
     for (size_t i = begin; i < end; i++) {

@@ -319,7 +319,7 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
     struct encoder_batch batch = lm_inputs_batch(in);
     float dropout = (float)t->m->options.dropout;
     struct tensor *hidden = encoder_forward(e, tape, &batch, dropout);
-    struct tensor *logits = e->family->classify(e, tape, hidden, &batch, dropout);
+    struct tensor *logits = lm_head_forward(t->m, tape, hidden, &batch, dropout);
     struct tensor *loss = op_softmax_loss(tape, logits, t->lane_labels[lane], NULL,
                                           (float)t->m->options.label_smoothing);
     return op_scale(tape, loss, (float)in->n / (float)t->n_batch);
