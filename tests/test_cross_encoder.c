@@ -125,7 +125,7 @@ static double largest_share(void)
 static void test_learning(void)
 {
     struct lm_options o = tiny;
-    o.epochs = 25;
+    o.epochs = 20;
     struct cross_encoder *m = new_model(&o);
     const char *log = at(folder, "log.jsonl");
     medley_error err;
@@ -138,7 +138,7 @@ static void test_learning(void)
     for (line = text; line && *line; line = strchr(line, '\n') + 1, lines++)
         if (sscanf(line, "{\"epoch\": %*d, \"train_loss\": %lf", &last) == 1 && lines == 0)
             first = last;
-    ok(lines == 25 && last < 0.7 * first, "the loss falls from %.3f to %.3f, logged %zu times",
+    ok(lines == 20 && last < 0.75 * first, "the loss falls from %.3f to %.3f, logged %zu times",
        first, last, lines);
     float *p = predict(m, shop.n_examples);
     double right = share_right(p, shop.n_examples), chance = largest_share();
@@ -147,6 +147,86 @@ static void test_learning(void)
     mem_free(p);
     mem_free(text);
     cross_encoder_free(m);
+}
+
+/* ---- the head over the means of query and product ---- */
+
+static double value_at(const struct cross_encoder *m, const char *name, size_t i)
+{
+    return (double)params_value(&m->params, params_find(&m->params, name))[i];
+}
+
+/* The difference between logits[K] and the formula of head.c, worked out here in double for the
+ * tokens begin..end of which those before `middle` are the query's. */
+static double head_error(const struct cross_encoder *m, const struct tensor *hidden,
+                         const size_t cut[3], const float *logits)
+{
+    enum { D = 32 };
+    double mean[2][D] = {{0}}, x[4 * D], y[D], worst = 0;
+    for (int h = 0; h < 2; h++)
+        for (size_t r = cut[h]; r < cut[h + 1]; r++)
+            for (size_t j = 0; j < D; j++)
+                mean[h][j] += (double)hidden->value[r * D + j] / (double)(cut[h + 1] - cut[h]);
+    for (size_t j = 0; j < D; j++) {
+        double u = mean[0][j], v = mean[1][j];
+        x[j] = u, x[D + j] = v, x[2 * D + j] = u * v, x[3 * D + j] = (u - v) * (u - v);
+    }
+    for (size_t j = 0; j < D; j++) {
+        double sum = value_at(m, "segments.dense.bias", j);
+        for (size_t i = 0; i < 4 * D; i++)
+            sum += value_at(m, "segments.dense.weight", j * 4 * D + i) * x[i];
+        y[j] = tanh(sum);
+    }
+    for (size_t k = 0; k < m->n_classes; k++) {
+        double z = value_at(m, "classifier.bias", k);
+        for (size_t j = 0; j < D; j++)
+            z += value_at(m, "classifier.weight", k * D + j) * y[j];
+        worst = fmax(worst, fabs(z - (double)logits[k]));
+    }
+    return worst;
+}
+
+static void test_head(void)
+{
+    struct lm_options o = tiny;
+    o.head = "segments";
+    struct cross_encoder *m = trained(&o, shop.n_examples), *back = NULL;
+    struct lm_inputs in;
+    struct tape tape;
+    lm_inputs_init(&in);
+    struct pair_text *pairs = pairs_of_shop();
+    lm_inputs_add_pair(&in, m, pairs);
+    lm_inputs_add_pair(&in, m, pairs + 20);
+    struct encoder_batch batch = lm_inputs_batch(&in);
+    tape_init(&tape, &m->params, NULL);
+    struct tensor *hidden = encoder_forward(&m->encoder, &tape, &batch, 0);
+    const float *logits = lm_head_forward(m, &tape, hidden, &batch, 0)->value;
+    double worst = 0;
+    for (size_t s = 0; s < 2; s++) {
+        size_t cut[3] = {in.offsets[s], in.offsets[s], in.offsets[s + 1]};
+        while (in.types[cut[1]] == 0)
+            cut[1]++;
+        worst = fmax(worst, head_error(m, hidden, cut, logits + s * m->n_classes));
+    }
+    ok(worst < 1e-5, "the segments head computes what it says (off by %.1e)", worst);
+    ok(cross_encoder_save(m, at(folder, "head"), NULL) == MEDLEY_OK &&
+           cross_encoder_load(at(folder, "head"), &back, NULL) == MEDLEY_OK,
+       "it is saved and loaded");
+    float *a = predict(m, 30), *b = predict(back, 30);
+    ok(same(a, b, 30 * m->n_classes), "and predicts the same bits");
+    char *config = NULL;
+    size_t n;
+    file_read(at(folder, "head/config.json"), 1 << 20, &config, &n, NULL);
+    ok(config && !strstr(config, "ForSequenceClassification"),
+       "nobody takes the folder for a classifier of the first token");
+    mem_free(config);
+    mem_free(a);
+    mem_free(b);
+    mem_free(pairs);
+    tape_deinit(&tape);
+    lm_inputs_deinit(&in);
+    cross_encoder_free(m);
+    cross_encoder_free(back);
 }
 
 static void test_early_stopping(void)
@@ -567,6 +647,9 @@ static void test_refusals(void)
            fields[i], err.message);
     }
     struct lm_options o = tiny;
+    o.head = "mean";
+    ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "%s", err.message);
+    o = tiny;
     o.heads = 5;
     ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "%s", err.message);
     o = (struct lm_options){.pretrained = "/nowhere"};
@@ -634,6 +717,7 @@ int main(void)
     make_shop();
     test_refusals();
     test_learning();
+    test_head();
     test_early_stopping();
     test_frozen();
     struct cross_encoder *m = trained(&tiny, shop.n_examples);

@@ -35,8 +35,6 @@ static void fill_defaults(struct cross_encoder *m, const struct lm_options *from
     *o = *from;
     m->from_pretrained = from->pretrained != NULL;
     o->pretrained = o->fields = o->head = NULL;
-    m->head = from->head && strcmp(from->head, lm_head_names[HEAD_SEGMENTS]) == 0 ? HEAD_SEGMENTS
-                                                                                  : HEAD_CLS;
     o->max_tokens = or_default(o->max_tokens, 96);
     o->hidden = or_default(o->hidden, 128);
     o->heads = or_default(o->heads, 4);
@@ -69,7 +67,8 @@ static medley_status take_classes(struct cross_encoder *m, const char *const *na
     return MEDLEY_OK;
 }
 
-/* All texts of a dataset, cleaned, for the vocabulary: queries, then the fields of each product. */
+/* All texts of a dataset, cleaned, for the vocabulary: queries, then the fields of each
+ * product. */
 struct corpus {
     const struct dataset *d;
     size_t query, product;
@@ -122,7 +121,8 @@ static medley_status train_vocabulary(struct cross_encoder *m, const struct data
     sb_init(&corpus.cleaned);
     medley_status st = tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
     if (!st && corpus.cleaned.failed)
-        st = fail_memory(err, "texts for the vocabulary"); /* the model is freed by the caller */
+        st =
+            fail_memory(err, "texts for the vocabulary"); /* the model is freed by the caller */
     sb_deinit(&corpus.cleaned);
     return st;
 }
@@ -230,8 +230,10 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     if (!m)
         return fail_memory(err, "a language model");
     fill_defaults(m, options);
-    medley_status st =
-        lm_fields_parse(m, options->fields ? options->fields : "query,title,brand,color", err);
+    medley_status st = lm_head_parse(options->head ? options->head : "cls", &m->head, err);
+    if (!st)
+        st = lm_fields_parse(m, options->fields ? options->fields : "query,title,brand,color",
+                             err);
     if (!st)
         st = take_classes(m, (const char *const *)d->class_names, d->n_classes, err);
     if (!st)
@@ -326,8 +328,8 @@ medley_status cross_encoder_save(const struct cross_encoder *m, const char *fold
         mem_free(keywords);
     }
     sb_init(&config);
-    encoder_config_write(&m->encoder, (const char *const *)m->class_names, m->n_classes,
-                         &config);
+    encoder_config_write(&m->encoder, lm_head_architecture(m),
+                         (const char *const *)m->class_names, m->n_classes, &config);
     if (!st)
         st = write_text(folder, "config.json", &config, err);
     sb_deinit(&config);
@@ -352,7 +354,6 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
         const json *classes = json_get(root, "classes");
         bool good = json_as_text(json_get(root, "fields"), &fields) &&
                     json_as_text(json_get(root, "head"), &head) &&
-                    (strcmp(head, "cls") == 0 || strcmp(head, "segments") == 0) &&
                     json_as_i64(json_get(root, "max_tokens"), &max_tokens) && max_tokens >= 8 &&
                     max_tokens <= 100000 &&
                     json_as_i64(json_get(root, "keyword_words"), &words) && words > 0 &&
@@ -369,8 +370,11 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
     if (!st) {
         m->options.max_tokens = (unsigned)max_tokens;
         m->options.keyword_words = (unsigned)words;
-        m->head = strcmp(head, "segments") == 0 ? HEAD_SEGMENTS : HEAD_CLS;
-        st = lm_fields_parse(m, fields, err);
+        st = lm_head_parse(head, &m->head, err);
+        if (!st)
+            st = lm_fields_parse(m, fields, err);
+        if (st)
+            st = fail_within(err, st, "%s", path);
     }
     if (!st)
         st = take_classes(m, names, n, err);

@@ -13,8 +13,8 @@ struct lm_options {
     const char *pretrained; /* Hugging Face folder; NULL: from scratch at the size below */
     const char *fields;     /* comma-separated of query,title,brand,color,bullets,description,
                                category, in order ["query,title,brand,color"] */
-    const char *head;        /* "cls": the first token, as Hugging Face; "segments": the means of
-                                query and product, better for sentence encoders ["cls"] */
+    const char *head;       /* "cls": the first token, as Hugging Face; "segments": the means of
+                               query and product, better for sentence encoders ["cls"] */
     unsigned max_tokens;    /* per pair, special tokens included [96] */
     unsigned layers;        /* from scratch [2]; with pretrained: keep the first n [all] */
     unsigned hidden, heads, intermediate; /* from scratch [128, 4, 4*hidden] */

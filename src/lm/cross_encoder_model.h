@@ -41,6 +41,9 @@ struct cross_encoder {
     struct keywords *keywords; /* NULL when no field needs them */
 };
 
+medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err);
+/* The class of Hugging Face's models that a saved folder fits. */
+const char *lm_head_architecture(const struct cross_encoder *m);
 /* Declares what the head needs beyond the encoder's own parameters, after them. */
 medley_status lm_head_declare(struct cross_encoder *m, medley_error *err);
 /* Logits [sequences, K] from the last hidden states [tokens, D]. */

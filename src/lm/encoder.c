@@ -139,15 +139,15 @@ static void write_labels(struct json_writer *w, const char *const *names, size_t
     jw_object_end(w);
 }
 
-void encoder_config_write(const struct encoder *e, const char *const *class_names,
-                          size_t classes, struct strbuf *out)
+void encoder_config_write(const struct encoder *e, const char *architecture,
+                          const char *const *class_names, size_t classes, struct strbuf *out)
 {
     const struct encoder_config *c = &e->config;
     struct json_writer w;
     jw_init(&w, out, true);
     jw_object(&w);
     jw_key(&w, "architectures"), jw_array(&w);
-    jw_textz(&w, "BertForSequenceClassification");
+    jw_textz(&w, architecture);
     jw_array_end(&w);
     jw_key(&w, "model_type"), jw_textz(&w, e->family->model_type);
     jw_key(&w, "vocab_size"), jw_i64(&w, c->vocabulary);

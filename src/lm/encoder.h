@@ -61,8 +61,10 @@ medley_status encoder_family_find(const char *model_type, const struct encoder_f
 /* Reads folder/config.json; `layers` > 0 keeps the first n. */
 medley_status encoder_config_load(const char *folder, unsigned layers, struct encoder *out,
                                   medley_error *err);
-void encoder_config_write(const struct encoder *e, const char *const *class_names,
-                          size_t classes, struct strbuf *out);
+/* `architecture`: Hugging Face's class of models that the checkpoint fits, without the family.
+ */
+void encoder_config_write(const struct encoder *e, const char *architecture,
+                          const char *const *class_names, size_t classes, struct strbuf *out);
 void encoder_deinit(struct encoder *e);
 
 /* Last hidden states [tokens, D]. */

@@ -1,10 +1,10 @@
 /* head.c: from the last hidden states to class logits.
  *
  * cls:      the family's own head, as in Hugging Face's ...ForSequenceClassification.
- * segments: tanh(W [u, v, u*v, (u-v)^2]) with u and v the means over the query's and the product's
- *           tokens (as Conneau et al. 2017, but read jointly), then the family's classifier. A
- *           sentence encoder's means carry meaning before fine-tuning, its first token does not: on
- *           4,800 pairs of the public extract, held-out log-loss 1.056 against 1.12. */
+ * segments: tanh(W [u, v, u*v, (u-v)^2]) with u and v the means over the query's and the
+ * product's tokens (as Conneau et al. 2017, but read jointly), then the family's classifier. A
+ *           sentence encoder's means carry meaning before fine-tuning, its first token does
+ * not: on 4,800 pairs of the public extract, held-out log-loss 1.056 against 1.12. */
 #include "lm/cross_encoder_model.h"
 
 #include "base/error.h"
@@ -16,17 +16,35 @@ const char *const lm_head_names[HEAD_COUNT] = {"cls", "segments"};
 /* Initial standard deviation of the segment layer: small, so that it starts near zero. */
 #define SEGMENT_STD 0.02f
 
+medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err)
+{
+    for (int h = 0; h < HEAD_COUNT; h++)
+        if (strcmp(lm_head_names[h], name) == 0) {
+            *out = (enum lm_head)h;
+            return MEDLEY_OK;
+        }
+    return fail(err, MEDLEY_EINVAL, "head '%s' is unknown (expected cls or segments)", name);
+}
+
+/* Read as a classifier, a checkpoint with our own head would give nonsense without a warning.
+ */
+const char *lm_head_architecture(const struct cross_encoder *m)
+{
+    return m->head == HEAD_CLS ? "BertForSequenceClassification" : "BertModel";
+}
+
 medley_status lm_head_declare(struct cross_encoder *m, medley_error *err)
 {
     size_t d = m->encoder.config.hidden;
     if (m->head != HEAD_SEGMENTS)
         return MEDLEY_OK;
-    m->segments_w = params_add(&m->params, 2, d, 4 * d, INIT_NORMAL, SEGMENT_STD,
-                               "segments.dense.weight");
+    m->segments_w =
+        params_add(&m->params, 2, d, 4 * d, INIT_NORMAL, SEGMENT_STD, "segments.dense.weight");
     m->segments_b = params_add(&m->params, 1, 1, d, INIT_ZERO, 0, "segments.dense.bias");
     m->classifier_w = params_find(&m->params, "classifier.weight");
     m->classifier_b = params_find(&m->params, "classifier.bias");
-    for (size_t i = 0; i < m->params.count; i++) /* not used, so weight decay must not touch it */
+    for (size_t i = 0; i < m->params.count;
+         i++) /* not used, so weight decay must not touch it */
         if (strstr(m->params.items[i].name, "pooler."))
             m->params.items[i].frozen = true;
     return m->params.failed ? fail_memory(err, "parameters") : MEDLEY_OK;
@@ -57,7 +75,8 @@ static struct tensor *segments(const struct cross_encoder *m, struct tape *t,
     struct tensor *parts[] = {u, v, op_mul(t, u, v), op_mul(t, difference, difference)};
     struct tensor *joined = op_concat(t, parts, sizeof parts / sizeof *parts);
     struct tensor *pooled = op_linear(t, joined, m->segments_w, m->segments_b, ACT_TANH);
-    return op_linear(t, op_dropout(t, pooled, dropout), m->classifier_w, m->classifier_b, ACT_NONE);
+    return op_linear(t, op_dropout(t, pooled, dropout), m->classifier_w, m->classifier_b,
+                     ACT_NONE);
 }
 
 struct tensor *lm_head_forward(const struct cross_encoder *m, struct tape *t,
