@@ -54,27 +54,59 @@ static inline void fetch_ahead(const struct histogram_job *job, size_t k)
     __builtin_prefetch(job->gradients + row * job->lanes);
 }
 
-/* One class: all groups of a row while its bytes are in the first-level cache. */
+/* Eight cells of one row. */
+static inline void add_group(int64_t *h, uint64_t w, int64_t v)
+{
+    h[(w & 255) * 8 + 0] += v;
+    h[(w >> 8 & 255) * 8 + 1] += v;
+    h[(w >> 16 & 255) * 8 + 2] += v;
+    h[(w >> 24 & 255) * 8 + 3] += v;
+    h[(w >> 32 & 255) * 8 + 4] += v;
+    h[(w >> 40 & 255) * 8 + 5] += v;
+    h[(w >> 48 & 255) * 8 + 6] += v;
+    h[(w >> 56) * 8 + 7] += v;
+}
+
+/* Rows index[0..n) into `groups` (a constant after inlining) groups from `g` on: one reading of
+ * a row's gradient serves them all. Everything in locals: cells might alias the job's fields.
+ */
+__attribute__((always_inline)) static inline void add_some_groups(
+    const struct histogram_job *job, size_t g, size_t groups)
+{
+    const uint8_t *rows = job->table->rows + g * BINS_GROUP;
+    const uint32_t *index = job->index, *first = job->bins->group_first + g;
+    const int64_t *gradients = job->gradients;
+    size_t n = job->n, begin = job->begin, stride = job->table->stride;
+    int64_t *h[4] = {NULL};
+    for (size_t i = 0; i < groups; i++)
+        h[i] = job->cells + (size_t)first[i] * BINS_GROUP;
+    for (size_t k = 0; k < n; k++) {
+        size_t row = index ? index[k] : begin + k;
+        if (index && k + AHEAD < n) {
+            __builtin_prefetch(rows + index[k + AHEAD] * stride);
+            __builtin_prefetch(gradients + index[k + AHEAD]);
+        }
+        int64_t v = gradients[row];
+        uint64_t w[4];
+        memcpy(w, rows + row * stride, groups * sizeof *w);
+        for (size_t i = 0; i < groups; i++)
+            add_group(h[i], w[i], v);
+    }
+}
+
 static void add_one_class(const struct histogram_job *job)
 {
-    const uint32_t *first = job->bins->group_first;
-    for (size_t k = 0; k < job->n; k++) {
-        size_t row = row_at(job, k);
-        int64_t v = job->gradients[row];
-        fetch_ahead(job, k);
-        for (size_t g = job->group_begin; g < job->group_end; g++) {
-            uint64_t w = load_group(job, row, g);
-            int64_t *h = job->cells + (size_t)first[g] * BINS_GROUP;
-            h[(w & 255) * 8 + 0] += v;
-            h[(w >> 8 & 255) * 8 + 1] += v;
-            h[(w >> 16 & 255) * 8 + 2] += v;
-            h[(w >> 24 & 255) * 8 + 3] += v;
-            h[(w >> 32 & 255) * 8 + 4] += v;
-            h[(w >> 40 & 255) * 8 + 5] += v;
-            h[(w >> 48 & 255) * 8 + 6] += v;
-            h[(w >> 56) * 8 + 7] += v;
-        }
+    size_t g = job->group_begin;
+    while (job->group_end - g >= 4) {
+        add_some_groups(job, g, 4);
+        g += 4;
     }
+    if (job->group_end - g == 3)
+        add_some_groups(job, g, 3);
+    else if (job->group_end - g == 2)
+        add_some_groups(job, g, 2);
+    else if (job->group_end - g == 1)
+        add_some_groups(job, g, 1);
 }
 
 #if defined(__x86_64__)
@@ -82,16 +114,20 @@ static void add_one_class(const struct histogram_job *job)
 /* Group by group, so that the cells in use (64 KiB at 4 classes) stay close. */
 __attribute__((target("avx2"))) static void add_four_classes(const struct histogram_job *job)
 {
+    const uint32_t *index = job->index;
+    const __m256i *gradients = (const __m256i *)job->gradients;
+    size_t n = job->n, begin = job->begin, stride = job->table->stride;
     for (size_t g = job->group_begin; g < job->group_end; g++) {
-        int64_t *h = job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP * 4;
-        for (size_t k = 0; k < job->n; k++) {
-            size_t row = row_at(job, k);
-            fetch_ahead(job, k);
-            __m256i v = _mm256_load_si256((const __m256i *)(job->gradients + row * 4));
-            uint64_t w = load_group(job, row, g);
+        const uint8_t *rows = job->table->rows + g * BINS_GROUP;
+        __m256i *h = (__m256i *)job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP;
+        for (size_t k = 0; k < n; k++) {
+            size_t row = index ? index[k] : begin + k;
+            __m256i v = _mm256_load_si256(gradients + row);
+            uint64_t w;
+            memcpy(&w, rows + row * stride, sizeof w);
 #pragma GCC unroll 8
             for (unsigned j = 0; j < BINS_GROUP; j++) {
-                __m256i *p = (__m256i *)(h + ((w >> 8 * j & 255) * BINS_GROUP + j) * 4);
+                __m256i *p = h + (w >> 8 * j & 255) * BINS_GROUP + j;
                 _mm256_store_si256(p, _mm256_add_epi64(_mm256_load_si256(p), v));
             }
         }
