@@ -112,6 +112,33 @@ static void test_train_and_predict(const struct shop *s)
     free(p);
 }
 
+/* The same bytes whatever the CPU can do and however many threads there are. */
+static void test_same_model_everywhere(void)
+{
+    static const char *const kernels[] = {"ref", "avx2", "avx512"};
+    char *wanted = NULL, *got = NULL;
+    size_t n = 0, k = 0;
+    for (int vector = 0; vector < 2; vector++)
+        for (int i = 0; i < 3; i++) {
+            char arguments[200];
+            snprintf(
+                arguments, sizeof arguments,
+                "train -f x.npy -y y.npy --rounds 30 --row-fraction 0.9 -t %d %s -o same.txt",
+                i + 1, vector ? "--vector" : "");
+            setenv("MEDLEY_KERNELS", kernels[i], 1);
+            ok(run(arguments) == 0 &&
+                   file_read(in_folder("same.txt"), 1 << 24, &got, &k, NULL) == MEDLEY_OK,
+               "trains with %d threads and kernels up to %s", i + 1, kernels[i]);
+            if (i > 0)
+                ok(n == k && memcmp(wanted, got, n) == 0, "the same model");
+            mem_free(wanted);
+            wanted = got;
+            n = k;
+        }
+    mem_free(wanted);
+    unsetenv("MEDLEY_KERNELS");
+}
+
 static void test_options(void)
 {
     ok(run("train -f x.npy -y y.npy --weights w.npy --class-weights 1,2,0.5 --leaves 7 "
@@ -255,6 +282,7 @@ int main(void)
     struct shop s = shop_new(N, F / K, K, SEED);
     write_files(&s);
     test_train_and_predict(&s);
+    test_same_model_everywhere();
     test_options();
     test_explain(&s);
     test_help();

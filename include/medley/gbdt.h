@@ -21,20 +21,22 @@ typedef struct medley_gbdt_options {
     unsigned rounds;            /* [200] */
     unsigned num_leaves;        /* 2..255 [31] */
     unsigned max_depth;         /* 0: no limit */
-    unsigned min_data_in_leaf;  /* [20] */
+    unsigned min_data_in_leaf;  /* rows, estimated from the hessian while searching, as LightGBM
+                                   does: a leaf of confident rows may hold fewer [20] */
     unsigned max_bins;          /* per feature, missing apart; 2..255 [255] */
     double learning_rate;       /* [0.05] */
     double lambda_l2;           /* as given */
     double min_sum_hessian;     /* [1e-3] */
     double min_gain;            /* as given */
-    double feature_fraction;    /* features tried per tree [1] */
-    double row_fraction;        /* rows sampled per tree [1] */
+    double feature_fraction;    /* features tried, drawn anew per tree [1] */
+    double row_fraction;        /* rows sampled, drawn anew per round [1] */
     unsigned early_stopping;    /* rounds without a better validation log-loss; 0: off */
     enum medley_trees trees;
-    const double *class_weights;   /* [K]; NULL: all 1 */
-    const uint32_t *player_of_feature; /* [F] for masking; NULL: every feature its own player */
+    const double *class_weights;   /* [K]; NULL: all 1. Not applied to validation */
+    const uint32_t *player_of_feature; /* [F] below F, for masking; UINT32_MAX: never masked;
+                                          NULL: every feature its own player */
     double mask_rate;           /* chance that a whole player is made missing in a row, drawn anew
-                                   per round of `mask_copies`; 0: off */
+                                   every 40 rounds; 0: off; below 1 */
     uint64_t seed;
 } medley_gbdt_options;
 
@@ -46,8 +48,11 @@ typedef struct medley_table {
     size_t n, n_features, n_classes;
 } medley_table;
 
-/* Trains. validation may be NULL (then early stopping is off). The same data, options and seed give
- * the same model, bit for bit, whatever the number of threads.
+/* Trains on the softmax log-loss, with hessian p (1 - p) K / (K - 1). Rows of weight 0 count for
+ * nothing, not even for covers. Missing goes where it gains most; at a node whose rows all have the
+ * feature, to the child with more rows. validation may be NULL (then early stopping is off). The
+ * same data, options and seed give the same model, bit for bit, whatever the number of threads and
+ * the CPU's instruction sets.
  * Errors: EINVAL (a label >= K, infinite feature, K outside 2..16, no rows), ENOMEM, EINTERRUPTED. */
 MEDLEY_API medley_status medley_gbdt_train(const medley_table *train,
                                            const medley_table *validation,

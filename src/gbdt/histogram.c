@@ -204,8 +204,12 @@ void histogram_add(const struct histogram_job *job)
         histogram_add_portable(job);
 }
 
+/* Whole cache lines in a vector type: gcc -O2 leaves the plain loop scalar. */
 void histogram_subtract(int64_t *parent, const int64_t *child, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        parent[i] -= child[i];
+    typedef int64_t line __attribute__((vector_size(64), may_alias));
+    line *p = (line *)parent;
+    const line *c = (const line *)child;
+    for (size_t i = 0; i < n / 8; i++)
+        p[i] -= c[i];
 }

@@ -54,7 +54,7 @@ extern const struct histogram_impl histogram_impls[]; /* slowest first; ends wit
 
 void histogram_add(const struct histogram_job *job); /* the fastest usable */
 
-/* parent -= child, over n cells. */
+/* parent -= child, over n cells, a multiple of 8; both aligned to 64. */
 void histogram_subtract(int64_t *parent, const int64_t *child, size_t n);
 
 #endif

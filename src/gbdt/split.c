@@ -19,12 +19,16 @@
 #pragma STDC FP_CONTRACT OFF /* gcc does not contract in ISO mode */
 #endif
 
-/* The best candidate of one feature: gain = numerator / denominator over both sides. */
+/* The best candidate of one feature and one side for missing: gain = numerator / denominator,
+ * both sides of the split together. */
 struct best {
-    double numerator, denominator; /* denominator 0: none yet */
+    double numerator, denominator;
     unsigned bin;
-    bool missing_left;
 };
+#define NONE_YET \
+    {            \
+        -1, 1, 0 \
+    } /* any candidate is better */
 
 static double parent_gain(const struct split_search *s)
 {
@@ -36,16 +40,20 @@ static double parent_gain(const struct split_search *s)
     return gain;
 }
 
-/* The winner of a feature against the winner of those before. */
+/* The winner of a feature, of missing to the right [0] and to the left [1], against the winner
+ * of the features before. */
 static void keep_better(const struct split_search *s, double parent, size_t feature,
-                        const struct best *b, struct split *best)
+                        const struct best sides[2], struct split *best)
 {
-    if (b->denominator == 0)
+    double right = sides[0].numerator * sides[1].denominator;
+    double left = sides[1].numerator * sides[0].denominator;
+    bool to_left = left > right || (left == right && sides[1].bin < sides[0].bin);
+    const struct best *b = &sides[to_left];
+    if (b->numerator < 0)
         return;
     double gain = b->numerator / b->denominator - parent;
     if (gain > best->gain && gain > s->min_gain)
-        *best =
-            (struct split){gain, (uint32_t)feature, (uint8_t)b->bin, b->missing_left, false};
+        *best = (struct split){gain, (uint32_t)feature, (uint8_t)b->bin, to_left, false};
 }
 
 static void note_missing(const struct split_search *s, struct split *best)
@@ -56,8 +64,7 @@ static void note_missing(const struct split_search *s, struct split *best)
         best->missing_seen |= missing[o * s->output_stride] != 0;
 }
 
-static void try_one(const struct split_search *s, int64_t left, unsigned bin, bool missing_left,
-                    struct best *b)
+static void try_one(const struct split_search *s, int64_t left, unsigned bin, struct best *b)
 {
     int64_t right = s->totals[0] - left;
     double gl = cell_gradient(left), hl = cell_hessian(left);
@@ -67,12 +74,12 @@ static void try_one(const struct split_search *s, int64_t left, unsigned bin, bo
     hl += s->lambda;
     hr += s->lambda;
     double numerator = gl * gl * hr + gr * gr * hl, denominator = hl * hr;
-    if (b->denominator == 0 || numerator * b->denominator > b->numerator * denominator)
-        *b = (struct best){numerator, denominator, bin, missing_left};
+    if (numerator * b->denominator > b->numerator * denominator)
+        *b = (struct best){numerator, denominator, bin};
 }
 
 static void try_vector(const struct split_search *s, const int64_t *left, unsigned bin,
-                       bool missing_left, struct best *b)
+                       struct best *b)
 {
     double gain = 0, hessian_left = 0, hessian_right = 0;
     for (unsigned o = 0; o < s->outputs; o++) {
@@ -86,12 +93,12 @@ static void try_vector(const struct split_search *s, const int64_t *left, unsign
     /* Both checked: a side without rows has a sum of 0, and min_hessian is positive. */
     if (hessian_left < s->min_hessian || hessian_right < s->min_hessian)
         return;
-    if (b->denominator == 0 || gain > b->numerator)
-        *b = (struct best){gain, 1, bin, missing_left};
+    if (gain > b->numerator)
+        *b = (struct best){gain, 1, bin};
 }
 
 /* All candidates of one feature, bins upwards. */
-static void scan_feature(const struct split_search *s, size_t feature, struct best *b)
+static void scan_feature(const struct split_search *s, size_t feature, struct best sides[2])
 {
     size_t group = feature / BINS_GROUP, lane = feature % BINS_GROUP;
     const int64_t *column = s->cells + (size_t)s->bins->group_first[group] * BINS_GROUP + lane;
@@ -105,12 +112,14 @@ static void scan_feature(const struct split_search *s, size_t feature, struct be
             left[o] += cells[(size_t)bin * BINS_GROUP];
             with_missing[o] = left[o] + cells[0];
         }
-        for (int side = 0; side <= any_missing; side++) {
+        /* Missing alone on the left is the same as missing alone on the right, and comes later.
+         */
+        for (int side = 0; side <= (any_missing && left[0] != 0); side++) {
             const int64_t *sums = side ? with_missing : left;
             if (s->outputs == 1)
-                try_one(s, sums[0], bin, side, b);
+                try_one(s, sums[0], bin, &sides[side]);
             else
-                try_vector(s, sums, bin, side, b);
+                try_vector(s, sums, bin, &sides[side]);
         }
     }
 }
@@ -120,11 +129,11 @@ static void split_find_ref(const struct split_search *s, struct split *best)
     double parent = parent_gain(s);
     *best = (struct split){0};
     for (size_t f = 0; f < s->bins->n_features; f++) {
-        struct best b = {0};
+        struct best sides[2] = {NONE_YET, NONE_YET};
         if (!(s->allowed[f / BINS_GROUP] >> f % BINS_GROUP & 1))
             continue;
-        scan_feature(s, f, &b);
-        keep_better(s, parent, f, &b, best);
+        scan_feature(s, f, sides);
+        keep_better(s, parent, f, sides, best);
     }
     if (best->gain > 0)
         note_missing(s, best);
@@ -134,14 +143,14 @@ static void split_find_ref(const struct split_search *s, struct split *best)
 
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl")))
 
-/* Eight features' best candidates. */
+/* Eight features' struct best. */
 struct lanes {
     __m512d numerator, denominator;
-    __m512i choice; /* bin * 2 + missing_left */
+    __m512i bin;
 };
 
-TARGET static inline void lanes_try(const struct split_search *s, __m512i left, unsigned choice,
-                                    struct lanes *b)
+TARGET static inline void lanes_try(const struct split_search *s, __mmask8 good, __m512i left,
+                                    unsigned bin, struct lanes *b)
 {
     __m512i right = _mm512_sub_epi64(_mm512_set1_epi64(s->totals[0]), left);
     __m512i low = _mm512_set1_epi64(0xffffffff);
@@ -150,7 +159,7 @@ TARGET static inline void lanes_try(const struct split_search *s, __m512i left, 
     __m512d gr = _mm512_cvtepi64_pd(_mm512_srai_epi64(right, 32));
     __m512d hl = _mm512_cvtepi64_pd(_mm512_and_si512(left, low));
     __m512d hr = _mm512_cvtepi64_pd(_mm512_and_si512(right, low));
-    __mmask8 good = _mm512_cmp_pd_mask(hl, least, _CMP_GE_OQ);
+    good &= _mm512_cmp_pd_mask(hl, least, _CMP_GE_OQ);
     good &= _mm512_cmp_pd_mask(hr, least, _CMP_GE_OQ);
     if (!good)
         return;
@@ -159,28 +168,43 @@ TARGET static inline void lanes_try(const struct split_search *s, __m512i left, 
     __m512d numerator = _mm512_add_pd(_mm512_mul_pd(_mm512_mul_pd(gl, gl), hr),
                                       _mm512_mul_pd(_mm512_mul_pd(gr, gr), hl));
     __m512d denominator = _mm512_mul_pd(hl, hr);
-    __mmask8 none = _mm512_cmp_pd_mask(b->denominator, _mm512_setzero_pd(), _CMP_EQ_OQ);
-    good &= none | _mm512_cmp_pd_mask(_mm512_mul_pd(numerator, b->denominator),
-                                      _mm512_mul_pd(b->numerator, denominator), _CMP_GT_OQ);
+    good &= _mm512_cmp_pd_mask(_mm512_mul_pd(numerator, b->denominator),
+                               _mm512_mul_pd(b->numerator, denominator), _CMP_GT_OQ);
     b->numerator = _mm512_mask_mov_pd(b->numerator, good, numerator);
     b->denominator = _mm512_mask_mov_pd(b->denominator, good, denominator);
-    b->choice = _mm512_mask_mov_epi64(b->choice, good, _mm512_set1_epi64(choice));
+    b->bin = _mm512_mask_mov_epi64(b->bin, good, _mm512_set1_epi64(bin));
 }
 
 /* Bins past the last of a feature are empty: the candidate is that of its last bin again, which
  * is not strictly better. */
-TARGET static void scan_group(const struct split_search *s, size_t group, struct lanes *b)
+TARGET static void scan_group(const struct split_search *s, size_t group, struct lanes sides[2])
 {
     const int64_t *cells = s->cells + (size_t)s->bins->group_first[group] * BINS_GROUP;
     unsigned bins = s->bins->group_first[group + 1] - s->bins->group_first[group];
     __m512i missing = _mm512_load_si512(cells), left = _mm512_setzero_si512();
     bool any_missing = _mm512_test_epi64_mask(missing, missing) & s->allowed[group];
     for (unsigned bin = 1; bin < bins; bin++) {
-        left = _mm512_add_epi64(left, _mm512_load_si512(cells + (size_t)bin * BINS_GROUP));
-        lanes_try(s, left, bin * 2, b);
+        __m512i row = _mm512_load_si512(cells + (size_t)bin * BINS_GROUP);
+        if (!_mm512_test_epi64_mask(row, row))
+            continue; /* the candidates of the bin before again */
+        left = _mm512_add_epi64(left, row);
+        lanes_try(s, 0xff, left, bin, &sides[0]);
         if (any_missing)
-            lanes_try(s, _mm512_add_epi64(left, missing), bin * 2 + 1, b);
+            lanes_try(s, _mm512_test_epi64_mask(left, left), _mm512_add_epi64(left, missing),
+                      bin, &sides[1]);
     }
+}
+
+/* Lane by lane, as the definition keeps it. */
+TARGET static void unpack(const struct lanes *from, struct best out[8])
+{
+    double numerator[8], denominator[8];
+    int64_t bin[8];
+    _mm512_storeu_pd(numerator, from->numerator);
+    _mm512_storeu_pd(denominator, from->denominator);
+    _mm512_storeu_si512(bin, from->bin);
+    for (unsigned j = 0; j < BINS_GROUP; j++)
+        out[j] = (struct best){numerator[j], denominator[j], (unsigned)bin[j]};
 }
 
 TARGET static void split_find_avx512(const struct split_search *s, struct split *best)
@@ -189,22 +213,21 @@ TARGET static void split_find_avx512(const struct split_search *s, struct split 
         split_find_ref(s, best);
         return;
     }
-    double parent = parent_gain(s), numerator[8], denominator[8];
-    int64_t choice[8];
+    double parent = parent_gain(s);
+    struct lanes none = {_mm512_set1_pd(-1), _mm512_set1_pd(1), _mm512_setzero_si512()};
     *best = (struct split){0};
     for (size_t g = 0; g < s->bins->n_groups; g++) {
-        struct lanes b = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_si512()};
+        struct lanes sides[2] = {none, none};
+        struct best right[8], left[8];
         if (!s->allowed[g])
             continue;
-        scan_group(s, g, &b);
-        _mm512_storeu_pd(numerator, b.numerator);
-        _mm512_storeu_pd(denominator, b.denominator);
-        _mm512_storeu_si512(choice, b.choice);
+        scan_group(s, g, sides);
+        unpack(&sides[0], right);
+        unpack(&sides[1], left);
         for (unsigned j = 0; j < BINS_GROUP; j++) {
-            struct best one = {numerator[j], denominator[j], (unsigned)choice[j] >> 1,
-                               choice[j] & 1};
+            struct best both[2] = {right[j], left[j]};
             if (s->allowed[g] >> j & 1)
-                keep_better(s, parent, g * BINS_GROUP + j, &one, best);
+                keep_better(s, parent, g * BINS_GROUP + j, both, best);
         }
     }
     if (best->gain > 0)
