@@ -94,7 +94,7 @@ static void add_models(struct strbuf *b, const char *pretrained)
                "    batch: 16\n"
                "    learning_rate: 1e-4\n    freeze_layers: 3\n");
         add_lm(b, "fast", pretrained,
-               "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 48\n"
+               "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 36\n"
                "    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n    freeze_embeddings: true\n");
     } else {
         add_lm(b, "wide", NULL,
