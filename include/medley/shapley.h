@@ -3,9 +3,8 @@
  *
  * The game is path-dependent TreeSHAP (Lundberg et al. 2018): the value of a coalition is the
  * expected margin when features outside it are averaged over the training cover (numbers of rows,
- * not their weights). A player is present
- * with all its features or absent with all of them; the value of a player is NOT the sum of its
- * features' values. Rows with missing values are exact. */
+ * not their weights). A player is present with all its features or absent with all of them; the
+ * value of a player is NOT the sum of its features' values. Rows with missing values are exact. */
 #ifndef MEDLEY_SHAPLEY_H
 #define MEDLEY_SHAPLEY_H
 
