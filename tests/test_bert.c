@@ -282,6 +282,8 @@ static void test_config(const char *folder)
         {"\"vocab_size\": 20, ", "", "vocab_size"},
         {"\"type_vocab_size\": 2", "\"type_vocab_size\": 2, \"hidden_act\": \"swish9\"",
          "swish9"},
+        {"\"type_vocab_size\": 2", "\"type_vocab_size\": 2, \"layer_norm_eps\": 1e-50",
+         "layer_norm_eps"},
         {"\"type_vocab_size\": 2",
          "\"type_vocab_size\": 2, \"position_embedding_type\": \"relative_key\"",
          "relative_key"},

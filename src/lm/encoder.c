@@ -73,7 +73,8 @@ static medley_status read_config(const json *root, const char *path, struct enco
                     "%s: hidden_size %u is not a multiple of "
                     "num_attention_heads %u",
                     path, c->hidden, c->heads);
-    if (!(eps > 0 && eps < 1) || !(std > 0 && std < 1))
+    /* As floats: what is too small for one would be zero. */
+    if (!((float)eps > 0 && eps < 1) || !((float)std > 0 && std < 1))
         return fail(err, MEDLEY_EFORMAT,
                     "%s: layer_norm_eps and initializer_range must lie between 0 and 1", path);
     const char *position = "absolute";
