@@ -187,6 +187,15 @@ medley_status stack_design(const struct stack *s, uint32_t mask, float **x, medl
     return MEDLEY_OK;
 }
 
+/* Players for masking: whole models go missing in life, the context never does. */
+static void training_players(const struct design_shape *shape, uint32_t *players)
+{
+    design_player_of_feature(shape, players);
+    for (size_t i = 0, f = design_columns(shape); i < f; i++)
+        if (players[i] == shape->n_models)
+            players[i] = UINT32_MAX;
+}
+
 static medley_gbdt_options gbdt_options(const struct stack *s, const uint32_t *players)
 {
     const struct ensemble_config *c = &s->w->config.ensemble;
@@ -267,7 +276,7 @@ medley_status stack_cross_validate(const struct stack *s, uint32_t mask, unsigne
                                                            : fail_memory(err, "fold tables");
     unsigned total = 0;
     if (!st) {
-        design_player_of_feature(&shape, players);
+        training_players(&shape, players);
         medley_gbdt_options options = gbdt_options(s, players);
         options.early_stopping = PATIENCE;
         for (unsigned fold = 0; fold < s->n_folds && !st; fold++) {
@@ -324,7 +333,7 @@ medley_status stack_fit(const struct stack *s, uint32_t mask, unsigned rounds, m
     medley_status st =
         players ? stack_design(s, mask, &x, err) : fail_memory(err, "the ensemble's table");
     if (!st) {
-        design_player_of_feature(&shape, players);
+        training_players(&shape, players);
         medley_gbdt_options options = gbdt_options(s, players);
         options.rounds = rounds;
         medley_table table = {x, s->label, NULL, s->n, f, s->n_classes};
