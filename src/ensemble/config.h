@@ -34,11 +34,11 @@ struct stacking_config {
 struct ensemble_config {       /* the GBDT */
     unsigned rounds;           /* the limit; the number is chosen by cross-validation [400] */
     unsigned num_leaves;       /* [6] */
-    unsigned min_data_in_leaf; /* [60] */
-    double learning_rate;      /* [0.05] */
+    unsigned min_data_in_leaf; /* 0: a 32nd of the rows, 20 to 200 */
+    double learning_rate;      /* [0.04] */
     double lambda_l2;          /* [1] */
-    double feature_fraction;   /* [0.3] */
-    double mask_rate;          /* share of whole models made missing in training [0] */
+    double feature_fraction;   /* [0.2] */
+    double mask_rate;          /* share of whole models made missing in training [0.1] */
     bool plain;                /* leave out the context features */
 };
 

@@ -119,7 +119,7 @@ static const char tail[] =
     "\n# Out-of-fold predictions: no model is stacked on examples whose query it has seen.\n"
     "stacking:\n  folds: 3\n  seed: 1\n"
     "\n# The gradient-boosted trees over the models.\n"
-    "ensemble:\n  rounds: 400\n  learning_rate: 0.05\n  num_leaves: 6\n"
+    "ensemble:\n  rounds: 400\n  learning_rate: 0.04\n  num_leaves: 6\n"
     "\n# What serving may cost: latency of one pair, memory, number of models. No line: no limit.\n"
     "budget:\n  metric: macro_f1\n  latency_ms: 100\n  top: 4\n"
     "\nserve:\n  host: 127.0.0.1\n  port: 8080\n";
