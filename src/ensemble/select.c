@@ -220,7 +220,7 @@ static void write_costs(struct json_writer *w, const struct selection *x)
 {
     jw_key(w, "machine"), jw_object(w);
     jw_key(w, "cpu"), jw_textz(w, cpu_name());
-    jw_key(w, "threads"), jw_i64(w, pool_threads());
+    jw_key(w, "cores"), jw_i64(w, pool_threads());
     jw_object_end(w);
     jw_key(w, "costs"), jw_array(w);
     for (size_t m = 0; m < x->s.n_models; m++) {
