@@ -90,9 +90,9 @@ static void add_models(struct strbuf *b, const char *pretrained)
                "models:\n");
     if (pretrained) {
         add_lm(b, "minilm", pretrained,
-               "    head: segments\n    fields: query,title,brand,color\n    max_tokens: 48\n    epochs: 2\n"
-               "    batch: 16\n"
-               "    learning_rate: 1e-4\n    freeze_layers: 3\n");
+               "    layers: 4\n    head: segments\n    fields: query,title,brand,color\n"
+               "    max_tokens: 48\n    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n"
+               "    freeze_layers: 1\n");
         add_lm(b, "fast", pretrained,
                "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 36\n"
                "    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n    freeze_embeddings: true\n");
