@@ -11,28 +11,19 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
-#include "nn/adamw.h"
 #include "nn/lanes.h"
 #include "nn/ops.h"
+#include "nn/resume.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECKPOINT_SECONDS 30.0
 /* Share of the training queries that early stopping watches instead of learning from. */
 #define HELD_OUT 0.1
 
 enum stream { STREAM_ORDER = 1, STREAM_DROPOUT, STREAM_SAMPLE, STREAM_HELD_OUT };
-
-/* What a checkpoint holds besides arrays; all exactly representable in doubles. */
-struct progress_state {
-    uint64_t epoch, step; /* the coming epoch and the coming step within it */
-    double loss_sum;      /* of this epoch so far, weighted by pairs */
-    double best_loss;     /* on held-out queries; infinite before the first evaluation */
-    uint64_t stale;       /* evaluations since the best one */
-};
 
 struct lane_state {
     struct sampler *sampler;
@@ -56,7 +47,7 @@ struct training {
     struct lanes lanes;
     struct adamw adamw;
     float *best; /* [total] parameters of the best evaluation; NULL without early stopping */
-    struct progress_state at;
+    struct train_position at;
     struct hash128 identity; /* of options, pairs, labels, graph and features */
     double started;          /* seconds */
 };
@@ -168,86 +159,14 @@ static void training_deinit(struct training *t)
     adamw_deinit(&t->adamw);
 }
 
-/* ---- checkpoint ---- */
-
-static void write_state(const struct training *t, double out[5])
+static struct resume resume_of(struct training *t)
 {
-    out[0] = (double)t->at.epoch;
-    out[1] = (double)t->at.step;
-    out[2] = t->at.loss_sum;
-    out[3] = t->at.best_loss;
-    out[4] = (double)t->at.stale;
-}
-
-static medley_status checkpoint_write(const struct training *t, const char *path,
-                                      medley_error *err)
-{
-    char identity[33];
-    double state[5];
-    uint64_t total = t->m->params.total, five = 5;
-    struct st_writer *w = st_writer_new();
-    if (!w)
-        return fail_memory(err, "a checkpoint");
-    hash_text(t->identity, identity);
-    write_state(t, state);
-    st_writer_metadata(w, "identity", identity);
-    st_writer_add(w, "training.state", ST_F64, 1, &five, state);
-    st_writer_add(w, "training.values", ST_F32, 1, &total, t->m->params.values);
-    if (t->best)
-        st_writer_add(w, "training.best", ST_F32, 1, &total, t->best);
-    adamw_write(&t->adamw, w);
-    medley_status st = st_writer_commit(w, path, err);
-    st_writer_free(w);
-    return st;
-}
-
-static bool count_of(double v, uint64_t limit, uint64_t *out)
-{
-    if (!(v >= 0 && v <= (double)limit) || v != floor(v))
-        return false;
-    *out = (uint64_t)v;
-    return true;
-}
-
-/* Takes over a checkpoint of the same training. One that is absent, of another training or
- * damaged is left alone: training starts from the beginning. */
-static void checkpoint_read(struct training *t, const char *path)
-{
-    char identity[33];
-    struct st_file *f = NULL;
-    const struct st_entry *values = NULL, *state = NULL, *best = NULL;
-    uint64_t total = t->m->params.total, five = 5;
-    struct progress_state at = {0};
-    double s[5];
-    hash_text(t->identity, identity);
-    if (!path || !file_exists(path) || st_open(path, &f, NULL) != MEDLEY_OK)
-        return;
-    const char *theirs = st_metadata(f, "identity");
-    bool good =
-        theirs && strcmp(theirs, identity) == 0 &&
-        st_require(f, "training.state", ST_F64, 1, &five, &state, NULL) == MEDLEY_OK &&
-        st_require(f, "training.values", ST_F32, 1, &total, &values, NULL) == MEDLEY_OK &&
-        (!t->best ||
-         st_require(f, "training.best", ST_F32, 1, &total, &best, NULL) == MEDLEY_OK);
-    if (good) {
-        memcpy(s, state->data, sizeof s);
-        at.loss_sum = s[2];
-        at.best_loss = s[3];
-        good = count_of(s[0], t->m->options.epochs, &at.epoch) &&
-               count_of(s[1], steps_of_epoch(t), &at.step) &&
-               count_of(s[4], t->m->options.epochs, &at.stale) &&
-               adamw_read(&t->adamw, &t->m->params, f, NULL) == MEDLEY_OK;
-    }
-    if (good) {
-        memcpy(t->m->params.values, values->data, total * sizeof(float));
-        if (t->best)
-            memcpy(t->best, best->data, total * sizeof(float));
-        t->at = at;
-        progress_note("%s: resuming at epoch %llu", path, (unsigned long long)at.epoch + 1);
-    } else {
-        progress_note("%s: a checkpoint of another training, left alone", path);
-    }
-    st_close(f);
+    return (struct resume){.identity = t->identity,
+                           .params = &t->m->params,
+                           .adamw = &t->adamw,
+                           .best = t->best,
+                           .epochs = t->m->options.epochs,
+                           .steps = steps_of_epoch(t)};
 }
 
 /* ---- one step ---- */
@@ -437,6 +356,7 @@ static bool stopped(const struct training *t)
 static medley_status train_loop(struct training *t, const char *checkpoint,
                                 const char *log_path, medley_error *err)
 {
+    struct resume resume = resume_of(t);
     double saved = clock_seconds();
     uint64_t steps = steps_of_epoch(t), total = steps * t->m->options.epochs;
     char task[32];
@@ -445,8 +365,8 @@ static medley_status train_loop(struct training *t, const char *checkpoint,
         shuffle(t);
         while (t->at.step < steps) {
             bool stop = interrupted();
-            if (checkpoint && (stop || clock_seconds() - saved > CHECKPOINT_SECONDS)) {
-                medley_status st = checkpoint_write(t, checkpoint, err);
+            if (checkpoint && (stop || clock_seconds() - saved > RESUME_SECONDS)) {
+                medley_status st = resume_write(&resume, &t->at, checkpoint, err);
                 if (st != MEDLEY_OK)
                     return st;
                 saved = clock_seconds();
@@ -489,7 +409,8 @@ medley_status link_classifier_train(struct link_classifier *m, const struct link
     st = training_init(&t, err);
     if (st != MEDLEY_OK)
         goto done;
-    checkpoint_read(&t, checkpoint);
+    struct resume resume = resume_of(&t);
+    resume_read(&resume, checkpoint, &t.at);
     st = train_loop(&t, checkpoint, log_path, err);
     if (st != MEDLEY_OK)
         goto done;

@@ -10,8 +10,8 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
-#include "nn/adamw.h"
 #include "nn/lanes.h"
+#include "nn/resume.h"
 
 #include <errno.h>
 #include <math.h>
@@ -19,21 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHECKPOINT_SECONDS 30.0
 /* Share of the training queries that early stopping watches instead of learning from. */
 #define HELD_OUT 0.1
 /* Batches are cut from runs of this many batches sorted by length: lanes get equal work. */
 enum { BUCKET_BATCHES = 16 };
 
 enum stream { STREAM_ORDER = 1, STREAM_BATCHES, STREAM_DROPOUT, STREAM_HELD_OUT };
-
-/* What a checkpoint holds besides arrays; all exactly representable in doubles. */
-struct position {
-    uint64_t epoch, step; /* the coming epoch and the coming step within it */
-    double loss_sum;      /* of this epoch so far, weighted by pairs */
-    double best_loss;     /* on held-out queries; infinite before the first evaluation */
-    uint64_t stale;       /* evaluations since the best one */
-};
 
 struct training {
     struct cross_encoder *m;
@@ -51,7 +42,7 @@ struct training {
     struct lanes lanes;
     struct adamw adamw;
     float *best; /* [total]; NULL without early stopping */
-    struct position at;
+    struct train_position at;
     struct hash128 identity; /* of options, pairs, labels and starting parameters */
     const char *log_path;
     double started;
@@ -187,79 +178,14 @@ static void training_deinit(struct training *t)
     adamw_deinit(&t->adamw);
 }
 
-/* ---- checkpoint ---- */
-
-static medley_status checkpoint_write(const struct training *t, const char *path,
-                                      medley_error *err)
+static struct resume resume_of(struct training *t)
 {
-    char identity[33];
-    const double state[5] = {(double)t->at.epoch, (double)t->at.step, t->at.loss_sum,
-                             t->at.best_loss, (double)t->at.stale};
-    uint64_t total = t->m->params.total, five = 5;
-    struct st_writer *w = st_writer_new();
-    if (!w)
-        return fail_memory(err, "a checkpoint");
-    hash_text(t->identity, identity);
-    st_writer_metadata(w, "identity", identity);
-    st_writer_add(w, "training.state", ST_F64, 1, &five, state);
-    st_writer_add(w, "training.values", ST_F32, 1, &total, t->m->params.values);
-    if (t->best)
-        st_writer_add(w, "training.best", ST_F32, 1, &total, t->best);
-    adamw_write(&t->adamw, w);
-    medley_status st = st_writer_commit(w, path, err);
-    st_writer_free(w);
-    return st;
-}
-
-static bool count_of(double v, uint64_t limit, uint64_t *out)
-{
-    if (!(v >= 0 && v <= (double)limit) || v != floor(v))
-        return false;
-    *out = (uint64_t)v;
-    return true;
-}
-
-static bool take_checkpoint(struct training *t, const struct st_file *f)
-{
-    const struct st_entry *values, *state, *best = NULL;
-    uint64_t total = t->m->params.total, five = 5;
-    struct position at = {0};
-    char identity[33];
-    double s[5];
-    hash_text(t->identity, identity);
-    const char *theirs = st_metadata(f, "identity");
-    if (!theirs || strcmp(theirs, identity) != 0 ||
-        st_require(f, "training.state", ST_F64, 1, &five, &state, NULL) ||
-        st_require(f, "training.values", ST_F32, 1, &total, &values, NULL) ||
-        (t->best && st_require(f, "training.best", ST_F32, 1, &total, &best, NULL)))
-        return false;
-    memcpy(s, state->data, sizeof s);
-    at.loss_sum = s[2];
-    at.best_loss = s[3];
-    if (!count_of(s[0], t->m->options.epochs, &at.epoch) ||
-        !count_of(s[1], steps_of_epoch(t), &at.step) ||
-        !count_of(s[4], t->m->options.epochs, &at.stale) ||
-        adamw_read(&t->adamw, &t->m->params, f, NULL))
-        return false;
-    memcpy(t->m->params.values, values->data, total * sizeof(float));
-    if (t->best)
-        memcpy(t->best, best->data, total * sizeof(float));
-    t->at = at;
-    return true;
-}
-
-/* A checkpoint that is absent, of another training or damaged is left alone. */
-static void checkpoint_read(struct training *t, const char *path)
-{
-    struct st_file *f = NULL;
-    if (!path || !file_exists(path) || st_open(path, &f, NULL))
-        return;
-    if (take_checkpoint(t, f))
-        progress_note("%s: resuming at epoch %llu, step %llu", path,
-                      (unsigned long long)t->at.epoch + 1, (unsigned long long)t->at.step);
-    else
-        progress_note("%s: a checkpoint of another training, not used", path);
-    st_close(f);
+    return (struct resume){.identity = t->identity,
+                           .params = &t->m->params,
+                           .adamw = &t->adamw,
+                           .best = t->best,
+                           .epochs = t->m->options.epochs,
+                           .steps = steps_of_epoch(t)};
 }
 
 /* ---- one epoch's order ---- */
@@ -413,6 +339,7 @@ static medley_status end_epoch(struct training *t, bool *stop, medley_error *err
 
 static medley_status run_epochs(struct training *t, const char *checkpoint, medley_error *err)
 {
+    struct resume resume = resume_of(t);
     uint64_t steps = steps_of_epoch(t), epochs = t->m->options.epochs;
     double saved = clock_seconds();
     bool stop = t->n_held && t->at.stale >= t->m->options.patience;
@@ -425,8 +352,8 @@ static medley_status run_epochs(struct training *t, const char *checkpoint, medl
             uint64_t done = (t->at.epoch * steps + t->at.step) * t->m->options.batch;
             progress_step("train", done, epochs * steps * t->m->options.batch, "pairs");
             bool asked = interrupted();
-            if (!st && checkpoint && (asked || clock_seconds() - saved > CHECKPOINT_SECONDS)) {
-                st = checkpoint_write(t, checkpoint, err);
+            if (!st && checkpoint && (asked || clock_seconds() - saved > RESUME_SECONDS)) {
+                st = resume_write(&resume, &t->at, checkpoint, err);
                 saved = clock_seconds();
             }
             if (!st && asked)
@@ -436,7 +363,7 @@ static medley_status run_epochs(struct training *t, const char *checkpoint, medl
         if (st)
             break;
         st = end_epoch(t, &stop, err);
-        if (st == MEDLEY_EINTERRUPTED && checkpoint && checkpoint_write(t, checkpoint, NULL))
+        if (st == MEDLEY_EINTERRUPTED && checkpoint && resume_write(&resume, &t->at, checkpoint, NULL))
             progress_note("%s: the checkpoint could not be written", checkpoint);
     }
     progress_end("train");
@@ -460,7 +387,8 @@ medley_status cross_encoder_train(struct cross_encoder *m, const struct dataset 
         return fail(err, MEDLEY_EINVAL, "no examples to train on");
     medley_status st = training_init(&t, err);
     if (!st) {
-        checkpoint_read(&t, checkpoint);
+        struct resume resume = resume_of(&t);
+        resume_read(&resume, checkpoint, &t.at);
         st = run_epochs(&t, checkpoint, err);
     }
     if (!st && checkpoint && unlink(checkpoint) != 0 && errno != ENOENT)
