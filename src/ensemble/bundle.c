@@ -78,7 +78,7 @@ static struct path within(const char *folder, const char *format, ...)
     int m = n < 0 || (size_t)n >= sizeof p.s
                 ? -1
                 : vsnprintf(p.s + n, sizeof p.s - (size_t)n, format, args);
-    if (m < 0 || (size_t)(n + m) >= sizeof p.s)
+    if (m < 0 || (size_t)n + (size_t)m >= sizeof p.s)
         p.s[0] = '\0';
     va_end(args);
     return p;
