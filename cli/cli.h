@@ -7,8 +7,8 @@
 #include <argp.h>
 #include <stdbool.h>
 
-/* A verb parses its own arguments (argv[0] is "medley VERB") with argp and returns the exit status:
- * 0 done, 1 failed, 2 usage. Data goes to stdout, talk to stderr. */
+/* A verb parses its own arguments (argv[0] is "medley VERB") with argp and returns the exit
+ * status: 0 done, 1 failed, 2 usage. Data goes to stdout, talk to stderr. */
 struct verb {
     const char *name;
     const char *summary; /* one line for `medley --help` */

@@ -31,9 +31,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-#define SHARED_OPTIONS                                                                             \
-    {"workspace", 'C', "DIR", 0, "the workspace [.]", 10},                                         \
-        {"threads", KEY_THREADS, "N", 0, "threads to use [all cores]", 10}
+#define SHARED_OPTIONS                                                   \
+    {"workspace", 'C', "DIR", 0, "the workspace [.]", 10},               \
+    {                                                                    \
+        "threads", KEY_THREADS, "N", 0, "threads to use [all cores]", 10 \
+    }
 
 static const struct argp_option options[] = {SHARED_OPTIONS, {0}};
 static const struct argp_option json_options[] = {

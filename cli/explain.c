@@ -65,8 +65,8 @@ static const struct argp argp = {
            "  medley explain -C shop --query 'usb c cable' --product B07NCQWCQS",
 };
 
-static void print_text(const medley_bundle *b, const medley_result *r, const float *contributions,
-                       const double *base)
+static void print_text(const medley_bundle *b, const medley_result *r,
+                       const float *contributions, const double *base)
 {
     size_t k = medley_bundle_classes(b);
     printf("label %s%s\n\n%-20s", medley_bundle_class(b, r->label),
@@ -99,8 +99,8 @@ static void write_classes(struct json_writer *w, const medley_bundle *b, const c
     jw_object_end(w);
 }
 
-static void print_json(const medley_bundle *b, const struct arguments *a, const medley_result *r,
-                       const float *contributions, const double *base)
+static void print_json(const medley_bundle *b, const struct arguments *a,
+                       const medley_result *r, const float *contributions, const double *base)
 {
     struct strbuf text;
     struct json_writer w;
@@ -129,7 +129,8 @@ static void print_json(const medley_bundle *b, const struct arguments *a, const 
     sb_deinit(&text);
 }
 
-static medley_status explain(const struct arguments *a, const medley_bundle *b, medley_error *err)
+static medley_status explain(const struct arguments *a, const medley_bundle *b,
+                             medley_error *err)
 {
     float contributions[(MEDLEY_MAX_MODELS + 1) * MEDLEY_MAX_CLASSES];
     double base[MEDLEY_MAX_CLASSES];
@@ -140,8 +141,8 @@ static medley_status explain(const struct arguments *a, const medley_bundle *b, 
         product.title = (medley_text){a->title, strlen(a->title)};
     medley_classify_options how = {.contributions = contributions};
     medley_status st = medley_bundle_classify(b, (medley_text){a->query, strlen(a->query)},
-                                              (medley_text){locale, strlen(locale)}, &product, 1,
-                                              &how, &result, err);
+                                              (medley_text){locale, strlen(locale)}, &product,
+                                              1, &how, &result, err);
     if (st)
         return st;
     medley_bundle_base(b, base);

@@ -14,7 +14,8 @@ enum { KEY_DATA = 1000, KEY_PRETRAINED };
 static const struct argp_option options[] = {
     {"data", KEY_DATA, "DIR", 0,
      "folder with examples.csv and products.csv (or .tsv, .jsonl), and if there are any "
-     "product_metadata.csv, colistings.csv, events.jsonl", 0},
+     "product_metadata.csv, colistings.csv, events.jsonl",
+     0},
     {"pretrained", KEY_PRETRAINED, "DIR", 0,
      "Hugging Face folder of a small BERT encoder to start from [from scratch]", 0},
     {0},
@@ -58,6 +59,7 @@ int verb_init(int argc, char **argv)
     cli_parse(&argp, argc, argv, &a);
     if (workspace_init(a.folder, &a.template, &err))
         return cli_fail(&err);
-    fprintf(stderr, "made %s/medley.yaml; look it over, then: medley run -C %s\n", a.folder, a.folder);
+    fprintf(stderr, "made %s/medley.yaml; look it over, then: medley run -C %s\n", a.folder,
+            a.folder);
     return 0;
 }

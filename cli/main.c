@@ -62,8 +62,8 @@ unsigned long long cli_count(const char *option, const char *text, unsigned long
 {
     uint64_t v;
     if (!str_to_u64(str_of(text), &v) || v < min || v > max) {
-        fprintf(stderr, "medley: %s: '%s' is not a whole number from %llu to %llu\n", option, text,
-                min, max);
+        fprintf(stderr, "medley: %s: '%s' is not a whole number from %llu to %llu\n", option,
+                text, min, max);
         exit(2);
     }
     return v;
@@ -73,7 +73,8 @@ double cli_number(const char *option, const char *text, double min, double max)
 {
     double v;
     if (!str_to_double(str_of(text), &v) || v < min || v > max) {
-        fprintf(stderr, "medley: %s: '%s' is not a number from %g to %g\n", option, text, min, max);
+        fprintf(stderr, "medley: %s: '%s' is not a number from %g to %g\n", option, text, min,
+                max);
         exit(2);
     }
     return v;

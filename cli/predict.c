@@ -1,5 +1,5 @@
-/* predict.c: `medley predict`: labels pairs of a file with the workspace's bundle. Pairs of one query
- * are judged together, as a list. */
+/* predict.c: `medley predict`: labels pairs of a file with the workspace's bundle. Pairs of one
+ * query are judged together, as a list. */
 #include "cli/common.h"
 
 #include "base/error.h"
@@ -24,7 +24,8 @@ struct arguments {
 static const struct argp_option options[] = {
     {"pairs", KEY_PAIRS, "FILE", 0,
      "query, product_id, product_locale, and if you like example_id and product texts; "
-     ".csv, .tsv or .jsonl (required)", 0},
+     ".csv, .tsv or .jsonl (required)",
+     0},
     {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
     {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},
     {"bundle", KEY_BUNDLE, "DIR", 0, "another bundle than the workspace's current one", 0},
@@ -73,10 +74,10 @@ static const struct argp argp = {
 struct prediction {
     medley_bundle *bundle;
     struct pairs pairs;
-    uint32_t *order;       /* [n] pairs grouped by query and locale */
+    uint32_t *order;        /* [n] pairs grouped by query and locale */
     medley_result *results; /* [n] by pair */
-    float *contributions;  /* [n * (M+1) * K] by pair, or NULL */
-    size_t per_pair;       /* (M+1) * K */
+    float *contributions;   /* [n * (M+1) * K] by pair, or NULL */
+    size_t per_pair;        /* (M+1) * K */
     FILE *out;
 };
 
@@ -135,20 +136,23 @@ static medley_product product_of(const struct prediction *p, uint32_t i)
     return out;
 }
 
-static medley_status classify_list(struct prediction *p, size_t begin, size_t end, medley_error *err)
+static medley_status classify_list(struct prediction *p, size_t begin, size_t end,
+                                   medley_error *err)
 {
     medley_product products[LIST_LIMIT];
     static medley_result results[LIST_LIMIT];
     size_t n = end - begin;
     const struct pair_text *first = &p->pairs.texts[p->order[begin]];
     float *contributions = NULL;
-    if (p->contributions && !(contributions = mem_alloc(n, p->per_pair * sizeof *contributions)))
+    if (p->contributions &&
+        !(contributions = mem_alloc(n, p->per_pair * sizeof *contributions)))
         return fail_memory(err, "contributions");
     for (size_t i = 0; i < n; i++)
         products[i] = product_of(p, p->order[begin + i]);
     medley_classify_options how = {.contributions = contributions};
-    medley_status st = medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
-                                              products, n, &how, results, err);
+    medley_status st =
+        medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
+                               products, n, &how, results, err);
     for (size_t i = 0; i < n && !st; i++) {
         uint32_t to = p->order[begin + i];
         p->results[to] = results[i];
@@ -209,7 +213,8 @@ static void write_header(const struct prediction *p)
             fprintf(p->out, ",base_%s", medley_bundle_class(b, c));
         for (size_t m = 0; m <= medley_bundle_models(b); m++)
             for (size_t c = 0; c < k; c++)
-                fprintf(p->out, ",contribution_%s_%s", common_player(b, m), medley_bundle_class(b, c));
+                fprintf(p->out, ",contribution_%s_%s", common_player(b, m),
+                        medley_bundle_class(b, c));
     }
     fputc('\n', p->out);
 }
@@ -251,7 +256,8 @@ static medley_status write_all(struct prediction *p, const char *path, medley_er
     return fflush(stdout) == 0 ? MEDLEY_OK : fail(err, MEDLEY_EIO, "cannot write to stdout");
 }
 
-static medley_status predict(const struct arguments *a, const struct workspace *w, medley_error *err)
+static medley_status predict(const struct arguments *a, const struct workspace *w,
+                             medley_error *err)
 {
     struct prediction p = {0};
     struct path current = workspace_path(w, "bundle/current");

@@ -39,7 +39,8 @@ void show_summary(const struct workspace *w, const json *s)
     show_counts("splits", json_get(s, "splits"));
     show_counts("relations", json_get(s, "relations"));
     for (const json *i = json_first(json_get(s, "issues")); i; i = json_next(i))
-        printf("issue      %s: %.0f rows (%s)\n", text(i, "kind"), number(i, "count"), text(i, "handled"));
+        printf("issue      %s: %.0f rows (%s)\n", text(i, "kind"), number(i, "count"),
+               text(i, "handled"));
 }
 
 void show_stack(const struct workspace *w, const json *s)
@@ -55,7 +56,8 @@ void show_stack(const struct workspace *w, const json *s)
 void show_ranking(const struct workspace *w, const json *ranking)
 {
     (void)w;
-    printf("\nWhat each model contributes (mean |contribution| to the margins, 95%% interval)\n");
+    printf(
+        "\nWhat each model contributes (mean |contribution| to the margins, 95%% interval)\n");
     for (const json *m = json_first(json_get(ranking, "models")); m; m = json_next(m)) {
         double low = 0, high = 0;
         const json *ci = json_first(json_get(m, "ci95"));
@@ -82,11 +84,13 @@ void show_selection(const struct workspace *w, const json *s)
         json_as_text(m, &name);
         printf(" %s", name);
     }
-    printf("\n  against all models (cross-validated): macro-F1 %+.4f, accuracy %+.4f, log-loss %+.4f\n",
+    printf("\n  against all models (cross-validated): macro-F1 %+.4f, accuracy %+.4f, log-loss "
+           "%+.4f\n",
            -number(lost, "macro_f1"), -number(lost, "accuracy"), number(lost, "log_loss"));
     for (const json *c = json_first(json_get(s, "costs")); c; c = json_next(c))
         printf("  %-20s %8.2f ms a pair %8.3f ms a pair in a list %8.1f MB\n", text(c, "name"),
-               number(c, "latency_ms") + number(c, "features_ms"), number(c, "batch_ms_per_pair"),
+               number(c, "latency_ms") + number(c, "features_ms"),
+               number(c, "batch_ms_per_pair"),
                (number(c, "memory_bytes") + number(c, "features_memory_bytes")) / 1048576);
 }
 
@@ -102,8 +106,8 @@ void show_evaluation(const struct workspace *w, const json *e)
 {
     (void)w;
     printf("\nTest split, %.0f pairs of unseen queries\n", number(e, "n"));
-    printf("  %-20s %-8s %9s %9s %11s %9s\n", "model", "kind", "accuracy", "macro-F1", "weighted-F1",
-           "log-loss");
+    printf("  %-20s %-8s %9s %9s %11s %9s\n", "model", "kind", "accuracy", "macro-F1",
+           "weighted-F1", "log-loss");
     show_metrics(json_get(e, "models"));
     show_metrics(json_get(e, "ensembles"));
 }

@@ -1,6 +1,6 @@
-/* stages.c: the verbs that run stages of a workspace: import, train, stack, rank, select, evaluate,
- * report, and run (all that are out of date). They differ in a line of a table and in how they show
- * their result. */
+/* stages.c: the verbs that run stages of a workspace: import, train, stack, rank, select,
+ * evaluate, report, and run (all that are out of date). They differ in a line of a table and in
+ * how they show their result. */
 #include "cli/common.h"
 #include "cli/show.h"
 #include "ensemble/stages.h"
@@ -57,7 +57,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->has_budget = true;
         return 0;
     case KEY_METRIC:
-        if (strcmp(arg, "macro_f1") != 0 && strcmp(arg, "accuracy") != 0 && strcmp(arg, "log_loss") != 0)
+        if (strcmp(arg, "macro_f1") != 0 && strcmp(arg, "accuracy") != 0 &&
+            strcmp(arg, "log_loss") != 0)
             argp_error(state, "--metric: '%s' is not one of macro_f1, accuracy, log_loss", arg);
         a->budget.metric = arg;
         return 0;
@@ -78,7 +79,8 @@ static const struct argp_option force_options[] = {
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0}, {0}};
 static const struct argp_option select_options[] = {
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
-    {"budget", KEY_BUDGET, "TIME", 0, "latency of one pair, e.g. 20ms (instead of medley.yaml)", 0},
+    {"budget", KEY_BUDGET, "TIME", 0, "latency of one pair, e.g. 20ms (instead of medley.yaml)",
+     0},
     {"top", KEY_TOP, "K", 0, "at most K models", 0},
     {"memory", KEY_MEMORY, "SIZE", 0, "memory of the models, e.g. 2G", 0},
     {"metric", KEY_METRIC, "NAME", 0, "what to keep high: macro_f1, accuracy or log_loss", 0},
@@ -97,29 +99,38 @@ struct stage_verb {
 
 static const struct stage_verb stage_verbs[] = {
     {STAGE_IMPORT, "data/summary.json", show_summary,
-     "Read examples, products and behaviour into the workspace.\vCounts what it took; odd rows are "
-     "counted, listed in data/summary.json and handled as documented.\nExample:\n  medley import -C shop",
+     "Read examples, products and behaviour into the workspace.\vCounts what it took; odd rows "
+     "are "
+     "counted, listed in data/summary.json and handled as documented.\nExample:\n  medley "
+     "import -C shop",
      NULL},
     {STAGE_TRAIN, NULL, NULL,
-     "Train the base models (or only MODEL) across query-grouped folds.\vKilled or interrupted, it "
+     "Train the base models (or only MODEL) across query-grouped folds.\vKilled or "
+     "interrupted, it "
      "goes on where it was when started again.\nExample:\n  medley train -C shop minilm",
      "[MODEL]"},
     {STAGE_STACK, "ensemble/stack.json", show_stack,
-     "Fit the ensemble on the out-of-fold predictions of all models.\vExample:\n  medley stack -C shop",
+     "Fit the ensemble on the out-of-fold predictions of all models.\vExample:\n  medley stack "
+     "-C shop",
      NULL},
     {STAGE_RANK, "ensemble/ranking.json", show_ranking,
-     "Say what each base model contributes: exact Shapley values per model.\vIntervals (95%) are by "
+     "Say what each base model contributes: exact Shapley values per model.\vIntervals (95%) "
+     "are by "
      "bootstrap over queries.\nExample:\n  medley rank -C shop --json",
      NULL},
     {STAGE_SELECT, "ensemble/selection.json", show_selection,
      "Keep the models that are worth their cost, refit, and write a bundle.\vThe budget of "
-     "medley.yaml holds unless given here.\nExample:\n  medley select -C shop --budget 20ms --top 4",
+     "medley.yaml holds unless given here.\nExample:\n  medley select -C shop --budget 20ms "
+     "--top 4",
      NULL},
     {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation,
-     "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C shop --json",
+     "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C "
+     "shop --json",
      NULL},
     {STAGE_REPORT, NULL, NULL,
-     "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C shop", NULL},
+     "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C "
+     "shop",
+     NULL},
 };
 
 static int show_result(const struct workspace *w, const struct stage_verb *v, bool as_json)
@@ -162,8 +173,9 @@ static int run_group(int argc, char **argv, enum stage_group group)
         return 1;
     if (group == STAGE_SELECT)
         override_budget(&w, &a);
-    int status = stages_run_group(&w, group, a.model, a.force, &err) ? cli_fail(&err)
-                                                                    : show_result(&w, v, a.common.json);
+    int status = stages_run_group(&w, group, a.model, a.force, &err)
+                     ? cli_fail(&err)
+                     : show_result(&w, v, a.common.json);
     workspace_close(&w);
     return status;
 }
@@ -206,9 +218,10 @@ int verb_report(int argc, char **argv)
 static const struct argp run_argp = {
     .parser = parse,
     .children = plain_child,
-    .doc = "Run every stage that is out of date, in order: import, features, train, stack, rank, "
-           "select, evaluate, report.\vKilled or interrupted, it goes on where it was.\nExample:\n"
-           "  medley run -C shop",
+    .doc =
+        "Run every stage that is out of date, in order: import, features, train, stack, rank, "
+        "select, evaluate, report.\vKilled or interrupted, it goes on where it was.\nExample:\n"
+        "  medley run -C shop",
 };
 
 int verb_run(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* terminal.h: progress on stderr: one redrawn line with rate and ETA on a terminal, a plain line
- * about every ten seconds elsewhere. */
+/* terminal.h: progress on stderr: one redrawn line with rate and ETA on a terminal, a plain
+ * line about every ten seconds elsewhere. */
 #ifndef CLI_TERMINAL_H
 #define CLI_TERMINAL_H
 

@@ -38,18 +38,19 @@ static void test_values(void)
 {
     struct config c;
     medley_error err = {0};
-    medley_status st = load("data:\n"
-                            "  examples: e.csv\n"
-                            "  products: p.jsonl\n"
-                            "  columns: {query: search_term}\n"
-                            "  labels: [good, {name: fair, aliases: [ok, so-so]}, bad]\n"
-                            "models:\n"
-                            "  - {name: a, kind: lm, epochs: 3, learning_rate: 1e-4, seed: 9}\n"
-                            "  - {name: b, kind: gnn, layer: gatv2, relations: [co-listed, clicks]}\n"
-                            "  - {name: c, kind: table, predictions: c.csv, logits: yes}\n"
-                            "stacking: {folds: 5, seed: 7}\n"
-                            "budget: {memory: 1.5G, top: 2}\n",
-                            &c, &err);
+    medley_status st =
+        load("data:\n"
+             "  examples: e.csv\n"
+             "  products: p.jsonl\n"
+             "  columns: {query: search_term}\n"
+             "  labels: [good, {name: fair, aliases: [ok, so-so]}, bad]\n"
+             "models:\n"
+             "  - {name: a, kind: lm, epochs: 3, learning_rate: 1e-4, seed: 9}\n"
+             "  - {name: b, kind: gnn, layer: gatv2, relations: [co-listed, clicks]}\n"
+             "  - {name: c, kind: table, predictions: c.csv, logits: yes}\n"
+             "stacking: {folds: 5, seed: 7}\n"
+             "budget: {memory: 1.5G, top: 2}\n",
+             &c, &err);
     ok(st == MEDLEY_OK, "a full file loads (%s)", err.message);
     if (st)
         return;
@@ -58,7 +59,8 @@ static void test_values(void)
     is_text(c.data.labels[1].aliases[1], "so-so", "an alias");
     ok(c.n_models == 3 && c.models[0].lm.epochs == 3, "an lm option");
     ok(c.models[0].lm.learning_rate == 1e-4, "a number with an exponent");
-    ok(c.models[0].lm.seed == 9 && c.models[1].gnn.seed == 7, "own seed, else that of stacking");
+    ok(c.models[0].lm.seed == 9 && c.models[1].gnn.seed == 7,
+       "own seed, else that of stacking");
     is_text(c.models[1].relations[1], "clicks", "relations of a gnn");
     is_text(c.models[1].features, "hashed", "default features");
     ok(c.models[2].logits && !c.models[2].trust, "booleans");
@@ -86,7 +88,8 @@ static void test_refusals(void)
             "medley.yaml:2: a model's name is 1 to 64 letters, digits, - or _, not 'a/b'");
     refused(DATA "models: [{name: t, kind: table}]\n",
             "medley.yaml:2: a model of kind table needs 'predictions'");
-    refused(DATA "models: []\n", "medley.yaml:2: expected a list of 1 to 32 base models in 'models'");
+    refused(DATA "models: []\n",
+            "medley.yaml:2: expected a list of 1 to 32 base models in 'models'");
     refused(MODEL, "medley.yaml:1: missing section 'data'");
     refused("data: {examples: e.csv}\n" MODEL, "medley.yaml:1: data needs 'products'");
     refused(DATA MODEL "budget:\n  latency_ms: fast\n",

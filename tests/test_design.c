@@ -1,4 +1,5 @@
-/* test_design.c: the ensemble's table, and the guards that keep in-sample predictions out of it. */
+/* test_design.c: the ensemble's table, and the guards that keep in-sample predictions out of
+ * it. */
 #include "base/memory.h"
 #include "ensemble/design.h"
 #include "ensemble/guard.h"
@@ -50,7 +51,8 @@ static void test_fill(void)
     ok(missing == N * 8, "a missing model is missing in all its columns");
     a[2 * K] = a[2 * K + 1] = NAN;
     design_fill(&s, probabilities, context, N, x);
-    ok(isnan(x[2 * f + 4]) && x[4] == 0.5f * (0.2f + 0.9f), "a row without an answer is left out");
+    ok(isnan(x[2 * f + 4]) && x[4] == 0.5f * (0.2f + 0.9f),
+       "a row without an answer is left out");
     mem_free(x);
 }
 
@@ -98,7 +100,8 @@ static void test_guards(void)
     uint32_t fitted[] = {0, 2, 4}, other[] = {6, 8}, seen[] = {6, 4};
     medley_error err = {0};
     ok(guard_disjoint(&d, fitted, 3, other, 2, &err) == MEDLEY_OK, "unseen queries pass");
-    ok(guard_disjoint(&d, fitted, 3, seen, 2, &err) == MEDLEY_EINSAMPLE, "a seen query is refused");
+    ok(guard_disjoint(&d, fitted, 3, seen, 2, &err) == MEDLEY_EINSAMPLE,
+       "a seen query is refused");
     for (int honest = 0; honest < 2; honest++) {
         for (uint32_t i = 0; i < QUERIES; i++) {
             bool right = split[i] == SPLIT_TRAIN && !honest ? true : i % 7 < 4;
@@ -106,8 +109,8 @@ static void test_guards(void)
             p[2 * i + 1 - label[i]] = right ? 0.1f : 0.9f;
         }
         medley_status st = guard_table(&d, p, "mine", &err);
-        ok(st == (honest ? MEDLEY_OK : MEDLEY_EINSAMPLE), honest ? "out-of-fold predictions pass"
-                                                                 : "in-sample ones are refused");
+        ok(st == (honest ? MEDLEY_OK : MEDLEY_EINSAMPLE),
+           honest ? "out-of-fold predictions pass" : "in-sample ones are refused");
         if (!honest)
             ok(strstr(err.message, "predictions of 'mine' look in-sample"), "says which: %s",
                err.message);

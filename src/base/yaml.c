@@ -1,5 +1,6 @@
-/* yaml.c: see yaml.h. libyaml's document is copied into arena nodes, so that nothing else of the
- * house knows libyaml. Anchors and aliases are refused: they make small hostile files explode. */
+/* yaml.c: see yaml.h. libyaml's document is copied into arena nodes, so that nothing else of
+ * the house knows libyaml. Anchors and aliases are refused: they make small hostile files
+ * explode. */
 #include "base/yaml.h"
 
 #include "base/arena.h"
@@ -30,8 +31,8 @@ static medley_status refuse(const struct yaml_document *d, int line, medley_erro
     return fail(err, MEDLEY_EFORMAT, "%s:%d: %s", d->path, line, text);
 }
 
-static medley_status copy_node(struct yaml_document *d, yaml_document_t *from, int id, int depth,
-                               struct yaml_node **out, medley_error *err);
+static medley_status copy_node(struct yaml_document *d, yaml_document_t *from, int id,
+                               int depth, struct yaml_node **out, medley_error *err);
 
 static medley_status copy_mapping(struct yaml_document *d, yaml_document_t *from,
                                   const yaml_node_t *n, int depth, struct yaml_node *to,
@@ -66,8 +67,8 @@ static medley_status copy_mapping(struct yaml_document *d, yaml_document_t *from
     return MEDLEY_OK;
 }
 
-static medley_status copy_node(struct yaml_document *d, yaml_document_t *from, int id, int depth,
-                               struct yaml_node **out, medley_error *err)
+static medley_status copy_node(struct yaml_document *d, yaml_document_t *from, int id,
+                               int depth, struct yaml_node **out, medley_error *err)
 {
     const yaml_node_t *n = yaml_document_get_node(from, id);
     struct yaml_node *to = arena_zalloc(&d->arena, 1, sizeof *to);
@@ -80,8 +81,8 @@ static medley_status copy_node(struct yaml_document *d, yaml_document_t *from, i
     switch (n->type) {
     case YAML_SCALAR_NODE:
         to->kind = YAML_SCALAR;
-        to->text = arena_strndup(&d->arena, (const char *)n->data.scalar.value,
-                                 n->data.scalar.length);
+        to->text =
+            arena_strndup(&d->arena, (const char *)n->data.scalar.value, n->data.scalar.length);
         return to->text ? MEDLEY_OK : fail_memory(err, "YAML text");
     case YAML_MAPPING_NODE:
         to->kind = YAML_MAPPING;
@@ -117,11 +118,13 @@ static medley_status refuse_aliases(const struct yaml_document *d, const char *t
     for (bool more = true; more && st == MEDLEY_OK;) {
         if (!yaml_parser_parse(&parser, &event)) {
             int line = (int)parser.problem_mark.line + 1;
-            st = refuse(d, line, err, "not YAML: %s", parser.problem ? parser.problem : "unreadable");
+            st = refuse(d, line, err, "not YAML: %s",
+                        parser.problem ? parser.problem : "unreadable");
             break;
         }
         if (event.type == YAML_ALIAS_EVENT)
-            st = refuse(d, (int)event.start_mark.line + 1, err, "aliases (*name) are not supported");
+            st = refuse(d, (int)event.start_mark.line + 1, err,
+                        "aliases (*name) are not supported");
         more = event.type != YAML_STREAM_END_EVENT;
         yaml_event_delete(&event);
     }
@@ -129,7 +132,8 @@ static medley_status refuse_aliases(const struct yaml_document *d, const char *t
     return st;
 }
 
-static medley_status parse(struct yaml_document *d, const char *text, size_t n, medley_error *err)
+static medley_status parse(struct yaml_document *d, const char *text, size_t n,
+                           medley_error *err)
 {
     medley_status st = refuse_aliases(d, text, n, err);
     if (st)
@@ -242,7 +246,8 @@ bool yaml_parse_bytes(const char *text, uint64_t *out)
 
 static bool parse_bool(const char *text, bool *out)
 {
-    static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no", "off"};
+    static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no",
+                                                                           "off"};
     for (size_t i = 0; i < 3; i++) {
         if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
             *out = strcmp(text, yes[i]) == 0;
@@ -283,7 +288,8 @@ static medley_status bind_double(struct yaml_document *d, const struct yaml_node
     if (!str_to_double(str_of(n->text), &value))
         return refuse(d, n->line, err, "%s: '%s' is not a number", name, n->text);
     if (bounded(f) && (value < f->min || value > f->max))
-        return refuse(d, n->line, err, "%s: %s is not from %g to %g", name, n->text, f->min, f->max);
+        return refuse(d, n->line, err, "%s: %s is not from %g to %g", name, n->text, f->min,
+                      f->max);
     *(double *)(void *)(target + f->offset) = value;
     return MEDLEY_OK;
 }
@@ -370,9 +376,9 @@ static const struct yaml_field *find_field(const struct yaml_field *fields, cons
     return NULL;
 }
 
-static medley_status refuse_key(const struct yaml_document *d, const char *where, const char *key,
-                                int line, const struct yaml_field *const tables[2],
-                                medley_error *err)
+static medley_status refuse_key(const struct yaml_document *d, const char *where,
+                                const char *key, int line,
+                                const struct yaml_field *const tables[2], medley_error *err)
 {
     char list[512] = "";
     for (int t = 0; t < 2; t++)
@@ -380,7 +386,8 @@ static medley_status refuse_key(const struct yaml_document *d, const char *where
             size_t used = strlen(list);
             snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", f->key);
         }
-    return refuse(d, line, err, "unknown key '%s' in %s (expected one of %s)", key, where, list);
+    return refuse(d, line, err, "unknown key '%s' in %s (expected one of %s)", key, where,
+                  list);
 }
 
 medley_status yaml_bind(struct yaml_document *d, const struct yaml_node *mapping,

@@ -1,8 +1,10 @@
-/* yaml.h: the one door to YAML (libyaml). A document becomes a tree of nodes that remember their
- * line; tables of fields bind mappings to C structs, and name file, line and key when they refuse.
+/* yaml.h: the one door to YAML (libyaml). A document becomes a tree of nodes that remember
+ * their line; tables of fields bind mappings to C structs, and name file, line and key when
+ * they refuse.
  *
  * libyaml rather than libcyaml: Debian's libcyaml 1.3 checks no ranges and forgets line numbers
- * once a value is loaded, so "models[2].epochs: 0 is not from 1 to 1000" could not name its line. */
+ * once a value is loaded, so "models[2].epochs: 0 is not from 1 to 1000" could not name its
+ * line. */
 #ifndef BASE_YAML_H
 #define BASE_YAML_H
 
@@ -52,8 +54,8 @@ struct yaml_field { /* a table ends with a NULL key */
     const char *help;           /* one line, for --help and the docs */
 };
 
-/* Stores every member of `mapping` into target; absent members leave it alone. `where` names the
- * mapping in messages ("models[1]"). Refuses unknown and repeated keys and bad values with
+/* Stores every member of `mapping` into target; absent members leave it alone. `where` names
+ * the mapping in messages ("models[1]"). Refuses unknown and repeated keys and bad values with
  * file:line. Up to two tables are searched (the second may be NULL). */
 medley_status yaml_bind(struct yaml_document *d, const struct yaml_node *mapping,
                         const char *where, const struct yaml_field *fields,

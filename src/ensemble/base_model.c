@@ -21,11 +21,13 @@ medley_status graph_inputs_open(const struct dataset *d, const struct relations 
     if (st)
         return st;
     if (g.features.type != NPY_F32 || g.features.rows != d->n_queries + d->n_products) {
-        st = fail(err, MEDLEY_EFORMAT, "%s: expected float32 rows for %zu nodes, found %zu rows",
-                  features_path, d->n_queries + d->n_products, g.features.rows);
+        st =
+            fail(err, MEDLEY_EFORMAT, "%s: expected float32 rows for %zu nodes, found %zu rows",
+                 features_path, d->n_queries + d->n_products, g.features.rows);
         goto done;
     }
-    /* npy_write and numpy align the data; a file that is not aligned is copied by nobody we know */
+    /* npy_write and numpy align the data; a file that is not aligned is copied by nobody we
+     * know */
     if ((uintptr_t)g.features.data % sizeof(float)) {
         st = fail(err, MEDLEY_EUNSUPPORTED, "%s: its data is not aligned", features_path);
         goto done;

@@ -1,5 +1,5 @@
-/* base_model.h: anything that gives K class probabilities for a pair. One file per kind, one line
- * in base_model_kinds. */
+/* base_model.h: anything that gives K class probabilities for a pair. One file per kind, one
+ * line in base_model_kinds. */
 #ifndef ENSEMBLE_BASE_MODEL_H
 #define ENSEMBLE_BASE_MODEL_H
 
@@ -10,20 +10,20 @@
 struct model_context {
     const struct model_config *config;
     const struct dataset *data;
-    const struct graph *graph;      /* kinds with needs_graph; else NULL */
-    const float *features;          /* [graph->n_nodes * width] with the graph */
+    const struct graph *graph; /* kinds with needs_graph; else NULL */
+    const float *features;     /* [graph->n_nodes * width] with the graph */
     size_t width;
 };
 
 /* One list of candidates of one query, at serving time. */
 struct model_request {
     const struct dataset *data;
-    uint32_t query;                 /* index in data, or UINT32_MAX for a new query */
-    const uint32_t *product;        /* [n] index in data, or UINT32_MAX */
-    const struct pair_text *texts;  /* [n] */
+    uint32_t query;                /* index in data, or UINT32_MAX for a new query */
+    const uint32_t *product;       /* [n] index in data, or UINT32_MAX */
+    const struct pair_text *texts; /* [n] */
     size_t n;
-    const float *query_features;    /* [width] when the query is new and a graph model asks */
-    const float *product_features;  /* [n * width]; rows of new products */
+    const float *query_features;   /* [width] when the query is new and a graph model asks */
+    const float *product_features; /* [n * width]; rows of new products */
 };
 
 struct base_model_ops {

@@ -118,8 +118,8 @@ static medley_status read_model(medley_bundle *b, const json *entry, medley_erro
             m->config.kind = (enum model_kind)k;
     if (!plain_name(m->config.name) || m->config.kind == KIND_COUNT ||
         (m->config.kind == KIND_GNN && !plain_name(m->config.features)))
-        return fail(err, MEDLEY_EFORMAT, "bundle.json: models[%zu] needs name, kind and features",
-                    b->n_models);
+        return fail(err, MEDLEY_EFORMAT,
+                    "bundle.json: models[%zu] needs name, kind and features", b->n_models);
     b->n_models++;
     return read_relations(m, json_get(entry, "relations"), err);
 }
@@ -305,11 +305,11 @@ void medley_bundle_base(const medley_bundle *b, double *base)
 
 struct request {
     const medley_bundle *b;
-    struct model_request model; /* what base models see */
-    struct pair_text *texts;    /* [n] */
-    uint32_t *product;          /* [n] */
+    struct model_request model;         /* what base models see */
+    struct pair_text *texts;            /* [n] */
+    uint32_t *product;                  /* [n] */
     float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
-    float *probabilities[MEDLEY_MAX_MODELS];    /* [n * K]; NULL: not asked */
+    float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
     float *context, *x;
 };
 
@@ -335,7 +335,8 @@ static medley_status check_text(medley_text t, const char *what, size_t i, medle
     size_t bad;
     return utf8_valid(text_of(t), &bad)
                ? MEDLEY_OK
-               : fail(err, MEDLEY_EINVAL, "%s of product %zu is not UTF-8 (byte %zu)", what, i, bad);
+               : fail(err, MEDLEY_EINVAL, "%s of product %zu is not UTF-8 (byte %zu)", what, i,
+                      bad);
 }
 
 static medley_status take_product(struct request *r, const medley_product *p, size_t i,
@@ -364,8 +365,8 @@ static medley_status take_product(struct request *r, const medley_product *p, si
 }
 
 static medley_status take_request(struct request *r, medley_text query, medley_text locale,
-                                  const medley_product *products, size_t n, medley_result *results,
-                                  medley_error *err)
+                                  const medley_product *products, size_t n,
+                                  medley_result *results, medley_error *err)
 {
     const struct dataset *d = &r->b->data;
     struct str trimmed = str_trim(text_of(query));
@@ -393,14 +394,16 @@ static medley_status take_request(struct request *r, medley_text query, medley_t
     return st;
 }
 
-/* Feature rows of what the graph has never seen: the query, and products that came with text. */
+/* Feature rows of what the graph has never seen: the query, and products that came with text.
+ */
 static medley_status encode_new(struct request *r, size_t g, medley_error *err)
 {
     const struct shared_graph *graph = &r->b->graphs[g];
     size_t width = graph->inputs.width, n = r->model.n, fresh = 0;
     float *rows = mem_zalloc(n + 1, width * sizeof *rows);
     float *encoded = mem_alloc(n + 1, width * sizeof *encoded);
-    struct str *text = mem_alloc(n + 1, sizeof *text), *locale = mem_alloc(n + 1, sizeof *locale);
+    struct str *text = mem_alloc(n + 1, sizeof *text),
+               *locale = mem_alloc(n + 1, sizeof *locale);
     size_t *to = mem_alloc(n + 1, sizeof *to), *offset = mem_alloc(n + 2, sizeof *offset);
     struct strbuf built;
     sb_init(&built);
@@ -428,7 +431,8 @@ static medley_status encode_new(struct request *r, size_t g, medley_error *err)
     if (fresh) {
         offset[fresh] = built.n;
         for (size_t i = 0; i < fresh; i++)
-            text[i] = (struct str){built.s ? built.s + offset[i] : "", offset[i + 1] - offset[i]};
+            text[i] =
+                (struct str){built.s ? built.s + offset[i] : "", offset[i + 1] - offset[i]};
         st = feature_encoder_run(&graph->encoder, locale, text, fresh, NULL, encoded, err);
     }
     for (size_t i = 0; i < fresh && !st; i++)
@@ -462,8 +466,8 @@ static medley_status ask_model(struct request *r, size_t m, medley_error *err)
         r->model.product_features = r->new_rows[model->graph];
         r->model.query_features = r->model.product_features + n * model->context.width;
     }
-    return base_model_kinds[model->config.kind]->answer(&model->context, model->model, &r->model,
-                                                        r->probabilities[m], err);
+    return base_model_kinds[model->config.kind]->answer(&model->context, model->model,
+                                                        &r->model, r->probabilities[m], err);
 }
 
 static int locale_index(const struct dataset *d, struct str locale)
@@ -496,8 +500,8 @@ static medley_status decide(struct request *r, const medley_classify_options *op
     const medley_bundle *b = r->b;
     size_t k = b->shape.n_classes, n = r->model.n;
     float *margins = mem_alloc(n, k * sizeof *margins);
-    medley_status st =
-        margins ? medley_gbdt_margins(b->gbdt, r->x, n, margins, err) : fail_memory(err, "margins");
+    medley_status st = margins ? medley_gbdt_margins(b->gbdt, r->x, n, margins, err)
+                               : fail_memory(err, "margins");
     for (size_t i = 0; i < n && !st; i++) {
         medley_result *out = &results[i];
         const float *margin = margins + i * k;
@@ -519,10 +523,10 @@ static medley_status decide(struct request *r, const medley_classify_options *op
     return st;
 }
 
-medley_status medley_bundle_classify(const medley_bundle *b, medley_text query, medley_text locale,
-                                     const medley_product *products, size_t n,
-                                     const medley_classify_options *options, medley_result *results,
-                                     medley_error *err)
+medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
+                                     medley_text locale, const medley_product *products,
+                                     size_t n, const medley_classify_options *options,
+                                     medley_result *results, medley_error *err)
 {
     uint32_t asked = options && options->models ? options->models : UINT32_MAX;
     struct request r = {.b = b};

@@ -155,7 +155,8 @@ static medley_status write_manifest(struct bundling *b, uint32_t mask, medley_er
     jw_object_end(&j);
     sb_addc(&text, '\n');
     struct path p = workspace_path(b->w, "bundle/.manifest.json");
-    medley_status st = text.failed ? fail_memory(err, "bundle.json") : file_write(p.s, text.s, text.n, err);
+    medley_status st =
+        text.failed ? fail_memory(err, "bundle.json") : file_write(p.s, text.s, text.n, err);
     if (!st)
         st = add_file(b, p.s, "bundle.json", err);
     unlink(p.s);
@@ -200,7 +201,8 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
 }
 
 /* A symlink is replaced by renaming a new one over it. */
-static medley_status point_current(const struct workspace *w, const char *name, medley_error *err)
+static medley_status point_current(const struct workspace *w, const char *name,
+                                   medley_error *err)
 {
     struct path link_path = workspace_path(w, "bundle/current");
     struct path fresh = workspace_path(w, "bundle/.current-%ld", (long)getpid());

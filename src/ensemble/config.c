@@ -1,4 +1,5 @@
-/* config.c: the tables that medley.yaml is bound by; see config.h. A new key is one line here. */
+/* config.c: the tables that medley.yaml is bound by; see config.h. A new key is one line here.
+ */
 #include "ensemble/config.h"
 
 #include "base/error.h"
@@ -182,11 +183,11 @@ const struct config_section config_sections[] = {
     {NULL, NULL, NULL},
 };
 
-static medley_status refuse(const struct config *c, const struct yaml_node *at, medley_error *err,
-                            const char *problem, const char *subject)
+static medley_status refuse(const struct config *c, const struct yaml_node *at,
+                            medley_error *err, const char *problem, const char *subject)
 {
-    return fail(err, MEDLEY_EFORMAT, "%s:%d: %s '%s'", yaml_path(c->document), at ? at->line : 1,
-                problem, subject);
+    return fail(err, MEDLEY_EFORMAT, "%s:%d: %s '%s'", yaml_path(c->document),
+                at ? at->line : 1, problem, subject);
 }
 
 static medley_status bind_label(struct config *c, const struct yaml_node *node, size_t i,
@@ -197,9 +198,9 @@ static medley_status bind_label(struct config *c, const struct yaml_node *node, 
     snprintf(where, sizeof where, "data.labels[%zu]", i);
     if (node->kind == YAML_SCALAR)
         entry.name = node->text;
-    medley_status st = node->kind == YAML_SCALAR
-                           ? MEDLEY_OK
-                           : yaml_bind(c->document, node, where, label_fields, NULL, &entry, err);
+    medley_status st = node->kind == YAML_SCALAR ? MEDLEY_OK
+                                                 : yaml_bind(c->document, node, where,
+                                                             label_fields, NULL, &entry, err);
     if (st)
         return st;
     if (!entry.name || !*entry.name)
@@ -211,7 +212,8 @@ static medley_status bind_label(struct config *c, const struct yaml_node *node, 
     return MEDLEY_OK;
 }
 
-static medley_status bind_labels(struct config *c, const struct yaml_node *node, medley_error *err)
+static medley_status bind_labels(struct config *c, const struct yaml_node *node,
+                                 medley_error *err)
 {
     if (!node)
         return MEDLEY_OK;
@@ -231,7 +233,8 @@ static medley_status bind_labels(struct config *c, const struct yaml_node *node,
     return MEDLEY_OK;
 }
 
-static medley_status bind_data(struct config *c, const struct yaml_node *node, medley_error *err)
+static medley_status bind_data(struct config *c, const struct yaml_node *node,
+                               medley_error *err)
 {
     struct data_section section = {0};
     medley_status st = yaml_bind(c->document, node, "data", data_fields, NULL, &section, err);
@@ -249,7 +252,8 @@ static medley_status bind_data(struct config *c, const struct yaml_node *node, m
 /* Names become folder names and CSV columns. */
 static bool good_name(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
     size_t n = strlen(name);
     return n > 0 && n <= 64 && strspn(name, allowed) == n && strcmp(name, "context") != 0;
 }
@@ -296,9 +300,11 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
     return check_model(c, m, i, err);
 }
 
-static medley_status bind_models(struct config *c, const struct yaml_node *node, medley_error *err)
+static medley_status bind_models(struct config *c, const struct yaml_node *node,
+                                 medley_error *err)
 {
-    if (!node || node->kind != YAML_SEQUENCE || node->count == 0 || node->count > MEDLEY_MAX_MODELS)
+    if (!node || node->kind != YAML_SEQUENCE || node->count == 0 ||
+        node->count > MEDLEY_MAX_MODELS)
         return refuse(c, node, err, "expected a list of 1 to 32 base models in", "models");
     for (size_t i = 0; i < node->count; i++) {
         medley_status st = bind_model(c, node->items[i], i, err);
@@ -342,7 +348,10 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
                      .feature_fraction = 0.2,
                      .mask_rate = 0.1},
         .budget = {.metric = "macro_f1"},
-        .serve = {.host = "127.0.0.1", .port = 8080, .cache_entries = 100000, .cache_ttl_s = 86400},
+        .serve = {.host = "127.0.0.1",
+                  .port = 8080,
+                  .cache_entries = 100000,
+                  .cache_ttl_s = 86400},
     };
     medley_status st = yaml_load(path, &out->document, err);
     if (!st)

@@ -1,5 +1,5 @@
-/* crossfit.c: out-of-fold predictions; see crossfit.h. Each fold's predictions are a file, so that
- * a killed run repeats at most the fold it was in (and that from its checkpoint). */
+/* crossfit.c: out-of-fold predictions; see crossfit.h. Each fold's predictions are a file, so
+ * that a killed run repeats at most the fold it was in (and that from its checkpoint). */
 #include "ensemble/crossfit.h"
 
 #include "base/cpu.h"
@@ -22,11 +22,11 @@ struct crossfit {
     const struct model_config *config;
     const struct base_model_ops *ops;
     struct model_context context;
-    char work[128];         /* models/NAME/.work-KEY, within the workspace */
-    uint8_t *fold;          /* [n_examples] */
-    uint32_t *fit, *rest;   /* [n_examples] row lists of the moment */
-    float *probabilities;   /* [n_examples * K] */
-    float *part;            /* [n_examples * K] predictions of one fold */
+    char work[128];       /* models/NAME/.work-KEY, within the workspace */
+    uint8_t *fold;        /* [n_examples] */
+    uint32_t *fit, *rest; /* [n_examples] row lists of the moment */
+    float *probabilities; /* [n_examples * K] */
+    float *part;          /* [n_examples * K] predictions of one fold */
 };
 
 struct path features_path(const struct workspace *w, const char *spec)
@@ -96,8 +96,7 @@ static medley_status fit_and_predict(struct crossfit *x, const char *part, size_
     char task[128];
     snprintf(task, sizeof task, "%s %s", x->config->name, part);
     progress_note("training %s (%zu pairs)", task, n_fit);
-    medley_status st =
-        x->ops->fit(&x->context, x->fit, n_fit, checkpoint.s, log.s, model, err);
+    medley_status st = x->ops->fit(&x->context, x->fit, n_fit, checkpoint.s, log.s, model, err);
     if (!st)
         st = x->ops->predict(&x->context, *model, x->rest, n_rest, task, x->part, err);
     return st;
@@ -220,7 +219,8 @@ static medley_status time_features(const struct crossfit *x, double *seconds, si
     return st;
 }
 
-static medley_status measure_cost(const struct crossfit *x, const void *model, medley_error *err)
+static medley_status measure_cost(const struct crossfit *x, const void *model,
+                                  medley_error *err)
 {
     const struct dataset *d = &x->w->data;
     double one = 0, list = 0, features = 0;
@@ -255,8 +255,8 @@ static medley_status measure_cost(const struct crossfit *x, const void *model, m
     return st;
 }
 
-medley_status model_cost_load(const struct workspace *w, const char *name, struct model_cost *out,
-                              medley_error *err)
+medley_status model_cost_load(const struct workspace *w, const char *name,
+                              struct model_cost *out, medley_error *err)
 {
     struct path p = workspace_path(w, "models/%s/cost.json", name);
     json *root = NULL;
@@ -271,8 +271,10 @@ medley_status model_cost_load(const struct workspace *w, const char *name, struc
         !json_as_i64(json_get(root, "memory_bytes"), &memory) || memory < 0 ||
         !json_as_i64(json_get(root, "features_memory_bytes"), &features_memory) ||
         features_memory < 0)
-        st = fail(err, MEDLEY_EFORMAT, "%s: expected latency_ms, batch_ms_per_pair, features_ms, "
-                                       "memory_bytes and features_memory_bytes", p.s);
+        st = fail(err, MEDLEY_EFORMAT,
+                  "%s: expected latency_ms, batch_ms_per_pair, features_ms, "
+                  "memory_bytes and features_memory_bytes",
+                  p.s);
     c.memory = (size_t)memory;
     c.features_memory = (size_t)features_memory;
     json_free(root);
@@ -310,8 +312,7 @@ static medley_status take_table(struct crossfit *x, medley_error *err)
     struct path saved = workspace_path(x->w, "models/%s/predictions.npy", x->config->name);
     const struct dataset *d = &x->w->data;
     void *model = NULL;
-    medley_status st =
-        predictions_read(source.s, d, x->config->logits, x->probabilities, err);
+    medley_status st = predictions_read(source.s, d, x->config->logits, x->probabilities, err);
     if (!st && !x->config->trust)
         st = guard_table(d, x->probabilities, x->config->name, err);
     if (!st)
@@ -328,8 +329,7 @@ static medley_status take_table(struct crossfit *x, medley_error *err)
 static medley_status train_across_folds(struct crossfit *x, medley_error *err)
 {
     const struct stacking_config *stacking = &x->w->config.stacking;
-    medley_status st =
-        folds_assign(&x->w->data, stacking->folds, stacking->seed, x->fold, err);
+    medley_status st = folds_assign(&x->w->data, stacking->folds, stacking->seed, x->fold, err);
     if (!st)
         st = make_folders(workspace_path(x->w, "%s", x->work).s, err);
     for (unsigned f = 0; f < stacking->folds && !st; f++)
@@ -341,7 +341,8 @@ static medley_status write_predictions(struct crossfit *x, medley_error *err)
 {
     const struct dataset *d = &x->w->data;
     struct path folder = workspace_path(x->w, "predictions/%s", x->config->name);
-    struct path file = workspace_path(x->w, "predictions/%s/probabilities.npy", x->config->name);
+    struct path file =
+        workspace_path(x->w, "predictions/%s/probabilities.npy", x->config->name);
     medley_status st = make_folders(folder.s, err);
     if (!st)
         st = npy_write(file.s, NPY_F32, d->n_examples, d->n_classes, x->probabilities, err);
@@ -352,7 +353,8 @@ static medley_status write_predictions(struct crossfit *x, medley_error *err)
     return st ? st : remove_tree(workspace_path(x->w, "%s", x->work).s, err);
 }
 
-medley_status crossfit_model(struct workspace *w, size_t model, const char *key, medley_error *err)
+medley_status crossfit_model(struct workspace *w, size_t model, const char *key,
+                             medley_error *err)
 {
     const struct model_config *m = &w->config.models[model];
     const struct dataset *d = &w->data;

@@ -1,5 +1,5 @@
-/* decide.h: the stages after the base models: stack, rank, select, evaluate. Each reads files of
- * the workspace and leaves files in ensemble/ whose JSON shapes are in docs/schemas.md. */
+/* decide.h: the stages after the base models: stack, rank, select, evaluate. Each reads files
+ * of the workspace and leaves files in ensemble/ whose JSON shapes are in docs/schemas.md. */
 #ifndef ENSEMBLE_DECIDE_H
 #define ENSEMBLE_DECIDE_H
 
@@ -8,9 +8,9 @@
 /* ensemble/full.txt and ensemble/stack.json: the GBDT over all models. */
 medley_status decide_stack(struct workspace *w, medley_error *err);
 
-/* ensemble/ranking.json: mean |contribution| per model and class, by exact Shapley values per model
- * over the pairs of the test split (the training split when there is no test split; labels are not
- * read), with 95% intervals by bootstrap over queries. */
+/* ensemble/ranking.json: mean |contribution| per model and class, by exact Shapley values per
+ * model over the pairs of the test split (the training split when there is no test split;
+ * labels are not read), with 95% intervals by bootstrap over queries. */
 medley_status decide_rank(struct workspace *w, medley_error *err);
 
 /* ensemble/selection.json, ensemble/selected.txt and a new bundle: the best subset under the
@@ -20,14 +20,15 @@ medley_status decide_select(struct workspace *w, medley_error *err);
 /* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. */
 medley_status decide_evaluate(struct workspace *w, medley_error *err);
 
-/* The models of the last selection, as a mask, and its number of rounds. ESTALE when there is none. */
+/* The models of the last selection, as a mask, and its number of rounds. ESTALE when there is
+ * none. */
 medley_status selection_load(const struct workspace *w, uint32_t *mask, unsigned *rounds,
                              medley_error *err);
 
 /* Shared: "name" and "kind" of a model; the four metrics; a file from a finished writer. */
 struct json_writer;
 void decide_write_metrics(struct json_writer *w, const struct metrics *m);
-medley_status decide_write_file(const struct workspace *w, const char *name, struct strbuf *text,
-                                medley_error *err);
+medley_status decide_write_file(const struct workspace *w, const char *name,
+                                struct strbuf *text, medley_error *err);
 
 #endif

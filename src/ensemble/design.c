@@ -13,7 +13,8 @@ const char *const context_feature_names[CONTEXT_FEATURES] = {
     "locale",        "query_words",  "query_bytes", "title_words",
     "title_overlap", "text_overlap", "brand_asked", "list_size",
 };
-static const char *const column_suffixes[COLUMNS_PER_PROBABILITY] = {"", ".min", ".median", ".max"};
+static const char *const column_suffixes[COLUMNS_PER_PROBABILITY] = {"", ".min", ".median",
+                                                                     ".max"};
 
 size_t design_model_columns(const struct design_shape *s)
 {

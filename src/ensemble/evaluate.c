@@ -1,5 +1,5 @@
-/* evaluate.c: metrics of base models and ensembles on the test split, with intervals by bootstrap
- * over queries; see decide.h. Nothing here feeds back into training or selection. */
+/* evaluate.c: metrics of base models and ensembles on the test split, with intervals by
+ * bootstrap over queries; see decide.h. Nothing here feeds back into training or selection. */
 #include "ensemble/decide.h"
 
 #include "base/error.h"
@@ -21,12 +21,13 @@ struct contestant {
 struct evaluation {
     const struct stack *s;
     struct contestant all[CONTESTANTS];
-    size_t n_models, n;  /* base models first, then ensembles */
-    float *ensemble[2];  /* owned probabilities */
-    uint32_t *index;     /* [n] rows of one locale */
+    size_t n_models, n; /* base models first, then ensembles */
+    float *ensemble[2]; /* owned probabilities */
+    uint32_t *index;    /* [n] rows of one locale */
 };
 
-static void write_class_metrics(struct json_writer *w, const struct stack *s, const struct metrics *m)
+static void write_class_metrics(struct json_writer *w, const struct stack *s,
+                                const struct metrics *m)
 {
     jw_key(w, "per_class"), jw_object(w);
     for (size_t k = 0; k < m->n_classes; k++) {
@@ -60,8 +61,8 @@ static void write_names(struct json_writer *w, const struct stack *s, uint32_t m
 
 /* One contestant on all rows (index NULL; with intervals and classes) or on some. */
 static medley_status write_contestant(struct json_writer *w, const struct evaluation *e,
-                                      const struct contestant *c, const uint32_t *index, size_t n,
-                                      medley_error *err)
+                                      const struct contestant *c, const uint32_t *index,
+                                      size_t n, medley_error *err)
 {
     const struct stack *s = e->s;
     struct metrics m;
@@ -184,8 +185,8 @@ static medley_status write_evaluation(const struct evaluation *e, medley_error *
     return st;
 }
 
-static medley_status add_ensemble(struct evaluation *e, const char *name, uint32_t mask, size_t i,
-                                  medley_error *err)
+static medley_status add_ensemble(struct evaluation *e, const char *name, uint32_t mask,
+                                  size_t i, medley_error *err)
 {
     const struct stack *s = e->s;
     medley_gbdt *model = NULL;
@@ -212,8 +213,8 @@ medley_status decide_evaluate(struct workspace *w, medley_error *err)
         return st;
     progress_note("evaluating on %zu pairs of the test split", s.n);
     for (size_t m = 0; m < s.n_models; m++)
-        e.all[e.n++] = (struct contestant){w->config.models[m].name, w->config.models[m].kind_name,
-                                           s.probabilities[m], 0};
+        e.all[e.n++] = (struct contestant){
+            w->config.models[m].name, w->config.models[m].kind_name, s.probabilities[m], 0};
     e.n_models = e.n;
     if (!(e.index = mem_alloc(s.n, sizeof *e.index)))
         st = fail_memory(err, "rows of a locale");

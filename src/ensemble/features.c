@@ -34,7 +34,8 @@ void feature_encoder_close(struct feature_encoder *e)
     e->encoder = NULL;
 }
 
-/* Signed feature hashing (Weinberger et al. 2009): each word adds +-1 in one of width places. */
+/* Signed feature hashing (Weinberger et al. 2009): each word adds +-1 in one of width places.
+ */
 static void add_word(void *context, struct str word)
 {
     float *row = context;
@@ -68,8 +69,8 @@ static void hash_rows(void *context, size_t begin, size_t end, unsigned worker)
 }
 
 medley_status feature_encoder_run(const struct feature_encoder *e, const struct str *locales,
-                                  const struct str *texts, size_t n, const char *task, float *out,
-                                  medley_error *err)
+                                  const struct str *texts, size_t n, const char *task,
+                                  float *out, medley_error *err)
 {
     if (e->encoder)
         return cross_encoder_embed(e->encoder, locales, texts, n, task, out, err);

@@ -1,5 +1,5 @@
-/* features.h: fixed feature vectors of graph nodes: hashed words, or the embeddings of a pretrained
- * sentence encoder. Neither reads a label, so neither can leak one. */
+/* features.h: fixed feature vectors of graph nodes: hashed words, or the embeddings of a
+ * pretrained sentence encoder. Neither reads a label, so neither can leak one. */
 #ifndef ENSEMBLE_FEATURES_H
 #define ENSEMBLE_FEATURES_H
 
@@ -19,10 +19,11 @@ void feature_encoder_close(struct feature_encoder *e);
 
 /* out[n * width], each row of unit length (or zero for empty text). */
 medley_status feature_encoder_run(const struct feature_encoder *e, const struct str *locales,
-                                  const struct str *texts, size_t n, const char *task, float *out,
-                                  medley_error *err);
+                                  const struct str *texts, size_t n, const char *task,
+                                  float *out, medley_error *err);
 
-/* The text that stands for a product: its title and, when the title lacks it, its brand. Appended. */
+/* The text that stands for a product: its title and, when the title lacks it, its brand.
+ * Appended. */
 void product_feature_text(const struct product_text *p, struct strbuf *out);
 
 /* All nodes of a dataset, queries first: a float32 .npy of [n_queries + n_products, width]. */

@@ -86,8 +86,9 @@ medley_status guard_table(const struct dataset *d, const float *probabilities, c
     double error = sqrt(train.error * train.error + test.error * test.error);
     if (gap <= 0.05 || gap <= 5 * error)
         return MEDLEY_OK;
-    return fail(err, MEDLEY_EINSAMPLE,
-                "predictions of '%s' look in-sample: accuracy %.3f on the training split, %.3f +- "
-                "%.3f on the test split; give out-of-fold predictions, or set 'trust: true'",
-                name, train.mean, test.mean, error);
+    return fail(
+        err, MEDLEY_EINSAMPLE,
+        "predictions of '%s' look in-sample: accuracy %.3f on the training split, %.3f +- "
+        "%.3f on the test split; give out-of-fold predictions, or set 'trust: true'",
+        name, train.mean, test.mean, error);
 }

@@ -42,10 +42,12 @@ static medley_status add_data(struct strbuf *b, const char *folder, medley_error
                  {"metadata", "product_metadata", false},
                  {"lists", "colistings", false},
                  {"events", "events", false}};
-    sb_addz(b, "# What to import. Paths are relative to this folder. ESCI column names are expected; a\n"
-               "# columns: section maps others (columns: {query: search_term, label: relevance}),\n"
-               "# and labels: [good, fair, bad] replaces the classes E, S, C, I.\n"
-               "data:\n");
+    sb_addz(
+        b, "# What to import. Paths are relative to this folder. ESCI column names are "
+           "expected; a\n"
+           "# columns: section maps others (columns: {query: search_term, label: relevance}),\n"
+           "# and labels: [good, fair, bad] replaces the classes E, S, C, I.\n"
+           "data:\n");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         struct path p;
         if (!folder) {
@@ -56,15 +58,16 @@ static medley_status add_data(struct strbuf *b, const char *folder, medley_error
             add_quoted(b, p.s);
             sb_addc(b, '\n');
         } else if (parts[i].required) {
-            return fail(err, MEDLEY_ENOTFOUND, "no %s.csv, .tsv or .jsonl in '%s'", parts[i].file,
-                        folder);
+            return fail(err, MEDLEY_ENOTFOUND, "no %s.csv, .tsv or .jsonl in '%s'",
+                        parts[i].file, folder);
         }
     }
     return MEDLEY_OK;
 }
 
 /* name: kind of language model, with the lines that follow. */
-static void add_lm(struct strbuf *b, const char *name, const char *pretrained, const char *lines)
+static void add_lm(struct strbuf *b, const char *name, const char *pretrained,
+                   const char *lines)
 {
     sb_addf(b, "  - name: %s\n    kind: lm\n", name);
     if (pretrained) {
@@ -75,7 +78,8 @@ static void add_lm(struct strbuf *b, const char *name, const char *pretrained, c
     sb_addz(b, lines);
 }
 
-static void add_gnn(struct strbuf *b, const char *layer, const char *features, const char *lines)
+static void add_gnn(struct strbuf *b, const char *layer, const char *features,
+                    const char *lines)
 {
     sb_addf(b, "  - name: %s\n    kind: gnn\n    layer: %s\n    features: ", layer, layer);
     add_quoted(b, features);
@@ -85,17 +89,21 @@ static void add_gnn(struct strbuf *b, const char *layer, const char *features, c
 static void add_models(struct strbuf *b, const char *pretrained)
 {
     const char *features = pretrained ? pretrained : "hashed";
-    sb_addz(b, "\n# The base models: anything that gives class probabilities for a pair. `kind: table`\n"
-               "# takes predictions made elsewhere (predictions: mine.csv with example_id and p_<class>).\n"
+    sb_addz(b, "\n# The base models: anything that gives class probabilities for a pair. "
+               "`kind: table`\n"
+               "# takes predictions made elsewhere (predictions: mine.csv with example_id and "
+               "p_<class>).\n"
                "models:\n");
     if (pretrained) {
         add_lm(b, "minilm", pretrained,
                "    layers: 4\n    head: segments\n    fields: query,title,brand,color\n"
                "    max_tokens: 48\n    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n"
                "    freeze_layers: 1\n");
-        add_lm(b, "fast", pretrained,
-               "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 36\n"
-               "    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n    freeze_embeddings: true\n");
+        add_lm(
+            b, "fast", pretrained,
+            "    layers: 2\n    head: segments\n    fields: query,title\n    max_tokens: 36\n"
+            "    epochs: 2\n    batch: 16\n    learning_rate: 1e-4\n    freeze_embeddings: "
+            "true\n");
     } else {
         add_lm(b, "wide", NULL,
                "    layers: 4\n    hidden: 192\n    fields: query,title\n    max_tokens: 64\n"
@@ -104,12 +112,15 @@ static void add_models(struct strbuf *b, const char *pretrained)
                "    layers: 1\n    hidden: 64\n    heads: 2\n    fields: query,title\n"
                "    max_tokens: 48\n    epochs: 3\n    learning_rate: 1e-3\n");
     }
-    sb_addz(b, "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n");
+    sb_addz(
+        b,
+        "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n");
     add_lm(b, "local", NULL,
            "    head: segments\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
            "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 2\n"
            "    learning_rate: 1e-3\n");
-    sb_addz(b, "  # relations: [listing, clicks] restricts a graph model to some; the default is all.\n");
+    sb_addz(b, "  # relations: [listing, clicks] restricts a graph model to some; the default "
+               "is all.\n");
     add_gnn(b, "gcn", features, "");
     add_gnn(b, "sage", features, "    relations: [listing]\n");
     add_gnn(b, "gatv2", features, "");
@@ -120,7 +131,8 @@ static const char tail[] =
     "stacking:\n  folds: 3\n  seed: 1\n"
     "\n# The gradient-boosted trees over the models.\n"
     "ensemble:\n  rounds: 400\n  learning_rate: 0.04\n  num_leaves: 6\n"
-    "\n# What serving may cost: latency of one pair, memory, number of models. No line: no limit.\n"
+    "\n# What serving may cost: latency of one pair, memory, number of models. No line: no "
+    "limit.\n"
     "budget:\n  metric: macro_f1\n  latency_ms: 100\n  top: 4\n"
     "\nserve:\n  host: 127.0.0.1\n  port: 8080\n";
 

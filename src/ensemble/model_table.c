@@ -1,6 +1,6 @@
-/* model_table.c: predictions made elsewhere as a base model. It has an answer for the pairs of its
- * table and is missing for every other pair. The saved form is predictions.npy, [n_examples, K] in
- * the dataset's order. */
+/* model_table.c: predictions made elsewhere as a base model. It has an answer for the pairs of
+ * its table and is missing for every other pair. The saved form is predictions.npy,
+ * [n_examples, K] in the dataset's order. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/map.h"
@@ -11,10 +11,10 @@
 #include <string.h>
 
 struct table {
-    float *rows;        /* [n * k] by example */
+    float *rows; /* [n * k] by example */
     size_t n, k;
-    struct map *pairs;  /* (query, product) -> position in `example` */
-    uint32_t *example;  /* [map_count(pairs)] */
+    struct map *pairs; /* (query, product) -> position in `example` */
+    uint32_t *example; /* [map_count(pairs)] */
 };
 
 static void table_free(void *model)
@@ -63,8 +63,8 @@ static medley_status table_load(const struct model_context *c, const char *folde
     struct table *t = mem_zalloc(1, sizeof *t);
     const struct dataset *d = c->data;
     if (a.rows != d->n_examples || a.cols != d->n_classes) {
-        st = fail(err, MEDLEY_EFORMAT, "%s: expected %zu x %zu probabilities, found %zu x %zu", path,
-                  d->n_examples, d->n_classes, a.rows, a.cols);
+        st = fail(err, MEDLEY_EFORMAT, "%s: expected %zu x %zu probabilities, found %zu x %zu",
+                  path, d->n_examples, d->n_classes, a.rows, a.cols);
     } else if (!t || !(t->rows = mem_alloc(a.rows, a.cols * sizeof *t->rows))) {
         st = fail_memory(err, "a prediction table");
     } else {

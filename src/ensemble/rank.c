@@ -20,19 +20,20 @@ void decide_write_metrics(struct json_writer *w, const struct metrics *m)
     }
 }
 
-medley_status decide_write_file(const struct workspace *w, const char *name, struct strbuf *text,
-                                medley_error *err)
+medley_status decide_write_file(const struct workspace *w, const char *name,
+                                struct strbuf *text, medley_error *err)
 {
     sb_addc(text, '\n');
     if (text->failed)
         return fail_memory(err, name);
-    struct path folder = workspace_path(w, "ensemble"), file = workspace_path(w, "ensemble/%s", name);
+    struct path folder = workspace_path(w, "ensemble"),
+                file = workspace_path(w, "ensemble/%s", name);
     medley_status st = make_folders(folder.s, err);
     return st ? st : file_write(file.s, text->s, text->n, err);
 }
 
-static medley_status write_stack(const struct stack *s, unsigned rounds, const float *probabilities,
-                                 medley_error *err)
+static medley_status write_stack(const struct stack *s, unsigned rounds,
+                                 const float *probabilities, medley_error *err)
 {
     struct metrics m;
     struct strbuf text;
@@ -53,8 +54,8 @@ static medley_status write_stack(const struct stack *s, unsigned rounds, const f
     return st;
 }
 
-/* ensemble/out_of_fold.npy: the cross-validated ensemble, [n_examples, K] in the dataset's order, NaN
- * outside the training split: for whoever wants to calibrate or to look closer. */
+/* ensemble/out_of_fold.npy: the cross-validated ensemble, [n_examples, K] in the dataset's
+ * order, NaN outside the training split: for whoever wants to calibrate or to look closer. */
 static medley_status write_out_of_fold(const struct stack *s, const float *probabilities,
                                        medley_error *err)
 {
@@ -102,7 +103,7 @@ medley_status decide_stack(struct workspace *w, medley_error *err)
 /* One player of the ranking. */
 struct ranked {
     size_t player;
-    double mean;              /* |contribution| summed over classes, mean over rows */
+    double mean; /* |contribution| summed over classes, mean over rows */
     struct interval interval;
     double per_class[MAX_CLASSES];
 };
@@ -116,7 +117,8 @@ static int by_mean(const void *a, const void *b)
 }
 
 static medley_status rank_player(const struct stack *s, const float *values, size_t players,
-                                 size_t player, float *sum, struct ranked *out, medley_error *err)
+                                 size_t player, float *sum, struct ranked *out,
+                                 medley_error *err)
 {
     size_t k = s->n_classes;
     out->player = player;
@@ -187,11 +189,13 @@ static medley_status explain_rows(const struct stack *s, size_t players, float *
     float *x = NULL;
     uint32_t *player = mem_alloc(f, sizeof *player);
     *values = mem_alloc(s->n, players * s->n_classes * sizeof **values);
-    medley_status st = player && *values
-                           ? medley_gbdt_load(workspace_path(s->w, "ensemble/full.txt").s, &model, err)
-                           : fail_memory(err, "contributions");
+    medley_status st =
+        player && *values
+            ? medley_gbdt_load(workspace_path(s->w, "ensemble/full.txt").s, &model, err)
+            : fail_memory(err, "contributions");
     if (!st && medley_gbdt_features(model) != f)
-        st = fail(err, MEDLEY_ESTALE, "ensemble/full.txt is of other models (run 'medley stack')");
+        st = fail(err, MEDLEY_ESTALE,
+                  "ensemble/full.txt is of other models (run 'medley stack')");
     if (!st) {
         design_player_of_feature(&shape, player);
         st = medley_explainer_new(model, player, players, &explainer, err);

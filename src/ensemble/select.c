@@ -1,5 +1,5 @@
-/* select.c: which models are worth their cost: the metric of every subset by cross-validated refit,
- * the best one within the budget, and what was lost; see decide.h. */
+/* select.c: which models are worth their cost: the metric of every subset by cross-validated
+ * refit, the best one within the budget, and what was lost; see decide.h. */
 #include "ensemble/decide.h"
 
 #include "base/cpu.h"
@@ -57,7 +57,8 @@ static void add_costs(const struct selection *x, struct subset *a)
         bool shared = false;
         for (size_t j = 0; j < m; j++)
             shared |= (a->mask >> j & 1) && models[j].kind == KIND_GNN &&
-                      models[m].kind == KIND_GNN && strcmp(models[j].features, models[m].features) == 0;
+                      models[m].kind == KIND_GNN &&
+                      strcmp(models[j].features, models[m].features) == 0;
         a->latency_ms += x->cost[m].latency_ms + (shared ? 0 : x->cost[m].features_ms);
         a->memory += x->cost[m].memory + (shared ? 0 : x->cost[m].features_memory);
     }
@@ -101,8 +102,8 @@ static medley_status try_from(struct selection *x, size_t first, medley_error *e
     return st;
 }
 
-/* Every subset; or, with many models, the way down from all of them, dropping each time the model
- * whose loss costs least (the best of M refits a round: M^2 / 2 in all). */
+/* Every subset; or, with many models, the way down from all of them, dropping each time the
+ * model whose loss costs least (the best of M refits a round: M^2 / 2 in all). */
 static medley_status try_all(struct selection *x, medley_error *err)
 {
     size_t m = x->s.n_models;
@@ -182,7 +183,8 @@ static void write_names(struct json_writer *w, const struct selection *x, const 
     jw_array_end(w);
 }
 
-static void write_subset(struct json_writer *w, const struct selection *x, const struct subset *a)
+static void write_subset(struct json_writer *w, const struct selection *x,
+                         const struct subset *a)
 {
     jw_object(w);
     write_names(w, x, "models", a->mask);
@@ -196,8 +198,8 @@ static void write_subset(struct json_writer *w, const struct selection *x, const
     jw_object_end(w);
 }
 
-static void write_three(struct json_writer *w, const char *key, double macro_f1, double accuracy,
-                        double log_loss)
+static void write_three(struct json_writer *w, const char *key, double macro_f1,
+                        double accuracy, double log_loss)
 {
     jw_key(w, key), jw_object(w);
     jw_key(w, "macro_f1"), jw_double(w, macro_f1);
@@ -240,7 +242,8 @@ static void write_costs(struct json_writer *w, const struct selection *x)
 static medley_status write_selection(const struct selection *x, const struct subset *chosen,
                                      medley_error *err)
 {
-    const struct metrics *full = &find_mask(x, stack_all(&x->s))->metrics, *kept = &chosen->metrics;
+    const struct metrics *full = &find_mask(x, stack_all(&x->s))->metrics,
+                         *kept = &chosen->metrics;
     struct strbuf text;
     struct json_writer w;
     sb_init(&text);
@@ -269,7 +272,8 @@ static medley_status write_selection(const struct selection *x, const struct sub
     return st;
 }
 
-static medley_status refit(const struct selection *x, const struct subset *chosen, medley_error *err)
+static medley_status refit(const struct selection *x, const struct subset *chosen,
+                           medley_error *err)
 {
     medley_gbdt *model = NULL;
     medley_status st = stack_fit(&x->s, chosen->mask, chosen->rounds, &model, err);
@@ -284,7 +288,8 @@ medley_status decide_select(struct workspace *w, medley_error *err)
     struct selection x = {.w = w};
     const struct subset *chosen = NULL;
     size_t models = w->config.n_models;
-    size_t capacity = models <= EXACT_MODELS ? (size_t)1 << models : models * (models + 1) / 2 + 1;
+    size_t capacity =
+        models <= EXACT_MODELS ? (size_t)1 << models : models * (models + 1) / 2 + 1;
     medley_status st = stack_open(w, SPLIT_TRAIN, &x.s, err);
     if (st)
         return st;
@@ -318,14 +323,16 @@ medley_status selection_load(const struct workspace *w, uint32_t *mask, unsigned
 {
     struct path p = workspace_path(w, "ensemble/selection.json");
     if (!file_exists(p.s))
-        return fail(err, MEDLEY_ESTALE, "nothing is selected yet (run 'medley select -C %s')", w->root);
+        return fail(err, MEDLEY_ESTALE, "nothing is selected yet (run 'medley select -C %s')",
+                    w->root);
     json *root = NULL;
     medley_status st = json_load(p.s, &root, err);
     if (st)
         return st;
     uint32_t found = 0;
     int64_t n = 0;
-    for (const json *item = json_first(json_get(root, "selected")); item && !st; item = json_next(item)) {
+    for (const json *item = json_first(json_get(root, "selected")); item && !st;
+         item = json_next(item)) {
         const char *name = NULL;
         size_t m = 0;
         json_as_text(item, &name);

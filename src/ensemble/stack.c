@@ -80,8 +80,9 @@ static medley_status load_probabilities(const struct dataset *d, struct stack *s
     const char *name = s->w->config.models[m].name;
     struct path p = workspace_path(s->w, "predictions/%s/probabilities.npy", name);
     if (!file_exists(p.s))
-        return fail(err, MEDLEY_ESTALE, "model '%s' has no predictions (run 'medley train -C %s')",
-                    name, s->w->root);
+        return fail(err, MEDLEY_ESTALE,
+                    "model '%s' has no predictions (run 'medley train -C %s')", name,
+                    s->w->root);
     struct npy a;
     medley_status st = npy_open(p.s, &a, err);
     if (st)
@@ -89,8 +90,8 @@ static medley_status load_probabilities(const struct dataset *d, struct stack *s
     size_t k = d->n_classes;
     float *all = NULL;
     if (a.rows != d->n_examples || a.cols != k) {
-        st = fail(err, MEDLEY_EFORMAT, "%s: expected %zu x %zu probabilities, found %zu x %zu", p.s,
-                  d->n_examples, k, a.rows, a.cols);
+        st = fail(err, MEDLEY_EFORMAT, "%s: expected %zu x %zu probabilities, found %zu x %zu",
+                  p.s, d->n_examples, k, a.rows, a.cols);
     } else if (!(all = mem_alloc(a.rows, k * sizeof *all)) ||
                !(s->probabilities[m] = mem_alloc(s->n, k * sizeof *all))) {
         st = fail_memory(err, "probabilities");
@@ -123,8 +124,7 @@ static void context_rows(void *context, size_t begin, size_t end, unsigned worke
             first--;
         while (last < s->n && s->query[last] == s->query[i])
             last++;
-        struct pair_text pair =
-            dataset_pair(d, s->query[i], d->example_product[s->row[i]]);
+        struct pair_text pair = dataset_pair(d, s->query[i], d->example_product[s->row[i]]);
         context_features(&pair, d->query_locale[s->query[i]], last - first,
                          s->context + i * CONTEXT_FEATURES);
     }
@@ -329,8 +329,8 @@ static medley_status name_features(const struct stack *s, uint32_t mask, medley_
     return st;
 }
 
-medley_status stack_fit(const struct stack *s, uint32_t mask, unsigned rounds, medley_gbdt **out,
-                        medley_error *err)
+medley_status stack_fit(const struct stack *s, uint32_t mask, unsigned rounds,
+                        medley_gbdt **out, medley_error *err)
 {
     struct design_shape shape = stack_shape(s, mask);
     size_t f = design_columns(&shape);

@@ -72,7 +72,8 @@ static void add_pretrained(struct parts *p, const struct workspace *w, const cha
     }
 }
 
-static void add_upstream(struct parts *p, const struct stages *s, enum stage_group group, size_t model)
+static void add_upstream(struct parts *p, const struct stages *s, enum stage_group group,
+                         size_t model)
 {
     for (size_t i = 0; i < s->n; i++) {
         const struct stage *up = &s->items[i];
@@ -88,13 +89,14 @@ static void add_upstream(struct parts *p, const struct stages *s, enum stage_gro
 static size_t features_owner(const struct config *c, size_t m)
 {
     for (size_t i = 0; i < m; i++)
-        if (c->models[i].kind == KIND_GNN && strcmp(c->models[i].features, c->models[m].features) == 0)
+        if (c->models[i].kind == KIND_GNN &&
+            strcmp(c->models[i].features, c->models[m].features) == 0)
             return i;
     return m;
 }
 
-static void list_parts(const struct workspace *w, const struct stages *s, const struct stage *stage,
-                       struct parts *p)
+static void list_parts(const struct workspace *w, const struct stages *s,
+                       const struct stage *stage, struct parts *p)
 {
     const struct config *c = &w->config;
     const struct model_config *m = &c->models[stage->model];
@@ -208,7 +210,8 @@ static struct stage *append(struct stages *s, enum stage_group group, const char
     return stage;
 }
 
-static void append_model(struct stages *s, enum stage_group group, const struct config *c, size_t m)
+static void append_model(struct stages *s, enum stage_group group, const struct config *c,
+                         size_t m)
 {
     char output[200];
     snprintf(output, sizeof output, "predictions/%s/probabilities.npy", c->models[m].name);
@@ -265,8 +268,8 @@ void stages_free(struct stages *s)
 static medley_status run_import(struct workspace *w, medley_error *err)
 {
     struct import_options options = w->config.data;
-    const char **paths[] = {&options.examples, &options.products, &options.metadata, &options.lists,
-                            &options.events};
+    const char **paths[] = {&options.examples, &options.products, &options.metadata,
+                            &options.lists, &options.events};
     struct path resolved[sizeof paths / sizeof *paths];
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         if (!*paths[i])
@@ -345,9 +348,10 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
     }
 }
 
-/* Runs one stage and stamps it. The old stamp goes first: a stage that was cut short is stale. */
-static medley_status run_one(struct workspace *w, const struct stages *s, const struct stage *stage,
-                             medley_error *err)
+/* Runs one stage and stamps it. The old stamp goes first: a stage that was cut short is stale.
+ */
+static medley_status run_one(struct workspace *w, const struct stages *s,
+                             const struct stage *stage, medley_error *err)
 {
     struct path path = stamp_path(w, stage);
     struct parts p = {.hash = {0, 0}};
@@ -382,11 +386,13 @@ static medley_status lock_workspace(const struct workspace *w, int *lock, medley
     return fail(err, MEDLEY_EINVAL, "another medley is working in '%s'", w->root);
 }
 
-/* Every stage that `stage` builds upon comes before it in the list and in an earlier group; train
- * stages do not build upon each other, and rank is not needed by select and evaluate. */
-static bool needs(const struct workspace *w, const struct stage *stage, const struct stage *before)
+/* Every stage that `stage` builds upon comes before it in the list and in an earlier group;
+ * train stages do not build upon each other, and rank is not needed by select and evaluate. */
+static bool needs(const struct workspace *w, const struct stage *stage,
+                  const struct stage *before)
 {
-    if (before->group >= stage->group || (before->group == STAGE_RANK && stage->group < STAGE_REPORT))
+    if (before->group >= stage->group ||
+        (before->group == STAGE_RANK && stage->group < STAGE_REPORT))
         return false;
     if (before->group == STAGE_FEATURES && stage->group == STAGE_TRAIN)
         return w->config.models[stage->model].kind == KIND_GNN &&
@@ -417,7 +423,8 @@ static medley_status run_group(struct workspace *w, enum stage_group group, cons
         return st;
     for (size_t i = 0; i < s.n && !st; i++) {
         struct stage *stage = &s.items[i];
-        bool wanted = stage->group == group || (group == STAGE_TRAIN && stage->group == STAGE_FEATURES);
+        bool wanted =
+            stage->group == group || (group == STAGE_TRAIN && stage->group == STAGE_FEATURES);
         if (wanted && only && stage->group == STAGE_TRAIN)
             wanted = strcmp(only, w->config.models[stage->model].name) == 0;
         if (!wanted)

@@ -1,7 +1,9 @@
-/* stages.h: which stages a workspace has, which are out of date and why, and running them in order.
+/* stages.h: which stages a workspace has, which are out of date and why, and running them in
+ * order.
  *
- * A stage is up to date when its stamp (.medley/NAME) lists exactly what it depends on now (content
- * hashes of settings and input files, keys of the stages before it) and its output is there. */
+ * A stage is up to date when its stamp (.medley/NAME) lists exactly what it depends on now
+ * (content hashes of settings and input files, keys of the stages before it) and its output is
+ * there. */
 #ifndef ENSEMBLE_STAGES_H
 #define ENSEMBLE_STAGES_H
 
@@ -22,12 +24,12 @@ extern const char *const stage_group_names[STAGE_GROUPS];
 
 struct stage {
     enum stage_group group;
-    size_t model;    /* STAGE_TRAIN, STAGE_FEATURES: index into config.models */
-    char name[96];   /* "import", "train-minilm" */
+    size_t model;     /* STAGE_TRAIN, STAGE_FEATURES: index into config.models */
+    char name[96];    /* "import", "train-minilm" */
     char output[200]; /* relative to the workspace */
-    char key[33];    /* of everything it depends on */
+    char key[33];     /* of everything it depends on */
     bool up_to_date;
-    char why[256];   /* why not: "never run", "settings changed", "file x changed" */
+    char why[256]; /* why not: "never run", "settings changed", "file x changed" */
 };
 
 struct stages {
@@ -39,10 +41,11 @@ struct stages {
 medley_status stages_inspect(const struct workspace *w, struct stages *out, medley_error *err);
 void stages_free(struct stages *s);
 
-/* Runs every stage that is out of date. A second process working on the same workspace is refused. */
+/* Runs every stage that is out of date. A second process working on the same workspace is
+ * refused. */
 medley_status stages_run(struct workspace *w, medley_error *err);
-/* Runs the stages of one group (with `only`, just the model of that name), up to date or not when
- * `force`; ESTALE when a stage that they need is out of date. */
+/* Runs the stages of one group (with `only`, just the model of that name), up to date or not
+ * when `force`; ESTALE when a stage that they need is out of date. */
 medley_status stages_run_group(struct workspace *w, enum stage_group group, const char *only,
                                bool force, medley_error *err);
 

@@ -34,9 +34,10 @@ medley_status workspace_open(const char *root, struct workspace *out, medley_err
     memcpy(out->root, root, strlen(root) + 1);
     struct path p = workspace_path(out, "medley.yaml");
     if (!file_exists(p.s))
-        return fail(err, MEDLEY_ENOTFOUND,
-                    "'%s' is no workspace: it has no medley.yaml (make one with 'medley init %s')",
-                    root, root);
+        return fail(
+            err, MEDLEY_ENOTFOUND,
+            "'%s' is no workspace: it has no medley.yaml (make one with 'medley init %s')",
+            root, root);
     medley_status st = config_load(p.s, &out->config, err);
     if (st)
         return st;
@@ -69,7 +70,8 @@ medley_status workspace_open_data(struct workspace *w, medley_error *err)
     struct path p = workspace_path(w, "data");
     struct path file = workspace_path(w, "data/dataset.safetensors");
     if (!file_exists(file.s))
-        return fail(err, MEDLEY_ESTALE, "nothing is imported yet (run 'medley import -C %s')", w->root);
+        return fail(err, MEDLEY_ESTALE, "nothing is imported yet (run 'medley import -C %s')",
+                    w->root);
     medley_status st = dataset_open(p.s, &w->data, err);
     if (st)
         return st;

@@ -1,5 +1,5 @@
-/* workspace.h: the folder that a project lives in: medley.yaml beside data/, models/, predictions/,
- * ensemble/, bundle/ and report/. All state is in its files. */
+/* workspace.h: the folder that a project lives in: medley.yaml beside data/, models/,
+ * predictions/, ensemble/, bundle/ and report/. All state is in its files. */
 #ifndef ENSEMBLE_WORKSPACE_H
 #define ENSEMBLE_WORKSPACE_H
 
@@ -15,9 +15,9 @@ struct path {
 
 struct workspace {
     char root[512];
-    struct config config;         /* lm.pretrained is resolved; other paths as written */
-    struct arena arena;           /* resolved paths */
-    struct dataset data;          /* after workspace_open_data */
+    struct config config; /* lm.pretrained is resolved; other paths as written */
+    struct arena arena;   /* resolved paths */
+    struct dataset data;  /* after workspace_open_data */
     struct relations relations;
     bool data_open;
 };
@@ -36,7 +36,8 @@ struct path workspace_path(const struct workspace *w, const char *format, ...)
 /* Writes a new workspace: the folder, and a commented medley.yaml for the data that was found.
  * Refuses to overwrite an existing medley.yaml. */
 struct workspace_template {
-    const char *data;       /* folder with examples.csv, products.csv, ...; NULL: ./source is written in */
+    const char
+        *data; /* folder with examples.csv, products.csv, ...; NULL: ./source is written in */
     const char *pretrained; /* Hugging Face folder of a small encoder; NULL: from scratch */
 };
 medley_status workspace_init(const char *root, const struct workspace_template *template,

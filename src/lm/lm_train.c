@@ -363,7 +363,8 @@ static medley_status run_epochs(struct training *t, const char *checkpoint, medl
         if (st)
             break;
         st = end_epoch(t, &stop, err);
-        if (st == MEDLEY_EINTERRUPTED && checkpoint && resume_write(&resume, &t->at, checkpoint, NULL))
+        if (st == MEDLEY_EINTERRUPTED && checkpoint &&
+            resume_write(&resume, &t->at, checkpoint, NULL))
             progress_note("%s: the checkpoint could not be written", checkpoint);
     }
     progress_end("train");

@@ -43,7 +43,8 @@ static bool count_of(double v, uint64_t limit, uint64_t *out)
     return true;
 }
 
-static bool take_over(const struct resume *r, const struct st_file *f, struct train_position *at)
+static bool take_over(const struct resume *r, const struct st_file *f,
+                      struct train_position *at)
 {
     const struct st_entry *values, *state, *best = NULL;
     uint64_t total = r->params->total, n = STATE_COUNT;

@@ -1,6 +1,6 @@
-/* resume.h: what a killed training needs to go on: parameters, optimiser state and counters. As all
- * that is random in training is a function of seed and step, no generator state is kept, and a
- * resumed run ends in the bits of an uninterrupted one. */
+/* resume.h: what a killed training needs to go on: parameters, optimiser state and counters. As
+ * all that is random in training is a function of seed and step, no generator state is kept,
+ * and a resumed run ends in the bits of an uninterrupted one. */
 #ifndef NN_RESUME_H
 #define NN_RESUME_H
 
@@ -27,8 +27,9 @@ struct resume {
 
 medley_status resume_write(const struct resume *r, const struct train_position *at,
                            const char *path, medley_error *err);
-/* Takes over a checkpoint of the same training, tells so by progress_note, and sets *at. One that
- * is absent, of another training or damaged is left alone: training starts from the beginning. */
+/* Takes over a checkpoint of the same training, tells so by progress_note, and sets *at. One
+ * that is absent, of another training or damaged is left alone: training starts from the
+ * beginning. */
 void resume_read(const struct resume *r, const char *path, struct train_position *at);
 
 #endif
