@@ -111,6 +111,29 @@ grep -q 'train-mine *stale: never run' out && grep -q 'train-small *up to date' 
 ok $? "a new model makes itself and what follows stale, nothing else"
 "$medley" run -C ws >out 2>err
 ok $? "a table of out-of-fold predictions is stacked"
+
+# Selection under a budget; more models than every subset can be tried for.
+"$medley" select -C ws --top 1 --json >selection.json 2>err
+ok $? "select --top 1"
+[ "$(tr -d ' \n' <selection.json | sed 's/.*"selected":\[\([^]]*\)\].*/\1/' | tr ',' '\n' | wc -l)" -le 1 ]
+ok $? "keeps one model"
+"$medley" select -C ws --memory 1 >out 2>err
+[ $? -eq 1 ]
+ok $? "a budget that nothing fits is an error"
+says "no subset of the models fits the budget" "and says so"
+mkdir many && cp ws/mine.npy many/
+{
+    sed -n '/^data/p' ws/medley.yaml
+    echo "models:"
+    for i in 1 2 3 4 5 6 7 8 9; do echo "  - {name: t$i, kind: table, predictions: mine.npy}"; done
+    echo "stacking: {folds: 2}"
+    echo "ensemble: {rounds: 5}"
+} >many/medley.yaml
+"$medley" run -C many >out 2>err && grep -q '"exact": false' many/ensemble/selection.json
+ok $? "nine models: dropped one at a time"
+[ "$(grep -c '"within_budget"' many/ensemble/selection.json)" -eq 45 ]
+ok $? "with as many refits as that takes"
+
 awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; print "example_id,p_E,p_S,p_C,p_I"; next }
     { right = $at["split"] == "train"; l = $at["esci_label"]
       printf "%s", $at["example_id"]
