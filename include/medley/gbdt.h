@@ -38,6 +38,8 @@ typedef struct medley_gbdt_options {
     double mask_rate;           /* chance that a whole player is made missing in a row, drawn anew
                                    every 40 rounds; 0: off; below 1 */
     uint64_t seed;
+    const uint8_t *use_features; /* [F] 0: as if the tables lacked this feature; NULL: all used */
+    bool quiet;                  /* no progress on stderr; for refits side by side */
 } medley_gbdt_options;
 
 /* A table to train or validate on. weights[n] may be NULL. Borrowed for the call. */
@@ -59,6 +61,25 @@ MEDLEY_API medley_status medley_gbdt_train(const medley_table *train,
                                            const medley_gbdt_options *options, medley_gbdt **out,
                                            medley_error *err);
 MEDLEY_API void medley_gbdt_free(medley_gbdt *model);
+
+/* A table prepared for training (features as bins, labels and weights copied): prepare once, train
+ * many times, with all features or with some (options.use_features). Immutable: threads may train
+ * from one at the same time, best one thread a training (inside a parallel loop, each works alone).
+ * max_bins as in the options (0: 255). A table to validate on is cut as `like`, the data to be
+ * trained on, is; max_bins is then not looked at. Errors as medley_gbdt_train's. */
+typedef struct medley_gbdt_data medley_gbdt_data;
+MEDLEY_API medley_status medley_gbdt_data_new(const medley_table *table, unsigned max_bins,
+                                              const medley_gbdt_data *like,
+                                              medley_gbdt_data **out, medley_error *err);
+MEDLEY_API void medley_gbdt_data_free(medley_gbdt_data *data);
+/* medley_gbdt_train on prepared data: the same model, bit for bit. With use_features, the model that
+ * tables without the other features give, its features numbered as in the full table.
+ * options.max_bins is not looked at. Errors besides: EINVAL (no feature used, a validation table not
+ * made like the training one). */
+MEDLEY_API medley_status medley_gbdt_train_data(const medley_gbdt_data *train,
+                                                const medley_gbdt_data *validation,
+                                                const medley_gbdt_options *options,
+                                                medley_gbdt **out, medley_error *err);
 
 MEDLEY_API size_t medley_gbdt_features(const medley_gbdt *model);
 MEDLEY_API size_t medley_gbdt_classes(const medley_gbdt *model);

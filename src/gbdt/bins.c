@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define SAMPLE 200000 /* rows looked at for cuts; more moves a cut by less than its error */
-#define CUTS 256      /* room per feature: 254 cuts and padding for the branchless search */
 
 /* ---- sorting ---- */
 
@@ -132,7 +131,7 @@ struct fit {
 static void fit_feature(struct fit *job, size_t f)
 {
     struct bins *b = job->bins;
-    float *cuts = b->cuts + f * CUTS;
+    float *cuts = b->cuts + f * BINS_CUTS;
     size_t step = (job->n + SAMPLE - 1) / SAMPLE, m = 0;
     size_t room = job->n / step + 1;
     uint32_t *keys = mem_alloc(room, 4 * sizeof *keys); /* keys, their copy, distinct values */
@@ -150,7 +149,7 @@ static void fit_feature(struct fit *job, size_t f)
     size_t n_distinct = count_distinct(sorted, m, distinct);
     unsigned n = choose_cuts(distinct, n_distinct, m, job->max_bins, cuts);
     b->n_cuts[f] = (uint16_t)n;
-    for (unsigned i = n; i < CUTS; i++)
+    for (unsigned i = n; i < BINS_CUTS; i++)
         cuts[i] = INFINITY;
     mem_free(keys);
 }
@@ -180,19 +179,28 @@ static void place_groups(struct bins *b)
     }
 }
 
+static medley_status bins_room(size_t n_features, struct bins *b, medley_error *err)
+{
+    *b = (struct bins){.n_features = n_features,
+                       .n_groups = (n_features + BINS_GROUP - 1) / BINS_GROUP};
+    b->cuts = mem_alloc64(n_features, BINS_CUTS * sizeof *b->cuts);
+    b->n_cuts = mem_zalloc(n_features, sizeof *b->n_cuts);
+    b->group_first = mem_zalloc(b->n_groups + 1, sizeof *b->group_first);
+    if (b->cuts && b->n_cuts && b->group_first)
+        return MEDLEY_OK;
+    bins_deinit(b);
+    return fail_memory(err, "feature bins");
+}
+
 medley_status bins_fit(const float *x, size_t n, size_t n_features, unsigned max_bins,
                        struct bins *out, medley_error *err)
 {
-    struct bins b = {.n_features = n_features,
-                     .n_groups = (n_features + BINS_GROUP - 1) / BINS_GROUP};
-    b.cuts = mem_alloc64(n_features, CUTS * sizeof *b.cuts);
-    b.n_cuts = mem_zalloc(n_features, sizeof *b.n_cuts);
-    b.group_first = mem_zalloc(b.n_groups + 1, sizeof *b.group_first);
+    struct bins b;
+    medley_status st = bins_room(n_features, &b, err);
+    if (st != MEDLEY_OK)
+        return st;
     struct fit job = {.x = x, .n = n, .max_bins = max_bins, .bins = &b};
-    if (b.cuts && b.n_cuts && b.group_first)
-        parallel_for(n_features, 1, fit_features, &job);
-    else
-        atomic_store(&job.out_of_memory, true);
+    parallel_for(n_features, 1, fit_features, &job);
     if (atomic_load(&job.out_of_memory)) {
         bins_deinit(&b);
         return fail_memory(err, "feature bins");
@@ -202,9 +210,31 @@ medley_status bins_fit(const float *x, size_t n, size_t n_features, unsigned max
     return MEDLEY_OK;
 }
 
+medley_status bins_select(const struct bins *b, const uint32_t *features, size_t n_features,
+                          struct bins *out, medley_error *err)
+{
+    struct bins s;
+    medley_status st = bins_room(n_features, &s, err);
+    if (st != MEDLEY_OK)
+        return st;
+    for (size_t i = 0; i < n_features; i++) {
+        size_t f = features ? features[i] : i;
+        memcpy(s.cuts + i * BINS_CUTS, b->cuts + f * BINS_CUTS, BINS_CUTS * sizeof *s.cuts);
+        s.n_cuts[i] = b->n_cuts[f];
+    }
+    place_groups(&s);
+    *out = s;
+    return MEDLEY_OK;
+}
+
+medley_status bins_copy(const struct bins *b, struct bins *out, medley_error *err)
+{
+    return bins_select(b, NULL, b->n_features, out, err);
+}
+
 float bins_threshold(const struct bins *b, size_t feature, unsigned bin)
 {
-    return bin > b->n_cuts[feature] ? FLT_MAX : b->cuts[feature * CUTS + bin - 1];
+    return bin > b->n_cuts[feature] ? FLT_MAX : b->cuts[feature * BINS_CUTS + bin - 1];
 }
 
 /* ---- applying ---- */
@@ -234,7 +264,7 @@ static void apply_rows(void *context, size_t begin, size_t end, unsigned worker)
         const float *x = job->x + i * b->n_features;
         uint8_t *row = t->rows + i * t->stride;
         for (size_t f = 0; f < b->n_features; f++)
-            row[f] = bin_of(b->cuts + f * CUTS, x[f]);
+            row[f] = bin_of(b->cuts + f * BINS_CUTS, x[f]);
         memset(row + b->n_features, 0, t->stride - b->n_features);
     }
     for (size_t f = 0; t->columns && f < b->n_features; f++)
@@ -258,22 +288,83 @@ static size_t stride_of(size_t n_features)
     return stride < n_features ? (n_features + 63) / 64 * 64 : stride;
 }
 
-medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
-                         struct binned *out, medley_error *err)
+/* Room for n rows, not yet filled. */
+static medley_status binned_room(size_t n, size_t n_features, bool columns, struct binned *t,
+                                 medley_error *err)
 {
-    struct binned t = {.n = n, .stride = stride_of(b->n_features)};
     size_t bytes = 0;
-    t.rows = mem_alloc64(n, t.stride);
-    if (columns && !__builtin_mul_overflow(n, b->n_features, &bytes) && bytes < SIZE_MAX - 64)
-        t.columns = mem_alloc64(bytes + 64, 1);
-    if (!t.rows || (columns && !t.columns)) {
-        binned_deinit(&t);
+    *t = (struct binned){.n = n, .stride = stride_of(n_features)};
+    t->rows = mem_alloc64(n, t->stride);
+    if (columns && !__builtin_mul_overflow(n, n_features, &bytes) && bytes < SIZE_MAX - 64)
+        t->columns = mem_alloc64(bytes + 64, 1);
+    if (!t->rows || (columns && !t->columns)) {
+        binned_deinit(t);
         return fail_memory(err, "binned features");
     }
     if (columns)
-        memset(t.columns + bytes, 0, 64);
+        memset(t->columns + bytes, 0, 64);
+    return MEDLEY_OK;
+}
+
+medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
+                         struct binned *out, medley_error *err)
+{
+    struct binned t;
+    medley_status st = binned_room(n, b->n_features, columns, &t, err);
+    if (st != MEDLEY_OK)
+        return st;
     struct apply job = {b, x, &t};
     parallel_for(n, 1024, apply_rows, &job);
+    *out = t;
+    return MEDLEY_OK;
+}
+
+struct selection {
+    const struct binned *from;
+    const uint32_t *features;
+    size_t n_features;
+    struct binned *to;
+};
+
+static void select_rows(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct selection *job = context;
+    for (size_t i = begin; i < end; i++) {
+        const uint8_t *from = job->from->rows + i * job->from->stride;
+        uint8_t *to = job->to->rows + i * job->to->stride;
+        for (size_t f = 0; f < job->n_features; f++)
+            to[f] = from[job->features[f]];
+        memset(to + job->n_features, 0, job->to->stride - job->n_features);
+    }
+    for (size_t f = 0; job->to->columns && f < job->n_features; f++)
+        memcpy(job->to->columns + f * job->to->n + begin,
+               job->from->columns + job->features[f] * job->from->n + begin, end - begin);
+}
+
+medley_status binned_select(const struct binned *from, const uint32_t *features,
+                            size_t n_features, struct binned *out, medley_error *err)
+{
+    struct binned t;
+    medley_status st = binned_room(from->n, n_features, from->columns != NULL, &t, err);
+    if (st != MEDLEY_OK)
+        return st;
+    struct selection job = {from, features, n_features, &t};
+    parallel_for(t.n, 4096, select_rows, &job);
+    *out = t;
+    return MEDLEY_OK;
+}
+
+medley_status binned_copy(const struct binned *from, size_t n_features, struct binned *out,
+                          medley_error *err)
+{
+    struct binned t;
+    medley_status st = binned_room(from->n, n_features, from->columns != NULL, &t, err);
+    if (st != MEDLEY_OK)
+        return st;
+    memcpy(t.rows, from->rows, t.n * t.stride);
+    if (t.columns)
+        memcpy(t.columns, from->columns, t.n * n_features);
     *out = t;
     return MEDLEY_OK;
 }

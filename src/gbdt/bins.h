@@ -8,6 +8,7 @@
 #include "medley/status.h"
 
 #define BINS_GROUP 8
+#define BINS_CUTS 256 /* room per feature: 254 cuts and padding for the branchless search */
 
 /* Where to cut, learned from training data. */
 struct bins {
@@ -28,10 +29,19 @@ struct binned {
 /* x[n, n_features], NaN missing. At most max_bins (2..255) value bins per feature. */
 medley_status bins_fit(const float *x, size_t n, size_t n_features, unsigned max_bins,
                        struct bins *out, medley_error *err);
+medley_status bins_copy(const struct bins *b, struct bins *out, medley_error *err);
+/* Those of some features, in the order given. */
+medley_status bins_select(const struct bins *b, const uint32_t *features, size_t n_features,
+                          struct bins *out, medley_error *err);
 void bins_deinit(struct bins *b);
 
 medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
                          struct binned *out, medley_error *err);
+/* The bins of some features; columns where t has some. */
+medley_status binned_select(const struct binned *t, const uint32_t *features, size_t n_features,
+                            struct binned *out, medley_error *err);
+medley_status binned_copy(const struct binned *t, size_t n_features, struct binned *out,
+                          medley_error *err);
 void binned_deinit(struct binned *t);
 
 /* The threshold between bin and bin + 1; FLT_MAX for a feature's last bin. */

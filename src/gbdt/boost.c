@@ -38,20 +38,26 @@ static void scores_start(const struct boost *b, struct boost_rows *r)
 
 static void rows_deinit(struct boost_rows *r)
 {
-    binned_deinit(&r->table);
+    if (r->owned)
+        binned_deinit(&r->table);
     mem_free(r->scores);
     mem_free(r->labels);
     mem_free(r->weights);
 }
 
-static medley_status rows_init(struct boost *b, const medley_table *t, bool training,
+static medley_status rows_init(struct boost *b, const medley_gbdt_data *t, bool training,
                                struct boost_rows *r, medley_error *err)
 {
     r->n = t->n;
     r->stride = padded(t->n);
-    medley_status st = binned_new(&b->bins, t->features, t->n, training, &r->table, err);
-    if (st != MEDLEY_OK)
-        return st;
+    r->table = t->table;
+    if (b->features) {
+        size_t n = b->bins.n_features;
+        medley_status st = binned_select(&t->table, b->features, n, &r->table, err);
+        if (st != MEDLEY_OK)
+            return st;
+        r->owned = true;
+    }
     r->scores = mem_alloc64(r->stride * b->n_classes, sizeof *r->scores);
     r->labels = mem_alloc64(r->stride, sizeof *r->labels);
     r->weights = mem_alloc64(r->stride, sizeof *r->weights);
@@ -129,8 +135,28 @@ static void limits_init(struct boost *b)
                                      .hessian_unit = 1.0 / b->hessian_scale};
 }
 
-medley_status boost_init(struct boost *b, const medley_table *train,
-                         const medley_table *validation, const medley_gbdt_options *options,
+/* The bins of the features that are used. */
+static medley_status choose_features(struct boost *b, const medley_gbdt_data *train,
+                                     medley_error *err)
+{
+    const uint8_t *use = b->options.use_features;
+    size_t n = 0;
+    for (size_t f = 0; use && f < train->n_features; f++)
+        n += use[f] != 0;
+    if (!use || n == train->n_features)
+        return bins_copy(&train->bins, &b->bins, err);
+    b->features = mem_alloc(n, sizeof *b->features);
+    if (!b->features)
+        return fail_memory(err, "the features used");
+    n = 0;
+    for (size_t f = 0; f < train->n_features; f++)
+        if (use[f])
+            b->features[n++] = (uint32_t)f;
+    return bins_select(&train->bins, b->features, n, &b->bins, err);
+}
+
+medley_status boost_init(struct boost *b, const medley_gbdt_data *train,
+                         const medley_gbdt_data *validation, const medley_gbdt_options *options,
                          medley_error *err)
 {
     *b = (struct boost){.options = *options, .n_classes = train->n_classes};
@@ -138,8 +164,7 @@ medley_status boost_init(struct boost *b, const medley_table *train,
     b->model = gbdt_new(train->n_features, train->n_classes, options->trees);
     if (!b->model)
         return fail_memory(err, "a model");
-    medley_status st = bins_fit(train->features, train->n, train->n_features, options->max_bins,
-                                &b->bins, err);
+    medley_status st = choose_features(b, train, err);
     if (st == MEDLEY_OK)
         st = rows_init(b, train, true, &b->train, err);
     if (st == MEDLEY_OK && validation)
@@ -167,8 +192,10 @@ void boost_deinit(struct boost *b)
         tree_free(b->grown[k]);
     rows_deinit(&b->train);
     rows_deinit(&b->valid);
-    binned_deinit(&b->unmasked);
+    if (b->unmasked_owned)
+        binned_deinit(&b->unmasked);
     bins_deinit(&b->bins);
+    mem_free(b->features);
     mem_free(b->root);
     mem_free(b->packed);
     mem_free(b->by_class);
@@ -427,11 +454,21 @@ static medley_status validate(struct boost *b, double *loss, medley_error *err)
 
 /* ---- all rounds ---- */
 
+/* Features as the prepared data number them. */
+static void rename_features(struct boost *b)
+{
+    for (size_t k = 0; b->features && k < b->model->n_trees; k++)
+        for (uint32_t i = 0; i + 1 < b->model->trees[k]->n_leaves; i++) {
+            struct tree_node *node = &b->model->trees[k]->nodes[i];
+            node->feature = b->features[node->feature];
+        }
+}
+
 medley_status boost_run(struct boost *b, medley_error *err)
 {
     size_t rounds = b->options.rounds, patience = b->options.early_stopping, best_round = 0;
     bool stopping = b->valid.n > 0 && patience > 0;
-    bool bar = b->train.n * rounds >= WORTH_A_BAR;
+    bool bar = !b->options.quiet && b->train.n * rounds >= WORTH_A_BAR;
     double best_loss = INFINITY;
     for (size_t round = 0; round < rounds; round++) {
         double loss = 0;
@@ -456,5 +493,6 @@ medley_status boost_run(struct boost *b, medley_error *err)
         gbdt_truncate(b->model, best_round + 1);
     if (bar)
         progress_end("train gbdt");
+    rename_features(b);
     return MEDLEY_OK;
 }

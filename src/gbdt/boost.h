@@ -2,6 +2,7 @@
 #ifndef GBDT_BOOST_H
 #define GBDT_BOOST_H
 
+#include "gbdt/data.h"
 #include "gbdt/grow.h"
 #include "gbdt/softmax.h"
 
@@ -9,6 +10,7 @@
 struct boost_rows {
     size_t n, stride; /* rows; padded to SOFTMAX_BLOCK */
     struct binned table;
+    bool owned;      /* the table is ours, not the prepared data's */
     float *scores;   /* [K, stride] */
     uint8_t *labels; /* [stride] */
     float *weights;  /* [stride] 0 past n */
@@ -19,6 +21,7 @@ struct boost {
     size_t n_classes, trees_per_round;
     struct medley_gbdt *model; /* grows */
     struct bins bins;
+    uint32_t *features; /* [bins.n_features] number in the prepared data; NULL: the same */
     struct boost_rows train, valid; /* valid.n 0: none */
 
     float gradient_scale, hessian_scale; /* quantised units per 1 */
@@ -37,11 +40,12 @@ struct boost {
     struct grow_limits limits;
 
     /* masking of whole players (mask.c) */
-    struct binned unmasked; /* rows only */
+    struct binned unmasked; /* the rows before; columns not used */
+    bool unmasked_owned;
 };
 
-medley_status boost_init(struct boost *b, const medley_table *train,
-                         const medley_table *validation, const medley_gbdt_options *options,
+medley_status boost_init(struct boost *b, const medley_gbdt_data *train,
+                         const medley_gbdt_data *validation, const medley_gbdt_options *options,
                          medley_error *err);
 medley_status boost_run(struct boost *b, medley_error *err);
 void boost_deinit(struct boost *b); /* also after a failed init; frees the model unless taken */

@@ -6,12 +6,8 @@
  * all trees so far; that is why not every round draws. Proof: tests/test_gbdt.c. */
 #include "gbdt/boost.h"
 
-#include "base/error.h"
-#include "base/memory.h"
 #include "base/pool.h"
 #include "base/rng.h"
-
-#include <string.h>
 
 #define PERIOD 40 /* rounds; recomputing then costs about as much as growing at 200 rounds */
 #define NEVER UINT32_MAX
@@ -21,18 +17,20 @@ enum { STREAM_MASK = 3 };
 static uint32_t player_of(const struct boost *b, size_t feature)
 {
     const uint32_t *players = b->options.player_of_feature;
-    return players ? players[feature] : (uint32_t)feature;
+    if (!players)
+        return (uint32_t)feature;
+    return players[b->features ? b->features[feature] : feature];
 }
 
 medley_status mask_init(struct boost *b, medley_error *err)
 {
-    const struct binned *t = &b->train.table;
-    b->unmasked = (struct binned){.n = t->n, .stride = t->stride};
-    b->unmasked.rows = mem_alloc64(t->n, t->stride);
-    if (!b->unmasked.rows)
-        return fail_memory(err, "rows without masks");
-    memcpy(b->unmasked.rows, t->rows, t->n * t->stride);
-    return MEDLEY_OK;
+    b->unmasked = b->train.table;
+    b->unmasked_owned = b->train.owned;
+    b->train.owned = false;
+    medley_status st = binned_copy(&b->unmasked, b->bins.n_features, &b->train.table, err);
+    if (st == MEDLEY_OK)
+        b->train.owned = true;
+    return st;
 }
 
 struct mask_job {

@@ -1,10 +1,10 @@
-/* train.c: the door to training: defaults, checks of options and tables.
+/* train.c: the door to training: defaults and checks of options.
  * Proof: tests/test_gbdt.c. */
 #include "gbdt/boost.h"
 
 #include "base/error.h"
 
-#include <math.h>
+#include <string.h>
 
 #define MAX_ROUNDS 1000000u
 
@@ -51,7 +51,7 @@ static medley_status check_numbers(const medley_gbdt_options *o, medley_error *e
     return MEDLEY_OK;
 }
 
-static medley_status check_arrays(const medley_gbdt_options *o, const medley_table *t,
+static medley_status check_arrays(const medley_gbdt_options *o, const medley_gbdt_data *t,
                                   medley_error *err)
 {
     for (size_t c = 0; o->class_weights && c < t->n_classes; c++)
@@ -65,67 +65,42 @@ static medley_status check_arrays(const medley_gbdt_options *o, const medley_tab
     return MEDLEY_OK;
 }
 
-static medley_status check_table(const medley_table *t, const char *what, medley_error *err)
+/* The two were cut alike: the second was made like the first. */
+static bool cut_alike(const struct bins *a, const struct bins *b)
 {
-    if (t->n == 0 || t->n > INT32_MAX / 4)
-        return fail(err, MEDLEY_EINVAL, "%s has %zu rows (expected 1 to %d)", what, t->n,
-                    INT32_MAX / 4);
-    if (t->n_features == 0 || t->n_features > GBDT_MAX_FEATURES)
-        return fail(err, MEDLEY_EINVAL, "%s has %zu features (expected 1 to %d)", what,
-                    t->n_features, GBDT_MAX_FEATURES);
-    if (t->n_classes < 2 || t->n_classes > GBDT_MAX_CLASSES)
-        return fail(err, MEDLEY_EINVAL, "%s has %zu classes (expected 2 to %d)", what,
-                    t->n_classes, GBDT_MAX_CLASSES);
-    double total = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        float w = t->weights ? t->weights[i] : 1;
-        if (t->labels[i] >= t->n_classes)
-            return fail(err, MEDLEY_EINVAL, "%s, row %zu: label %d of %zu classes", what, i,
-                        t->labels[i], t->n_classes);
-        if (!within(w, 0, 1e12))
-            return fail(err, MEDLEY_EINVAL, "%s, row %zu: weight %g", what, i, (double)w);
-        total += w;
-    }
-    if (!(total > 0))
-        return fail(err, MEDLEY_EINVAL, "%s: all weights are 0", what);
-    for (size_t i = 0; i < t->n * t->n_features; i++)
-        if (isinf(t->features[i]))
-            return fail(err, MEDLEY_EINVAL, "%s, row %zu: feature %zu is infinite", what,
-                        i / t->n_features, i % t->n_features);
-    return MEDLEY_OK;
+    return a->n_features == b->n_features &&
+           memcmp(a->n_cuts, b->n_cuts, a->n_features * sizeof *a->n_cuts) == 0 &&
+           memcmp(a->cuts, b->cuts, a->n_features * BINS_CUTS * sizeof *a->cuts) == 0;
 }
 
-static medley_status check_all(const medley_table *train, const medley_table *validation,
-                               const medley_gbdt_options *o, medley_error *err)
+static medley_status check_data(const medley_gbdt_data *train,
+                                const medley_gbdt_data *validation,
+                                const medley_gbdt_options *o, medley_error *err)
 {
-    medley_status st = check_numbers(o, err);
-    if (st == MEDLEY_OK)
-        st = check_table(train, "training table", err);
-    if (st == MEDLEY_OK)
-        st = check_arrays(o, train, err);
-    if (st != MEDLEY_OK || !validation)
-        return st;
-    if (validation->n_features != train->n_features ||
-        validation->n_classes != train->n_classes)
+    size_t used = 0;
+    if (!train->table.columns)
+        return fail(err, MEDLEY_EINVAL, "the training table was prepared for validation");
+    if (validation && (validation->n_classes != train->n_classes ||
+                       !cut_alike(&validation->bins, &train->bins)))
         return fail(err, MEDLEY_EINVAL,
-                    "validation table has %zu features and %zu classes, training table %zu and "
-                    "%zu",
-                    validation->n_features, validation->n_classes, train->n_features,
-                    train->n_classes);
-    return check_table(validation, "validation table", err);
+                    "the validation table was not prepared like the training table");
+    for (size_t f = 0; f < train->n_features; f++)
+        used += !o->use_features || o->use_features[f];
+    if (used == 0)
+        return fail(err, MEDLEY_EINVAL, "none of %zu features is used", train->n_features);
+    return check_arrays(o, train, err);
 }
 
-medley_status medley_gbdt_train(const medley_table *train, const medley_table *validation,
-                                const medley_gbdt_options *options, medley_gbdt **out,
-                                medley_error *err)
+static medley_status train_checked(const medley_gbdt_data *train,
+                                   const medley_gbdt_data *validation,
+                                   const medley_gbdt_options *o, medley_gbdt **out,
+                                   medley_error *err)
 {
-    medley_gbdt_options o = options ? *options : (medley_gbdt_options){0};
     struct boost b;
-    fill_defaults(&o);
-    medley_status st = check_all(train, validation, &o, err);
+    medley_status st = check_data(train, validation, o, err);
     if (st != MEDLEY_OK)
         return st;
-    st = boost_init(&b, train, validation, &o, err);
+    st = boost_init(&b, train, validation, o, err);
     if (st == MEDLEY_OK)
         st = boost_run(&b, err);
     if (st == MEDLEY_OK) {
@@ -133,5 +108,35 @@ medley_status medley_gbdt_train(const medley_table *train, const medley_table *v
         b.model = NULL;
     }
     boost_deinit(&b);
+    return st;
+}
+
+medley_status medley_gbdt_train_data(const medley_gbdt_data *train,
+                                     const medley_gbdt_data *validation,
+                                     const medley_gbdt_options *options, medley_gbdt **out,
+                                     medley_error *err)
+{
+    medley_gbdt_options o = options ? *options : (medley_gbdt_options){0};
+    fill_defaults(&o);
+    medley_status st = check_numbers(&o, err);
+    return st == MEDLEY_OK ? train_checked(train, validation, &o, out, err) : st;
+}
+
+medley_status medley_gbdt_train(const medley_table *train, const medley_table *validation,
+                                const medley_gbdt_options *options, medley_gbdt **out,
+                                medley_error *err)
+{
+    medley_gbdt_options o = options ? *options : (medley_gbdt_options){0};
+    medley_gbdt_data *t = NULL, *v = NULL;
+    fill_defaults(&o);
+    medley_status st = check_numbers(&o, err);
+    if (st == MEDLEY_OK)
+        st = medley_gbdt_data_new(train, o.max_bins, NULL, &t, err);
+    if (st == MEDLEY_OK && validation)
+        st = medley_gbdt_data_new(validation, 0, t, &v, err);
+    if (st == MEDLEY_OK)
+        st = train_checked(t, v, &o, out, err);
+    medley_gbdt_data_free(t);
+    medley_gbdt_data_free(v);
     return st;
 }
