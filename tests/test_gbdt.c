@@ -5,7 +5,6 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "gbdt/boost.h"
-#include "gbdt/predict.h"
 #include "tests/gbdt_help.h"
 
 #include <float.h>
@@ -334,36 +333,6 @@ static void test_prediction(void)
                kind ? "vector" : "class", chain ? "long paths" : "bushy");
             medley_gbdt_free(m);
         }
-}
-
-static void test_predict_kernels(void)
-{
-    struct rng r;
-    rng_init(&r, SEED, 51);
-    for (uint32_t leaves = 1; leaves <= 255; leaves += leaves < 40 ? 1 : 43) {
-        medley_gbdt *m = gbdt_new(9, 2, MEDLEY_TREES_PER_CLASS);
-        float columns[9 * 64] __attribute__((aligned(64)));
-        double wanted[2 * 64] __attribute__((aligned(64)));
-        double got[2 * 64] __attribute__((aligned(64)));
-        bool same = true;
-        for (uint32_t k = 0; k < 2; k++)
-            gbdt_add_tree(m, random_tree(&r, leaves, 9, 1, k, false));
-        random_rows(&r, 9 * 64, columns);
-        columns[5] = INFINITY;
-        columns[6] = -INFINITY;
-        for (const struct predict_impl *impl = predict_impls + 1; impl->name; impl++) {
-            if (!impl->usable())
-                continue;
-            memset(wanted, 0, sizeof wanted);
-            memset(got, 0, sizeof got);
-            predict_impls[0].add(&(struct predict_job){m, columns, wanted});
-            impl->add(&(struct predict_job){m, columns, got});
-            same &= memcmp(wanted, got, sizeof got) == 0;
-        }
-        if (!same || leaves == 255)
-            ok(same, "all kernels give the same bits for trees up to %u leaves", leaves);
-        medley_gbdt_free(m);
-    }
 }
 
 /* ---- training ---- */
@@ -727,7 +696,6 @@ int main(void)
     for (size_t classes = 2; classes <= 16; classes += 7)
         test_gradients(classes);
     test_prediction();
-    test_predict_kernels();
     test_first_split();
     test_threads();
     test_learning();

@@ -1,6 +1,6 @@
 /* model.c: the handle of a trained model: its parts, its names, its size.
  * Proof: tests/test_gbdt.c. */
-#include "gbdt/tree.h"
+#include "gbdt/forest.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -39,8 +39,15 @@ struct medley_gbdt *gbdt_new(size_t n_features, size_t n_classes, enum medley_tr
     return m;
 }
 
+/* What was made ready for prediction no longer fits. */
+static void drop_forest(struct medley_gbdt *model)
+{
+    forest_free(atomic_exchange(&model->forest, NULL));
+}
+
 bool gbdt_add_tree(struct medley_gbdt *model, struct tree *t)
 {
+    drop_forest(model);
     if (!mem_reserve(&model->trees, &model->trees_capacity, model->n_trees + 1,
                      sizeof *model->trees))
         return false;
@@ -52,6 +59,7 @@ bool gbdt_add_tree(struct medley_gbdt *model, struct tree *t)
 void gbdt_truncate(struct medley_gbdt *model, size_t rounds)
 {
     size_t keep = rounds * gbdt_trees_per_round(model);
+    drop_forest(model);
     while (model->n_trees > keep)
         tree_free(model->trees[--model->n_trees]);
     model->rounds = rounds;
@@ -91,7 +99,9 @@ size_t medley_gbdt_rounds(const medley_gbdt *model)
 
 size_t medley_gbdt_memory(const medley_gbdt *model)
 {
-    size_t bytes = sizeof *model + model->trees_capacity * sizeof *model->trees;
+    const struct forest *ready = atomic_load(&((medley_gbdt *)model)->forest);
+    size_t bytes = ready ? forest_memory(ready) : 0;
+    bytes += sizeof *model + model->trees_capacity * sizeof *model->trees;
     for (size_t i = 0; i < model->n_trees; i++) {
         const struct tree *t = model->trees[i];
         bytes += sizeof *t + (t->n_leaves - 1) * sizeof *t->nodes +

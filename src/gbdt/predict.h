@@ -1,23 +1,24 @@
-/* predict.h: margins of 64 rows at a time. */
+/* predict.h: from margins to what callers get; private to src/gbdt. */
 #ifndef GBDT_PREDICT_H
 #define GBDT_PREDICT_H
 
-#include "gbdt/tree.h"
+#include "gbdt/forest.h"
 
-#define PREDICT_BLOCK 64
+/* The model's forest, made on first use by whichever thread comes first. */
+medley_status gbdt_forest(const struct medley_gbdt *model, struct forest **out,
+                          medley_error *err);
 
-/* The rows of one block, feature by feature: columns[F, 64], aligned to 64 bytes. */
-struct predict_job {
-    const struct medley_gbdt *model;
-    const float *columns;
-    double *margins; /* [K, 64] aligned to 64; trees are added, in order */
-};
-
-struct predict_impl {
+/* Softmax over classes: margins[c * stride + i] for i < n become probabilities[c * stride + i].
+ * n is a multiple of 8. Every kernel gives the same bits. */
+struct probabilities_impl {
     const char *name;
-    void (*add)(const struct predict_job *job);
+    void (*run)(const double *margins, size_t n_classes, size_t stride, size_t n,
+                float *probabilities);
     bool (*usable)(void);
 };
-extern const struct predict_impl predict_impls[]; /* slowest first; ends with a NULL name */
+extern const struct probabilities_impl
+    probabilities_impls[]; /* slowest first; NULL name ends */
+void probabilities_of(const double *margins, size_t n_classes, size_t stride, size_t n,
+                      float *probabilities); /* the fastest usable */
 
 #endif

@@ -8,6 +8,8 @@
 
 #include "medley/gbdt.h"
 
+#include <stdatomic.h>
+
 #define GBDT_MAX_LEAVES 255
 #define GBDT_MAX_CLASSES 16
 #define GBDT_MAX_FEATURES 65535
@@ -30,6 +32,8 @@ struct tree {
     float *values;    /* [n_leaves, n_outputs] margins, learning rate included */
 };
 
+struct forest;
+
 struct medley_gbdt {
     size_t n_features, n_classes;
     size_t rounds, n_trees; /* n_trees = rounds * (K, or 1 for vector trees) */
@@ -38,6 +42,8 @@ struct medley_gbdt {
     double base[GBDT_MAX_CLASSES]; /* margins before any tree */
     struct tree **trees;           /* [n_trees], round by round, class by class */
     char **names;                  /* [n_features] or NULL */
+    _Atomic(struct forest *)
+        forest; /* made by the first prediction, then shared; see forest.h */
 };
 
 /* One allocation; NULL when out of memory. All fields past the shape are zero. */

@@ -1,0 +1,357 @@
+/* forest.c: groups the trees of a model, cuts large ones and writes down the selects
+ * (forest.h says what they are). Proof: tests/test_forest.c. */
+#include "gbdt/forest.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+struct builder {
+    struct forest *f;
+    size_t groups_capacity, parts_capacity, selects_capacity, gates_capacity, batches_capacity,
+        values_capacity;
+    medley_error *err;
+    /* the current tree */
+    const struct tree *tree;
+    size_t number;
+    int32_t *parent; /* [nodes] */
+    int32_t *path;   /* room for [nodes] */
+    bool *right;     /* [nodes] reached as a right child */
+    bool *cut;       /* [nodes] root of a part of its own */
+    uint8_t *size;   /* [nodes] leaves below within the part */
+    uint16_t *gate;  /* [nodes] 0: not computed, or all rows */
+    size_t n_gates;  /* in use by this tree */
+    /* the current part */
+    unsigned next_leaf;
+    float *table; /* [8][32] of output 0; output o is FOREST_GROUP * FOREST_LEAVES * o on */
+    uint8_t free_slots[FOREST_SLOTS];
+    unsigned n_free;
+};
+
+#define TABLE (FOREST_GROUP * FOREST_LEAVES)
+
+/* ---- groups: which trees are added together ---- */
+
+static bool same_outputs(const struct tree *a, const struct tree *b)
+{
+    return a->first_class == b->first_class && a->n_outputs == b->n_outputs;
+}
+
+static bool add_to_group(struct builder *b, struct forest_group *open, uint32_t number)
+{
+    struct forest *f = b->f;
+    open->trees[open->n_trees++] = number;
+    if (open->n_trees < FOREST_GROUP)
+        return true;
+    if (!mem_reserve(&f->groups, &b->groups_capacity, f->n_groups + 1, sizeof *f->groups))
+        return false;
+    f->groups[f->n_groups++] = *open;
+    open->n_trees = 0;
+    return true;
+}
+
+static bool group_like(struct builder *b, uint32_t first)
+{
+    struct forest *f = b->f;
+    const struct medley_gbdt *m = f->model;
+    struct forest_group open = {.first_class = m->trees[first]->first_class,
+                                .n_outputs = m->trees[first]->n_outputs};
+    for (uint32_t t = first; t < m->n_trees; t++)
+        if (same_outputs(m->trees[t], m->trees[first]) && !add_to_group(b, &open, t))
+            return false;
+    if (open.n_trees == 0)
+        return true;
+    if (!mem_reserve(&f->groups, &b->groups_capacity, f->n_groups + 1, sizeof *f->groups))
+        return false;
+    f->groups[f->n_groups++] = open;
+    return true;
+}
+
+/* By outputs in order of first appearance: at most K scalar kinds and one of vectors. */
+static medley_status group_trees(struct builder *b)
+{
+    const struct medley_gbdt *m = b->f->model;
+    uint32_t firsts[GBDT_MAX_CLASSES * GBDT_MAX_CLASSES], n = 0;
+    for (uint32_t t = 0; t < m->n_trees; t++) {
+        uint32_t i = 0;
+        while (i < n && !same_outputs(m->trees[firsts[i]], m->trees[t]))
+            i++;
+        if (i < n)
+            continue;
+        firsts[n++] = t;
+        if (!group_like(b, t))
+            return fail_memory(b->err, "groups of trees");
+    }
+    return MEDLEY_OK;
+}
+
+/* ---- cutting ---- */
+
+static unsigned size_below(const struct builder *b, int32_t child)
+{
+    return child < 0 || b->cut[child] ? 1 : b->size[child];
+}
+
+/* From the leaves up: where both sides together are too many, the larger is cut off. Leaves one
+ * number free for the rows outside. */
+static void cut_tree(struct builder *b)
+{
+    const struct tree *t = b->tree;
+    for (uint32_t i = t->n_leaves - 1; i-- > 0;) {
+        const struct tree_node *n = &t->nodes[i];
+        b->cut[i] = false;
+        b->gate[i] = 0;
+        for (int side = 0; side < 2; side++) {
+            int32_t child = side ? n->right : n->left;
+            if (child < 0)
+                continue;
+            b->parent[child] = (int32_t)i;
+            b->right[child] = side;
+        }
+        unsigned left = size_below(b, n->left), right = size_below(b, n->right);
+        bool small = t->n_leaves <= FOREST_LEAVES;
+        while (!small && left + right >= FOREST_LEAVES) {
+            unsigned *larger = left > right ? &left : &right;
+            b->cut[left > right ? n->left : n->right] = true;
+            *larger = 1;
+        }
+        b->size[i] = (uint8_t)(left + right);
+    }
+    b->n_gates = 0;
+}
+
+/* The rows that reach a node, computed once per node on the way to a cut. Not by recursion: a
+ * path may have thousands of nodes. */
+static bool need_gate(struct builder *b, int32_t node)
+{
+    struct forest *f = b->f;
+    size_t n = 0;
+    for (; node > 0 && !b->gate[node]; node = b->parent[node])
+        b->path[n++] = node;
+    if (!mem_reserve(&f->gates, &b->gates_capacity, f->n_gates + n, sizeof *f->gates))
+        return false;
+    while (n > 0) {
+        int32_t at = b->path[--n], up = b->parent[at];
+        b->gate[at] = (uint16_t)++b->n_gates;
+        f->gates[f->n_gates++] = (struct forest_gate){
+            .condition = condition_of(f->conditions, b->number, (uint32_t)up),
+            .from = b->gate[up],
+            .to = b->gate[at],
+            .negated = b->right[at]};
+    }
+    return true;
+}
+
+/* ---- one part ---- */
+
+static void leaf_bits(struct builder *b, int32_t child, uint8_t *bits)
+{
+    const struct tree *t = b->tree;
+    unsigned number = b->next_leaf++;
+    for (unsigned i = 0; i < FOREST_BITS; i++)
+        bits[i] = number >> i & 1 ? SLOT_ONES : SLOT_ZEROS;
+    if (child >= 0)
+        return; /* a cut: the value is 0 here */
+    const float *v = t->values + (size_t)(uint32_t)~child * t->n_outputs;
+    for (uint32_t o = 0; o < t->n_outputs; o++)
+        b->table[o * TABLE + number] = v[o] + 0.0f; /* -0 becomes 0, as in the walk's sum */
+}
+
+static bool add_select(struct builder *b, uint32_t condition, uint8_t met, uint8_t not_met,
+                       uint8_t *to)
+{
+    struct forest *f = b->f;
+    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + 1, sizeof *f->selects))
+        return false;
+    if (met > SLOT_ONES)
+        b->free_slots[b->n_free++] = met;
+    if (not_met > SLOT_ONES)
+        b->free_slots[b->n_free++] = not_met;
+    *to = b->free_slots[--b->n_free];
+    f->selects[f->n_selects++] = (struct forest_select){condition, met, not_met, *to};
+    return true;
+}
+
+/* At most 31 nodes deep. */
+static bool subtree_bits(struct builder *b, int32_t child, bool root, uint8_t *bits)
+{
+    if (child < 0 || (b->cut[child] && !root)) {
+        leaf_bits(b, child, bits);
+        return true;
+    }
+    const struct tree_node *n = &b->tree->nodes[child];
+    uint32_t condition = condition_of(b->f->conditions, b->number, (uint32_t)child);
+    uint8_t left[FOREST_BITS], right[FOREST_BITS];
+    if (!subtree_bits(b, n->left, false, left) || !subtree_bits(b, n->right, false, right))
+        return false;
+    for (unsigned i = 0; i < FOREST_BITS; i++) {
+        bits[i] = left[i];
+        if ((left[i] != right[i] || left[i] > SLOT_ONES) &&
+            !add_select(b, condition, left[i], right[i], &bits[i]))
+            return false;
+    }
+    return true;
+}
+
+/* The batch that the next part of the group goes into, with its tables. */
+static struct forest_batch *batch_for(struct builder *b, const struct forest_group *g,
+                                      bool first_of_group)
+{
+    struct forest *f = b->f;
+    struct forest_batch *last = f->n_batches ? &f->batches[f->n_batches - 1] : NULL;
+    if (!first_of_group && last->n_parts < FOREST_GROUP)
+        return last;
+    size_t values = (size_t)g->n_outputs * TABLE;
+    if (!mem_reserve(&f->batches, &b->batches_capacity, f->n_batches + 1, sizeof *last) ||
+        !mem_reserve(&f->values, &b->values_capacity, f->n_values + values, sizeof(float)))
+        return NULL;
+    if (!first_of_group)
+        f->batches[f->n_batches - 1].closes = false;
+    last = &f->batches[f->n_batches++];
+    *last = (struct forest_batch){.first_part = (uint32_t)f->n_parts,
+                                  .first_class = g->first_class,
+                                  .n_outputs = g->n_outputs,
+                                  .first_value = f->n_values,
+                                  .opens = first_of_group,
+                                  .closes = true};
+    memset(f->values + f->n_values, 0, values * sizeof(float));
+    f->n_values += values;
+    return last;
+}
+
+static bool add_part(struct builder *b, const struct forest_group *g, int32_t root, bool first)
+{
+    struct forest *f = b->f;
+    struct forest_batch *batch = batch_for(b, g, first);
+    if (!batch || !mem_reserve(&f->parts, &b->parts_capacity, f->n_parts + 1, sizeof *f->parts))
+        return false;
+    struct forest_part p = {.first_select = (uint32_t)f->n_selects,
+                            .first_gate = (uint32_t)f->n_gates};
+    b->table = f->values + batch->first_value + batch->n_parts * FOREST_LEAVES;
+    b->next_leaf = root > 0;
+    b->n_free = 0;
+    for (unsigned s = FOREST_SLOTS; s-- > SLOT_ONES + 1;)
+        b->free_slots[b->n_free++] = (uint8_t)s;
+    if (root > 0 && !need_gate(b, root))
+        return false;
+    if (!subtree_bits(b, root, true, p.bits))
+        return false;
+    p.gate = root > 0 ? b->gate[root] : 0;
+    p.n_gates = (uint16_t)(f->n_gates - p.first_gate);
+    p.n_selects = (uint16_t)(f->n_selects - p.first_select);
+    f->parts[f->n_parts++] = p;
+    batch->n_parts++;
+    return true;
+}
+
+static bool add_tree(struct builder *b, const struct forest_group *g, unsigned i)
+{
+    b->number = g->trees[i];
+    b->tree = b->f->model->trees[b->number];
+    cut_tree(b);
+    if (b->tree->n_leaves == 1)
+        return add_part(b, g, ~0, i == 0);
+    bool good = add_part(b, g, 0, i == 0);
+    for (uint32_t n = 1; good && n + 1 < b->tree->n_leaves; n++)
+        if (b->cut[n])
+            good = add_part(b, g, (int32_t)n, false);
+    if (b->n_gates > b->f->most_gates)
+        b->f->most_gates = b->n_gates;
+    return good;
+}
+
+/* ---- the whole ---- */
+
+static bool builder_init(struct builder *b)
+{
+    size_t most = 1;
+    for (size_t t = 0; t < b->f->model->n_trees; t++)
+        if (b->f->model->trees[t]->n_leaves > most)
+            most = b->f->model->trees[t]->n_leaves;
+    b->parent = mem_alloc(most, sizeof *b->parent);
+    b->path = mem_alloc(most, sizeof *b->path);
+    b->right = mem_alloc(most, sizeof *b->right);
+    b->cut = mem_alloc(most, sizeof *b->cut);
+    b->size = mem_alloc(most, sizeof *b->size);
+    b->gate = mem_alloc(most, sizeof *b->gate);
+    return b->parent && b->path && b->right && b->cut && b->size && b->gate;
+}
+
+static void builder_deinit(struct builder *b)
+{
+    mem_free(b->parent);
+    mem_free(b->path);
+    mem_free(b->right);
+    mem_free(b->cut);
+    mem_free(b->size);
+    mem_free(b->gate);
+}
+
+/* Tables are looked up by aligned loads. */
+static medley_status align_values(struct forest *f, medley_error *err)
+{
+    float *aligned = mem_alloc64(f->n_values, sizeof *aligned);
+    if (!aligned)
+        return fail_memory(err, "leaf values");
+    if (f->n_values)
+        memcpy(aligned, f->values, f->n_values * sizeof *aligned);
+    mem_free(f->values);
+    f->values = aligned;
+    return MEDLEY_OK;
+}
+
+static medley_status build(struct forest *f, medley_error *err)
+{
+    struct builder b = {.f = f, .err = err};
+    medley_status st = conditions_new(f->model, &f->conditions, err);
+    if (st == MEDLEY_OK)
+        st = group_trees(&b);
+    if (st == MEDLEY_OK && !builder_init(&b))
+        st = fail_memory(err, "a model made ready");
+    for (size_t g = 0; st == MEDLEY_OK && g < f->n_groups; g++)
+        for (unsigned i = 0; st == MEDLEY_OK && i < f->groups[g].n_trees; i++)
+            if (!add_tree(&b, &f->groups[g], i))
+                st = fail_memory(err, "a model made ready");
+    builder_deinit(&b);
+    return st == MEDLEY_OK ? align_values(f, err) : st;
+}
+
+medley_status forest_new(const struct medley_gbdt *model, struct forest **out,
+                         medley_error *err)
+{
+    struct forest *f = mem_zalloc(1, sizeof *f);
+    if (!f)
+        return fail_memory(err, "a model made ready");
+    f->model = model;
+    medley_status st = build(f, err);
+    if (st == MEDLEY_OK)
+        *out = f;
+    else
+        forest_free(f);
+    return st;
+}
+
+void forest_free(struct forest *f)
+{
+    if (!f)
+        return;
+    for (size_t i = 0; i < FOREST_SPARES; i++)
+        forest_space_free(atomic_load(&f->spares[i]));
+    conditions_free(f->conditions);
+    mem_free(f->groups);
+    mem_free(f->parts);
+    mem_free(f->selects);
+    mem_free(f->gates);
+    mem_free(f->batches);
+    mem_free(f->values);
+    mem_free(f);
+}
+
+size_t forest_memory(const struct forest *f)
+{
+    return sizeof *f + conditions_memory(f->conditions) + f->n_groups * sizeof *f->groups +
+           f->n_parts * sizeof *f->parts + f->n_selects * sizeof *f->selects +
+           f->n_gates * sizeof *f->gates + f->n_batches * sizeof *f->batches +
+           f->n_values * sizeof *f->values;
+}
