@@ -194,8 +194,14 @@ size_t conditions_memory(const struct conditions *c)
 medley_status conditions_space_init(const struct conditions *c, size_t words,
                                     struct conditions_space *s, medley_error *err)
 {
+    return conditions_space_init_more(c, words, 0, s, err);
+}
+
+medley_status conditions_space_init_more(const struct conditions *c, size_t words, size_t more,
+                                         struct conditions_space *s, medley_error *err)
+{
     *s = (struct conditions_space){.words = words};
-    s->masks = mem_alloc64(c->n_conditions + 1, words * sizeof *s->masks);
+    s->masks = mem_alloc64(c->n_conditions + 1 + more, words * sizeof *s->masks);
     s->marks = mem_alloc64(c->n_marks, words * sizeof *s->marks);
     if (!s->masks || !s->marks) {
         conditions_space_deinit(s);

@@ -13,9 +13,10 @@
 
 #include "gbdt/tree.h"
 
-#define CONDITIONS_WORDS 8   /* 64-bit words of a mask, at most */
-#define CONDITIONS_LEVELS 10 /* of a search tree; 16^8 thresholds are more than a model holds \
-                              */
+#define CONDITIONS_WORDS 8 /* 64-bit words of a mask, at most */
+#define CONDITIONS_LEVELS                                               \
+    10 /* of a search tree; 16^8 thresholds are more than a model holds \
+        */
 
 struct condition {
     float threshold; /* -0 is stored as 0 */
@@ -65,6 +66,9 @@ struct conditions_space {
 
 medley_status conditions_space_init(const struct conditions *c, size_t words,
                                     struct conditions_space *s, medley_error *err);
+/* With room for `more` masks of the caller's own: masks[n_conditions + 1 ..]. */
+medley_status conditions_space_init_more(const struct conditions *c, size_t words, size_t more,
+                                         struct conditions_space *s, medley_error *err);
 void conditions_space_deinit(struct conditions_space *s);
 
 /* Answers for rows x[n, n_features], NaN missing, n <= 64 * words: bit i % 64 of

@@ -15,20 +15,29 @@ struct builder {
     /* the current tree */
     const struct tree *tree;
     size_t number;
-    int32_t *parent; /* [nodes] */
-    int32_t *path;   /* room for [nodes] */
-    bool *right;     /* [nodes] reached as a right child */
-    bool *cut;       /* [nodes] root of a part of its own */
-    uint8_t *size;   /* [nodes] leaves below within the part */
-    uint16_t *gate;  /* [nodes] 0: not computed, or all rows */
-    size_t n_gates;  /* in use by this tree */
+    int32_t *parent;             /* [nodes] */
+    int32_t *path;               /* room for [nodes] */
+    bool *right;                 /* [nodes] reached as a right child */
+    bool *cut;                   /* [nodes] root of a part of its own */
+    uint8_t *size;               /* [nodes] leaves below within the part */
+    uint16_t *gate;              /* [nodes] 0: not computed, or all rows */
+    size_t n_gates;              /* in use by this tree */
+    struct numbering *numbering; /* [nodes] how leaves below are numbered */
+    /* the current batch */
+    struct list {
+        struct forest_select *selects;
+        size_t n, capacity;
+    } lists[FOREST_GROUP]; /* of its parts */
+    size_t slots;          /* in use by its parts */
     /* the current part */
-    unsigned next_leaf;
+    struct list *list;
     float *table; /* [8][32] of output 0; output o is FOREST_GROUP * FOREST_LEAVES * o on */
-    uint8_t free_slots[FOREST_SLOTS];
+    uint16_t free_slots[FOREST_BITS * FOREST_LEAVES];
     unsigned n_free;
 };
 
+/* What the parts of a batch can use at most, zeros and ones included. */
+#define MOST_SLOTS (2 + FOREST_GROUP * FOREST_BITS * FOREST_LEAVES)
 #define TABLE (FOREST_GROUP * FOREST_LEAVES)
 
 /* ---- groups: which trees are added together ---- */
@@ -143,14 +152,67 @@ static bool need_gate(struct builder *b, int32_t node)
     return true;
 }
 
-/* ---- one part ---- */
+/* ---- one part: numbering its leaves ---- */
 
-static void leaf_bits(struct builder *b, int32_t child, uint8_t *bits)
+/* Leaves below a node get numbers next to each other, from `first` on. A bit on which two of
+ * them differ costs a select at the node; so numbers are dealt to cross few powers of two:
+ * which child comes first is tried both ways for every place the numbers could begin. */
+struct numbering {
+    uint8_t cost[FOREST_LEAVES]; /* selects at and below the node, by first number */
+    uint32_t right_first;        /* bit `first`: the right child's leaves come first */
+};
+
+/* Bits that vary between the numbers first .. first + n - 1. */
+static unsigned bits_between(unsigned first, unsigned n)
+{
+    unsigned differ = first ^ (first + n - 1);
+    return differ ? 32 - (unsigned)__builtin_clz(differ) : 0;
+}
+
+static unsigned cost_below(const struct builder *b, int32_t child, unsigned first)
+{
+    return child < 0 || b->cut[child] ? 0 : b->numbering[child].cost[first];
+}
+
+/* Children first: they stand later. A node of two leaves numbered 2 i (right) and 2 i + 1
+ * (left) costs nothing: the bit is the condition itself. */
+static void number_part(struct builder *b)
+{
+    for (uint32_t i = b->tree->n_leaves - 1; i-- > 0;) {
+        const struct tree_node *n = &b->tree->nodes[i];
+        struct numbering *own = &b->numbering[i];
+        unsigned left = size_below(b, n->left), right = size_below(b, n->right);
+        own->right_first = 0;
+        for (unsigned a = 0; a + left + right <= FOREST_LEAVES; a++) {
+            unsigned l = cost_below(b, n->left, a) + cost_below(b, n->right, a + left);
+            unsigned r = cost_below(b, n->right, a) + cost_below(b, n->left, a + right);
+            unsigned here = bits_between(a, left + right);
+            bool pair = left + right == 2 && here == 1;
+            own->right_first |= (uint32_t)(pair || r < l) << a;
+            own->cost[a] = (uint8_t)((r < l ? r : l) + (pair ? 0 : here));
+        }
+    }
+}
+
+/* The best place for the numbers of a part; those of a gate's part begin at 1. */
+static unsigned first_number(const struct builder *b, int32_t root)
+{
+    unsigned best = root > 0;
+    if (root < 0)
+        return best;
+    for (unsigned a = best; a + b->size[root] <= FOREST_LEAVES; a++)
+        if (b->numbering[root].cost[a] < b->numbering[root].cost[best])
+            best = a;
+    return best;
+}
+
+/* ---- one part: its selects ---- */
+
+static void leaf_bits(struct builder *b, int32_t child, unsigned number, uint16_t *bits)
 {
     const struct tree *t = b->tree;
-    unsigned number = b->next_leaf++;
     for (unsigned i = 0; i < FOREST_BITS; i++)
-        bits[i] = number >> i & 1 ? SLOT_ONES : SLOT_ZEROS;
+        bits[i] = (uint16_t)(b->f->zeros + (number >> i & 1));
     if (child >= 0)
         return; /* a cut: the value is 0 here */
     const float *v = t->values + (size_t)(uint32_t)~child * t->n_outputs;
@@ -158,41 +220,82 @@ static void leaf_bits(struct builder *b, int32_t child, uint8_t *bits)
         b->table[o * TABLE + number] = v[o] + 0.0f; /* -0 becomes 0, as in the walk's sum */
 }
 
-static bool add_select(struct builder *b, uint32_t condition, uint8_t met, uint8_t not_met,
-                       uint8_t *to)
+static bool add_select(struct builder *b, uint16_t condition, uint16_t met, uint16_t not_met,
+                       uint16_t *to)
 {
-    struct forest *f = b->f;
-    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + 1, sizeof *f->selects))
+    size_t zeros = b->f->zeros, ones = zeros + 1;
+    if (met == ones && not_met == zeros) {
+        *to = condition;
+        return true;
+    }
+    struct list *l = b->list;
+    if (!mem_reserve(&l->selects, &l->capacity, l->n + 1, sizeof *l->selects))
         return false;
-    if (met > SLOT_ONES)
+    if (met > ones)
         b->free_slots[b->n_free++] = met;
-    if (not_met > SLOT_ONES)
+    if (not_met > ones)
         b->free_slots[b->n_free++] = not_met;
-    *to = b->free_slots[--b->n_free];
-    f->selects[f->n_selects++] = (struct forest_select){condition, met, not_met, *to};
+    *to = b->n_free ? b->free_slots[--b->n_free] : (uint16_t)(zeros + b->slots++);
+    l->selects[l->n++] = (struct forest_select){condition, met, not_met, *to};
     return true;
 }
 
 /* At most 31 nodes deep. */
-static bool subtree_bits(struct builder *b, int32_t child, bool root, uint8_t *bits)
+static bool subtree_bits(struct builder *b, int32_t child, bool root, unsigned first,
+                         uint16_t *bits)
 {
     if (child < 0 || (b->cut[child] && !root)) {
-        leaf_bits(b, child, bits);
+        leaf_bits(b, child, first, bits);
         return true;
     }
     const struct tree_node *n = &b->tree->nodes[child];
-    uint32_t condition = condition_of(b->f->conditions, b->number, (uint32_t)child);
-    uint8_t left[FOREST_BITS], right[FOREST_BITS];
-    if (!subtree_bits(b, n->left, false, left) || !subtree_bits(b, n->right, false, right))
+    uint16_t condition = (uint16_t)condition_of(b->f->conditions, b->number, (uint32_t)child);
+    bool right_first = b->numbering[child].right_first >> first & 1;
+    unsigned left_at = first + (right_first ? size_below(b, n->right) : 0);
+    unsigned right_at = first + (right_first ? 0 : size_below(b, n->left));
+    uint16_t left[FOREST_BITS], right[FOREST_BITS];
+    if (!subtree_bits(b, n->left, false, left_at, left) ||
+        !subtree_bits(b, n->right, false, right_at, right))
         return false;
     for (unsigned i = 0; i < FOREST_BITS; i++) {
+        bool constant = left[i] == b->f->zeros || left[i] == b->f->zeros + 1;
         bits[i] = left[i];
-        if ((left[i] != right[i] || left[i] > SLOT_ONES) &&
+        if ((left[i] != right[i] || !constant) &&
             !add_select(b, condition, left[i], right[i], &bits[i]))
             return false;
     }
     return true;
 }
+
+/* The lists of a batch's parts become one: next is always the part with most to do. */
+static bool close_batch(struct builder *b)
+{
+    struct forest *f = b->f;
+    if (f->n_batches == 0)
+        return true;
+    struct forest_batch *batch = &f->batches[f->n_batches - 1];
+    size_t at[FOREST_GROUP] = {0}, n = 0;
+    for (unsigned p = 0; p < FOREST_GROUP; p++)
+        n += b->lists[p].n;
+    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + n, sizeof *f->selects))
+        return false;
+    batch->first_select = (uint32_t)f->n_selects;
+    batch->n_selects = (uint32_t)n;
+    for (; n > 0; n--) {
+        unsigned most = 0;
+        for (unsigned p = 1; p < FOREST_GROUP; p++)
+            if (b->lists[p].n - at[p] > b->lists[most].n - at[most])
+                most = p;
+        f->selects[f->n_selects++] = b->lists[most].selects[at[most]++];
+    }
+    for (unsigned p = 0; p < FOREST_GROUP; p++)
+        b->lists[p].n = 0;
+    f->n_slots = b->slots > f->n_slots ? b->slots : f->n_slots;
+    b->slots = 2;
+    return true;
+}
+
+/* ---- batches ---- */
 
 /* The batch that the next part of the group goes into, with its tables. */
 static struct forest_batch *batch_for(struct builder *b, const struct forest_group *g,
@@ -203,7 +306,8 @@ static struct forest_batch *batch_for(struct builder *b, const struct forest_gro
     if (!first_of_group && last->n_parts < FOREST_GROUP)
         return last;
     size_t values = (size_t)g->n_outputs * TABLE;
-    if (!mem_reserve(&f->batches, &b->batches_capacity, f->n_batches + 1, sizeof *last) ||
+    if (!close_batch(b) ||
+        !mem_reserve(&f->batches, &b->batches_capacity, f->n_batches + 1, sizeof *last) ||
         !mem_reserve(&f->values, &b->values_capacity, f->n_values + values, sizeof(float)))
         return NULL;
     if (!first_of_group)
@@ -226,20 +330,16 @@ static bool add_part(struct builder *b, const struct forest_group *g, int32_t ro
     struct forest_batch *batch = batch_for(b, g, first);
     if (!batch || !mem_reserve(&f->parts, &b->parts_capacity, f->n_parts + 1, sizeof *f->parts))
         return false;
-    struct forest_part p = {.first_select = (uint32_t)f->n_selects,
-                            .first_gate = (uint32_t)f->n_gates};
+    struct forest_part p = {.first_gate = (uint32_t)f->n_gates};
     b->table = f->values + batch->first_value + batch->n_parts * FOREST_LEAVES;
-    b->next_leaf = root > 0;
+    b->list = &b->lists[batch->n_parts];
     b->n_free = 0;
-    for (unsigned s = FOREST_SLOTS; s-- > SLOT_ONES + 1;)
-        b->free_slots[b->n_free++] = (uint8_t)s;
     if (root > 0 && !need_gate(b, root))
         return false;
-    if (!subtree_bits(b, root, true, p.bits))
+    if (!subtree_bits(b, root, true, first_number(b, root), p.bits))
         return false;
     p.gate = root > 0 ? b->gate[root] : 0;
     p.n_gates = (uint16_t)(f->n_gates - p.first_gate);
-    p.n_selects = (uint16_t)(f->n_selects - p.first_select);
     f->parts[f->n_parts++] = p;
     batch->n_parts++;
     return true;
@@ -250,6 +350,7 @@ static bool add_tree(struct builder *b, const struct forest_group *g, unsigned i
     b->number = g->trees[i];
     b->tree = b->f->model->trees[b->number];
     cut_tree(b);
+    number_part(b);
     if (b->tree->n_leaves == 1)
         return add_part(b, g, ~0, i == 0);
     bool good = add_part(b, g, 0, i == 0);
@@ -275,7 +376,9 @@ static bool builder_init(struct builder *b)
     b->cut = mem_alloc(most, sizeof *b->cut);
     b->size = mem_alloc(most, sizeof *b->size);
     b->gate = mem_alloc(most, sizeof *b->gate);
-    return b->parent && b->path && b->right && b->cut && b->size && b->gate;
+    b->numbering = mem_alloc(most, sizeof *b->numbering);
+    b->slots = 2;
+    return b->numbering && b->parent && b->path && b->right && b->cut && b->size && b->gate;
 }
 
 static void builder_deinit(struct builder *b)
@@ -286,6 +389,9 @@ static void builder_deinit(struct builder *b)
     mem_free(b->cut);
     mem_free(b->size);
     mem_free(b->gate);
+    mem_free(b->numbering);
+    for (unsigned p = 0; p < FOREST_GROUP; p++)
+        mem_free(b->lists[p].selects);
 }
 
 /* Tables are looked up by aligned loads. */
@@ -309,10 +415,15 @@ static medley_status build(struct forest *f, medley_error *err)
         st = group_trees(&b);
     if (st == MEDLEY_OK && !builder_init(&b))
         st = fail_memory(err, "a model made ready");
-    for (size_t g = 0; st == MEDLEY_OK && g < f->n_groups; g++)
+    f->zeros = st == MEDLEY_OK ? f->conditions->n_conditions + 1 : 0;
+    f->n_slots = 2;
+    f->only_walk = f->zeros + MOST_SLOTS > UINT16_MAX;
+    for (size_t g = 0; st == MEDLEY_OK && !f->only_walk && g < f->n_groups; g++)
         for (unsigned i = 0; st == MEDLEY_OK && i < f->groups[g].n_trees; i++)
             if (!add_tree(&b, &f->groups[g], i))
                 st = fail_memory(err, "a model made ready");
+    if (st == MEDLEY_OK && !close_batch(&b))
+        st = fail_memory(err, "a model made ready");
     builder_deinit(&b);
     return st == MEDLEY_OK ? align_values(f, err) : st;
 }

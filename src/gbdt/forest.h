@@ -24,12 +24,10 @@
 #define FOREST_BITS 5    /* of a leaf's number */
 #define FOREST_LEAVES 32 /* of a part */
 
-enum { SLOT_ZEROS = 0, SLOT_ONES = 1, FOREST_SLOTS = 160 };
-
-/* slot[to] = condition ? slot[met] : slot[not_met]. */
+/* mask[to] = mask[condition] ? mask[met] : mask[not_met]. The masks are those of the conditions
+ * and, behind them, slots: all zeros, all ones, and what selects compute. */
 struct forest_select {
-    uint32_t condition;
-    uint8_t met, not_met, to;
+    uint16_t condition, met, not_met, to;
 };
 
 /* Rows that come to a cut: gate[to] = gate[from] & (condition ^ negated), to counting up. */
@@ -40,15 +38,16 @@ struct forest_gate {
 };
 
 struct forest_part {
-    uint32_t first_select, first_gate;
-    uint16_t n_selects, gate;  /* gate: rows outside it get number 0; 0: all rows pass */
-    uint16_t n_gates;          /* to compute before */
-    uint8_t bits[FOREST_BITS]; /* slots of the leaf's number */
+    uint32_t first_gate;
+    uint16_t gate;              /* rows outside it get number 0; 0: all rows pass */
+    uint16_t n_gates;           /* to compute before */
+    uint16_t bits[FOREST_BITS]; /* masks of the leaf's number */
 };
 
 /* Up to 8 parts of the trees of one group. */
 struct forest_batch {
     uint32_t first_part, n_parts;
+    uint32_t first_select, n_selects; /* of all parts, taken in turns */
     uint32_t first_class, n_outputs;
     size_t first_value; /* [n_outputs][8 parts][32] */
     bool opens, closes; /* first, last batch of its group */
@@ -73,7 +72,10 @@ struct forest {
     struct forest_batch *batches;
     float *values;                                                     /* aligned to 64 */
     size_t n_groups, n_parts, n_selects, n_gates, n_batches, n_values; /* in use */
-    size_t most_gates;                                                 /* of a tree */
+    size_t zeros;      /* the mask of all zeros; that of all ones comes next */
+    size_t n_slots;    /* these two included */
+    size_t most_gates; /* of a tree */
+    bool only_walk;    /* too many conditions to number them in 16 bits */
     _Atomic(struct forest_space *) spares[FOREST_SPARES]; /* kept between calls, or NULL */
 };
 
@@ -85,7 +87,6 @@ size_t forest_memory(const struct forest *f);
 /* What a thread needs to take blocks of rows through a forest. */
 struct forest_space {
     struct conditions_space answers; /* masks as wide as the kernel's registers */
-    void *slots;                     /* [FOREST_SLOTS] masks */
     void *gates;                     /* [most_gates + 1] masks */
     uint8_t *leaves;                 /* [8][rows] */
     float *sums;                     /* [K, rows] of the group being added */
@@ -101,9 +102,9 @@ struct forest_impl {
     bool (*usable)(void);
 };
 extern const struct forest_impl forest_impls[]; /* slowest first; NULL name ends */
-const struct forest_impl *forest_fastest(void);
+const struct forest_impl *forest_fastest(const struct forest *f);
 
-/* Of a forest, for forest_fastest() or the given kernel. */
+/* Of a forest, for the given kernel. */
 medley_status forest_space_new(const struct forest *f, const struct forest_impl *impl,
                                struct forest_space **out, medley_error *err);
 void forest_space_free(struct forest_space *s);

@@ -157,11 +157,11 @@ const struct forest_impl forest_impls[] = {
     {NULL, 0, 0, NULL, NULL},
 };
 
-const struct forest_impl *forest_fastest(void)
+const struct forest_impl *forest_fastest(const struct forest *f)
 {
     const struct forest_impl *best = forest_impls;
     for (const struct forest_impl *i = forest_impls + 1; i->name; i++)
-        if (i->usable())
+        if (i->usable() && !f->only_walk)
             best = i;
     return best;
 }

@@ -14,23 +14,24 @@ medley_status forest_space_new(const struct forest *f, const struct forest_impl 
     struct forest_space *s = mem_zalloc(1, sizeof *s);
     if (!s)
         return fail_memory(err, "a block of rows");
-    s->slots = mem_alloc64(FOREST_SLOTS, bytes);
     s->gates = mem_alloc64(f->most_gates + 1, bytes);
     s->leaves = mem_alloc64(FOREST_GROUP, rows);
     s->sums = mem_alloc64(k, rows * sizeof *s->sums);
     s->margins = mem_alloc64(k, rows * sizeof *s->margins);
     medley_status st = MEDLEY_OK;
-    if (!s->slots || !s->gates || !s->leaves || !s->sums || !s->margins)
+    if (!s->gates || !s->leaves || !s->sums || !s->margins)
         st = fail_memory(err, "a block of rows");
     if (st == MEDLEY_OK)
-        st = conditions_space_init(f->conditions, impl->words, &s->answers, err);
+        st = conditions_space_init_more(f->conditions, impl->words, f->n_slots, &s->answers,
+                                        err);
     if (st != MEDLEY_OK) {
         forest_space_free(s);
         return st;
     }
     memset(s->leaves, 0, FOREST_GROUP * rows);
-    memset((char *)s->slots + SLOT_ZEROS * bytes, 0, bytes);
-    memset((char *)s->slots + SLOT_ONES * bytes, 0xff, bytes);
+    char *zeros = (char *)s->answers.masks + f->zeros * bytes;
+    memset(zeros, 0, bytes);
+    memset(zeros + bytes, 0xff, bytes);
     memset(s->gates, 0xff, bytes);
     *out = s;
     return MEDLEY_OK;
@@ -41,7 +42,6 @@ void forest_space_free(struct forest_space *s)
     if (!s)
         return;
     conditions_space_deinit(&s->answers);
-    mem_free(s->slots);
     mem_free(s->gates);
     mem_free(s->leaves);
     mem_free(s->sums);

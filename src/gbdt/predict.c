@@ -103,7 +103,7 @@ static medley_status predict(const medley_gbdt *model, struct rows *job, size_t 
     medley_status st = gbdt_forest(model, &job->forest, err);
     if (st != MEDLEY_OK)
         return st;
-    job->impl = forest_fastest();
+    job->impl = forest_fastest(job->forest);
     if (n <= FEW) {
         for (size_t i = 0; i < n; i++)
             one_row(job, i);
