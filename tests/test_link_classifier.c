@@ -383,7 +383,7 @@ static void test_match(unsigned hops)
     tape_init(&t, &m->params, NULL);
     tape_reset(&t, false, 0);
     struct encoding *e = link_encode(m, &t, s, &r, &f, &st, NULL);
-    float got[N * MATCH_COLUMNS], scratch[2 * WIDTH];
+    float got[N * MATCH_COLUMNS], scratch[2 * WIDTH + WHOLE];
     double worst = 0, wanted[MATCH_COLUMNS];
     match_features(e, WIDTH, N, scratch, got);
     for (uint32_t i = 0; i < N; i++) {

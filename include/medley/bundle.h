@@ -33,6 +33,7 @@ typedef struct medley_result {
     uint8_t label;         /* index of the most probable class */
     bool known_product;    /* the id was found, or text was given */
     uint32_t models_used;  /* bit m: model m answered */
+    uint32_t models_stored; /* bit m: model m answered from embeddings made ahead */
     float probabilities[MEDLEY_MAX_CLASSES];
     float margins[MEDLEY_MAX_CLASSES];
 } medley_result;
@@ -55,6 +56,13 @@ MEDLEY_API double medley_bundle_gain(const medley_bundle *b, size_t c);
 MEDLEY_API size_t medley_bundle_models(const medley_bundle *b);
 MEDLEY_API const char *medley_bundle_model(const medley_bundle *b, size_t m);
 MEDLEY_API const char *medley_bundle_model_kind(const medley_bundle *b, size_t m);
+/* The embeddings of model m that were made ahead; all zero when there are none. */
+typedef struct medley_store_size {
+    size_t queries, products; /* nodes */
+    size_t pairs;             /* of these that are edges of the graph */
+    size_t bytes;             /* of the file, which is mapped */
+} medley_store_size;
+MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
 /* base[K]: margin of each class before any contribution. */
 MEDLEY_API void medley_bundle_base(const medley_bundle *b, double *base);
 

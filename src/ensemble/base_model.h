@@ -13,6 +13,7 @@ struct model_context {
     const struct graph *graph; /* kinds with needs_graph; else NULL */
     const float *features;     /* [graph->n_nodes * width] with the graph */
     size_t width;
+    const struct link_store *store; /* gnn: embeddings made ahead, or NULL */
 };
 
 /* One list of candidates of one query, at serving time. */
@@ -24,6 +25,7 @@ struct model_request {
     size_t n;
     const float *query_features;   /* [width] when the query is new and a graph model asks */
     const float *product_features; /* [n * width]; rows of new products */
+    uint8_t *stored; /* [n] zeroed, or NULL: set to 1 where embeddings made ahead answered */
 };
 
 struct base_model_ops {

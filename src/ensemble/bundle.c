@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "ensemble/base_model.h"
 #include "ensemble/design.h"
+#include "gnn/link_store.h"
 #include "medley/shapley.h"
 #include "nn/ops.h"
 
@@ -28,7 +29,8 @@ struct bundle_model {
     const char **relations;     /* owned; the names are borrowed from the manifest */
     struct model_context context;
     void *model;
-    size_t graph; /* index of its shared_graph; SIZE_MAX when it needs none */
+    struct link_store *store; /* embeddings made ahead, or NULL */
+    size_t graph;             /* index of its shared_graph; SIZE_MAX when it needs none */
 };
 
 struct medley_bundle {
@@ -53,6 +55,7 @@ void medley_bundle_close(medley_bundle *b)
         struct bundle_model *model = &b->models[m];
         if (model->model)
             base_model_kinds[model->config.kind]->free(model->model);
+        link_store_close(model->store);
         mem_free(model->relations);
     }
     for (size_t g = 0; g < b->n_graphs; g++) {
@@ -181,6 +184,19 @@ static medley_status open_graph(medley_bundle *b, const char *folder, struct bun
     return st;
 }
 
+/* A bundle may have embeddings made ahead or not; what is there must be whole and its own. */
+static medley_status open_store(struct bundle_model *m, const char *folder, medley_error *err)
+{
+    struct path p = within(folder, "embeddings/%s.bin", m->config.name);
+    if (m->config.kind != KIND_GNN || !file_exists(p.s))
+        return MEDLEY_OK;
+    medley_status st = link_store_open(p.s, &m->store, err);
+    if (!st)
+        st = link_store_check(m->store, m->model, m->context.graph, m->context.features, err);
+    m->context.store = m->store;
+    return st;
+}
+
 static medley_status open_models(medley_bundle *b, const char *folder, medley_error *err)
 {
     medley_status st = MEDLEY_OK;
@@ -199,6 +215,8 @@ static medley_status open_models(medley_bundle *b, const char *folder, medley_er
         struct path p = within(folder, "models/%s", m->config.name);
         if (!st)
             st = ops->load(&m->context, p.s, &m->model, err);
+        if (!st)
+            st = open_store(m, folder, err);
     }
     return st;
 }
@@ -296,6 +314,14 @@ const char *medley_bundle_model_kind(const medley_bundle *b, size_t m)
     return m < b->n_models ? b->models[m].config.kind_name : NULL;
 }
 
+medley_store_size medley_bundle_store(const medley_bundle *b, size_t m)
+{
+    if (m >= b->n_models || !b->models[m].store)
+        return (medley_store_size){0, 0, 0, 0};
+    struct link_store_size s = link_store_size(b->models[m].store);
+    return (medley_store_size){s.queries, s.products, s.pairs, s.bytes};
+}
+
 void medley_bundle_base(const medley_bundle *b, double *base)
 {
     medley_explainer_base(b->explainer, base);
@@ -310,6 +336,7 @@ struct request {
     uint32_t *product;                  /* [n] */
     float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
     float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
+    uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
     float *context, *x;
 };
 
@@ -318,6 +345,7 @@ static void request_free(struct request *r)
     for (size_t i = 0; i < MEDLEY_MAX_MODELS; i++) {
         mem_free(r->new_rows[i]);
         mem_free(r->probabilities[i]);
+        mem_free(r->stored[i]);
     }
     mem_free(r->texts);
     mem_free(r->product);
@@ -450,6 +478,14 @@ done:
     return st;
 }
 
+static bool has_new(const struct request *r)
+{
+    for (size_t i = 0; i < r->model.n; i++)
+        if (r->product[i] == UINT32_MAX)
+            return true;
+    return r->model.query == UINT32_MAX;
+}
+
 static medley_status ask_model(struct request *r, size_t m, medley_error *err)
 {
     const struct bundle_model *model = &r->b->models[m];
@@ -458,7 +494,13 @@ static medley_status ask_model(struct request *r, size_t m, medley_error *err)
     if (!(r->probabilities[m] = mem_alloc(n, k * sizeof(float))))
         return fail_memory(err, "probabilities");
     r->model.query_features = r->model.product_features = NULL;
-    if (model->graph != SIZE_MAX) {
+    r->model.stored = NULL;
+    if (model->store) {
+        if (!(r->stored[m] = mem_zalloc(n, 1)))
+            return fail_memory(err, "probabilities");
+        r->model.stored = r->stored[m];
+    }
+    if (model->graph != SIZE_MAX && has_new(r)) {
         if (!r->new_rows[model->graph])
             st = encode_new(r, model->graph, err);
         if (st)
@@ -512,10 +554,13 @@ static medley_status decide(struct request *r, const medley_classify_options *op
             if (out->probabilities[c] > out->probabilities[out->label])
                 out->label = (uint8_t)c;
         }
-        out->models_used = 0;
-        for (size_t m = 0; m < b->n_models; m++)
+        out->models_used = out->models_stored = 0;
+        for (size_t m = 0; m < b->n_models; m++) {
             if (r->probabilities[m] && !isnan(r->probabilities[m][i * k]))
-                out->models_used |= 1u << m;
+                out->models_used |= UINT32_C(1) << m;
+            if (r->stored[m] && r->stored[m][i])
+                out->models_stored |= UINT32_C(1) << m;
+        }
     }
     mem_free(margins);
     if (!st && options && options->contributions)

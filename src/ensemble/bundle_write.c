@@ -5,6 +5,7 @@
  *   models/NAME/           the final base models
  *   features/ID.npy        node features of graph models
  *   encoders/ID/           the sentence encoders that made them
+ *   embeddings/NAME.bin    graph models' embeddings of frequent queries and products
  * Its name is the hash of all names and contents. */
 #include "ensemble/bundle_write.h"
 
@@ -12,6 +13,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "ensemble/crossfit.h"
+#include "ensemble/precompute.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -179,6 +181,22 @@ static medley_status add_graph_inputs(struct bundling *b, const struct model_con
     return add_folder(b, workspace_path(b->w, "%s", m->features).s, name, err);
 }
 
+static medley_status add_embeddings(struct bundling *b, const struct model_config *m,
+                                    const struct link_store_plan *plan, medley_error *err)
+{
+    char name[128], folder[128];
+    snprintf(name, sizeof name, "embeddings/%s.bin", m->name);
+    snprintf(folder, sizeof folder, "models/%s", m->name);
+    struct path path = in_bundle(b, name);
+    medley_status st = make_folders(in_bundle(b, "embeddings").s, err);
+    if (!st)
+        st = precompute_write(b->w, m, in_bundle(b, folder).s, plan, path.s, err);
+    if (st)
+        return st;
+    b->hash = hash_bytes(name, strlen(name) + 1, b->hash);
+    return hash_file(path.s, &b->hash, err);
+}
+
 static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *err)
 {
     const struct workspace *w = b->w;
@@ -187,6 +205,10 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
         st = add_file(b, workspace_path(w, "ensemble/selected.txt").s, "ensemble.txt", err);
     if (!st)
         st = add_folder(b, workspace_path(w, "data").s, "data", err);
+    struct precompute ahead = {0};
+    if (!st)
+        st = precompute_choose(&w->data, &w->relations, &w->config.serve.precompute, &ahead,
+                               err);
     for (size_t i = 0; i < w->config.n_models && !st; i++) {
         const struct model_config *m = &w->config.models[i];
         char name[128];
@@ -196,7 +218,10 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
         st = add_folder(b, workspace_path(w, "models/%s", m->name).s, name, err);
         if (!st && m->kind == KIND_GNN)
             st = add_graph_inputs(b, m, err);
+        if (!st && m->kind == KIND_GNN && ahead.plan.n_queries)
+            st = add_embeddings(b, m, &ahead.plan, err);
     }
+    precompute_free(&ahead);
     return st;
 }
 

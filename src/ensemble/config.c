@@ -148,12 +148,27 @@ static const struct yaml_field budget_fields[] = {
     END,
 };
 
-#define SERVE(key, type, member, min, max, help) ROW(key, type, serve_config, member, min, max, NULL, help)
+/* What `serve:` binds to before the counts are worked out. */
+struct serve_section {
+    struct serve_config serve;
+    const struct yaml_node *precompute;
+};
+struct precompute_section {
+    const char *products, *queries;
+};
+#define SERVE(key, type, member, min, max, help) ROW(key, type, serve_section, serve.member, min, max, NULL, help)
 static const struct yaml_field serve_fields[] = {
     SERVE("host", YAML_TEXT, host, 0, 0, "[127.0.0.1]"),
     SERVE("port", YAML_UNSIGNED, port, 1, 65535, "[8080]"),
     SERVE("cache_entries", YAML_UNSIGNED, cache_entries, 0, 4e9, "[100000]"),
     SERVE("cache_ttl_s", YAML_DOUBLE, cache_ttl_s, 0, 1e9, "[86400]"),
+    ROW("precompute", YAML_NODE, serve_section, precompute, 0, 0, NULL, "graph embeddings made ahead"),
+    END,
+};
+
+static const struct yaml_field precompute_fields[] = {
+    ROW("products", YAML_TEXT, precompute_section, products, 0, 0, NULL, "the most frequent n, or all; 0: none [10000]"),
+    ROW("queries", YAML_TEXT, precompute_section, queries, 0, 0, NULL, "the most frequent n, or all; 0: none [10000]"),
     END,
 };
 
@@ -180,6 +195,7 @@ const struct config_section config_sections[] = {
     {"ensemble", "the GBDT", ensemble_fields},
     {"budget", "what serving may cost", budget_fields},
     {"serve", "the HTTP server", serve_fields},
+    {"serve.precompute", "graph embeddings made ahead", precompute_fields},
     {NULL, NULL, NULL},
 };
 
@@ -315,6 +331,40 @@ static medley_status bind_models(struct config *c, const struct yaml_node *node,
     return MEDLEY_OK;
 }
 
+/* A number of nodes, or "all". */
+static medley_status bind_count(struct config *c, const struct yaml_node *node, const char *key,
+                                const char *text, uint64_t *out, medley_error *err)
+{
+    if (!text)
+        return MEDLEY_OK;
+    if (strcmp(text, "all") == 0)
+        *out = UINT64_MAX;
+    else if (!str_to_u64(str_of(text), out))
+        return fail(err, MEDLEY_EFORMAT,
+                    "%s:%d: serve.precompute.%s: '%s' is neither a whole number nor all",
+                    yaml_path(c->document), yaml_get(node, key)->line, key, text);
+    return MEDLEY_OK;
+}
+
+static medley_status bind_serve(struct config *c, const struct yaml_node *node,
+                                medley_error *err)
+{
+    struct serve_section section = {.serve = c->serve};
+    struct precompute_section counts = {NULL, NULL};
+    medley_status st = yaml_bind(c->document, node, "serve", serve_fields, NULL, &section, err);
+    if (!st)
+        st = yaml_bind(c->document, section.precompute, "serve.precompute", precompute_fields,
+                       NULL, &counts, err);
+    if (st)
+        return st;
+    c->serve = section.serve;
+    struct precompute_config *p = &c->serve.precompute;
+    st = bind_count(c, section.precompute, "products", counts.products, &p->products, err);
+    if (!st)
+        st = bind_count(c, section.precompute, "queries", counts.queries, &p->queries, err);
+    return st;
+}
+
 static medley_status bind_sections(struct config *c, medley_error *err)
 {
     struct sections s = {0};
@@ -332,7 +382,7 @@ static medley_status bind_sections(struct config *c, medley_error *err)
         (st = yaml_bind(d, s.stacking, "stacking", stacking_fields, NULL, &c->stacking, err)) ||
         (st = yaml_bind(d, s.ensemble, "ensemble", ensemble_fields, NULL, &c->ensemble, err)) ||
         (st = yaml_bind(d, s.budget, "budget", budget_fields, NULL, &c->budget, err)) ||
-        (st = yaml_bind(d, s.serve, "serve", serve_fields, NULL, &c->serve, err)))
+        (st = bind_serve(c, s.serve, err)))
         return st;
     return bind_models(c, s.models, err);
 }
@@ -351,7 +401,8 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
         .serve = {.host = "127.0.0.1",
                   .port = 8080,
                   .cache_entries = 100000,
-                  .cache_ttl_s = 86400},
+                  .cache_ttl_s = 86400,
+                  .precompute = {10000, 10000}},
     };
     medley_status st = yaml_load(path, &out->document, err);
     if (!st)

@@ -49,11 +49,17 @@ struct budget_config {
     const char *metric; /* macro_f1, accuracy or log_loss [macro_f1] */
 };
 
+/* How many of the most frequent nodes have their embeddings made ahead; UINT64_MAX: all. */
+struct precompute_config {
+    uint64_t products, queries; /* [10000 each] */
+};
+
 struct serve_config {
     const char *host;       /* [127.0.0.1] */
     unsigned port;          /* [8080] */
     unsigned cache_entries; /* [100000] */
     double cache_ttl_s;     /* [86400] */
+    struct precompute_config precompute;
 };
 
 struct config {

@@ -134,7 +134,10 @@ static const char tail[] =
     "\n# What serving may cost: latency of one pair, memory, number of models. No line: no "
     "limit.\n"
     "budget:\n  metric: macro_f1\n  latency_ms: 100\n  top: 4\n"
-    "\nserve:\n  host: 127.0.0.1\n  port: 8080\n";
+    "\nserve:\n  host: 127.0.0.1\n  port: 8080\n"
+    "  # Graph embeddings of the most frequent products and queries are made ahead and kept in "
+    "the\n  # bundle: a number, or all; 0 turns it off.\n"
+    "  precompute: {products: 10000, queries: 10000}\n";
 
 static char *absolute(const char *path)
 {

@@ -94,6 +94,8 @@ static medley_status gnn_answer(const struct model_context *c, const void *model
         .product = r->product,
         .product_features = r->product_features,
         .n = r->n,
+        .store = c->store,
+        .stored = r->stored,
     };
     return link_classifier_answer(model, &request, probabilities, err);
 }

@@ -136,6 +136,7 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_value(p, "budget memory", &c->budget.memory, sizeof c->budget.memory);
         add_value(p, "budget top", &c->budget.top, sizeof c->budget.top);
         add_value(p, "budget metric", c->budget.metric, strlen(c->budget.metric));
+        add_value(p, "serve precompute", &c->serve.precompute, sizeof c->serve.precompute);
         break;
     case STAGE_EVALUATE:
         add_upstream(p, s, STAGE_SELECT, SIZE_MAX);

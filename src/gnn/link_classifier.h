@@ -7,6 +7,7 @@
 #include "gnn/graph.h"
 
 struct link_classifier; /* predict is thread-safe */
+struct link_store;
 
 struct gnn_options {      /* all-zero means the defaults in brackets */
     const char *layer;    /* "gcn", "sage", "gatv2" ["sage"] */
@@ -70,6 +71,9 @@ struct link_request {
     const uint32_t *product;       /* [n] stored product index or UINT32_MAX */
     const float *product_features; /* [n * width]; rows read where product is UINT32_MAX */
     size_t n;
+    const struct link_store
+        *store;      /* of this model, graph and features (link_store.h), or NULL */
+    uint8_t *stored; /* [n] or NULL: set to whether the store answered the pair */
 };
 medley_status link_classifier_answer(const struct link_classifier *m,
                                      const struct link_request *request, float *probabilities,

@@ -86,7 +86,7 @@ static bool is_query(const struct feature_source *f, uint32_t node)
 
 /* Scaled to unit root mean square, so that the first layer sees the same scale whatever made
  * the features; a zero row stays zero. */
-static void copy_normalised(const float *from, size_t width, float *to)
+void link_raw_row(const float *from, size_t width, float *to)
 {
     double sum = 0;
     for (size_t k = 0; k < width; k++)
@@ -102,7 +102,7 @@ static float *read_leaves(const struct link_classifier *m, struct tape *t,
 {
     float *x = tape_alloc(t, s->n_leaves * m->width, sizeof *x);
     for (size_t i = 0; x && i < s->n_leaves; i++)
-        copy_normalised(feature_row(f, s->leaves[i]), m->width, x + i * m->width);
+        link_raw_row(feature_row(f, s->leaves[i]), m->width, x + i * m->width);
     return x;
 }
 
@@ -245,24 +245,22 @@ static struct tensor *similarities(struct tape *t, struct tensor *x)
     return y;
 }
 
-static struct tensor *match_input(const struct link_classifier *m, struct tape *t,
-                                  const struct encoding *e, size_t n)
-{
-    float *x = tape_alloc(t, n * MATCH_COLUMNS, sizeof *x);
-    float *scratch = tape_alloc(t, match_scratch(m->width), sizeof *scratch);
-    if (!x || !scratch)
-        return NULL;
-    match_features(e, m->width, n, scratch, x);
-    struct tensor *parts[2] = {tape_input(t, x, n, MATCH_COLUMNS, false),
-                               similarities(t, e->roots)};
-    return parts[0] && parts[1] ? op_concat(t, parts, 2) : NULL;
-}
-
 static struct tensor *head(const struct link_classifier *m, struct tape *t,
                            const struct link_head *h, struct tensor *x)
 {
     struct tensor *z = op_linear(t, x, h->hidden_weight, h->hidden_bias, ACT_RELU);
     return op_linear(t, dropped(m, t, z), h->out_weight, h->out_bias, ACT_NONE);
+}
+
+struct tensor *link_heads(const struct link_classifier *m, struct tape *t, struct tensor *rows,
+                          const float *match, size_t n)
+{
+    struct tensor *parts[2] = {tape_input(t, match, n, MATCH_COLUMNS, false),
+                               similarities(t, rows)};
+    if (!parts[0] || !parts[1])
+        return NULL;
+    struct tensor *first = head(m, t, &m->match, op_concat(t, parts, 2));
+    return op_add(t, first, head(m, t, &m->pair, pair_features(t, rows)));
 }
 
 struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
@@ -295,6 +293,10 @@ struct tensor *link_forward(const struct link_classifier *m, struct tape *t, str
     struct encoding *e = link_encode(m, t, s, &r, batch->features, st, err);
     if (!e)
         return NULL;
-    struct tensor *match = head(m, t, &m->match, match_input(m, t, e, n));
-    return op_add(t, match, head(m, t, &m->pair, pair_features(t, e->roots)));
+    float *match = tape_alloc(t, n * MATCH_COLUMNS, sizeof *match);
+    float *scratch = tape_alloc(t, match_scratch(e, m->width, n), sizeof *scratch);
+    if (!match || !scratch)
+        return NULL;
+    match_features(e, m->width, n, scratch, match);
+    return link_heads(m, t, e->roots, match, n);
 }

@@ -81,7 +81,31 @@ struct encoding *link_encode(const struct link_classifier *m, struct tape *t, st
 enum { MATCH_COLUMNS = 9 };
 void match_features(const struct encoding *e, size_t width, size_t n, float *scratch,
                     float *out);
-size_t match_scratch(size_t width); /* floats */
+size_t match_scratch(const struct encoding *e, size_t width, size_t n); /* floats */
+
+/* One node's part of it: what can be kept of a node whatever its partner will be. */
+struct match_side {
+    const float *raw;    /* [width] of unit RMS */
+    const float *around; /* [width] mean of its neighbours */
+    float log_degree;
+    size_t n_others;     /* queries only: */
+    const float *others; /* [n_others] cosines with its neighbours */
+};
+/* Of a root; `around` [width] and `others` [neighbours] are filled and borrowed. */
+struct match_side match_product(const struct encoding *e, size_t width, size_t root,
+                                float *around);
+struct match_side match_query(const struct encoding *e, size_t width, size_t root,
+                              float *around, float *others);
+void match_pair(const struct match_side *q, const struct match_side *p, size_t width,
+                float *out);
+
+/* One row of features, scaled as the model reads it. */
+void link_raw_row(const float *from, size_t width, float *to);
+
+/* Both heads over rows [2n, hidden] (n queries, then their products) and match features
+ * match[n, MATCH_COLUMNS]: logits [n, classes]; NULL when the tape failed. */
+struct tensor *link_heads(const struct link_classifier *m, struct tape *t, struct tensor *rows,
+                          const float *match, size_t n);
 
 /* Checks indices, labels, and that features are finite. */
 medley_status link_data_check(const struct link_classifier *m, const struct link_data *data,
@@ -103,5 +127,18 @@ struct predict_job {
 };
 medley_status link_predict_nodes(const struct link_classifier *m, const struct predict_job *job,
                                  float *probabilities, medley_error *err);
+
+/* Encodes stored nodes over whole neighbourhoods with nothing hidden; `take` writes a chunk of
+ * n of them to its rows out[n, stride], on several threads. */
+struct node_job {
+    const struct graph *graph;
+    const float *features;
+    const uint32_t *nodes; /* [n] ids */
+    size_t n, stride;
+    void (*take)(const struct link_classifier *m, const struct encoding *e, size_t n,
+                 float *out);
+};
+medley_status link_encode_nodes(const struct link_classifier *m, const struct node_job *job,
+                                float *out, medley_error *err);
 
 #endif

@@ -12,11 +12,6 @@
  * one, as the other inputs do. */
 #define CONTRAST 3.0f
 
-size_t match_scratch(size_t width)
-{
-    return 2 * width;
-}
-
 static float cosine(const float *a, const float *b, size_t width)
 {
     double ab = 0, aa = 0, bb = 0;
@@ -59,30 +54,63 @@ static float log_degree(const struct block *b, size_t root)
     return log1pf(sum);
 }
 
+size_t match_scratch(const struct encoding *e, size_t width, size_t n)
+{
+    const struct block *b = &e->sample.blocks[e->sample.hops - 1];
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++)
+        if (b->offsets[i + 1] - b->offsets[i] > most)
+            most = b->offsets[i + 1] - b->offsets[i];
+    return 2 * width + most;
+}
+
+struct match_side match_product(const struct encoding *e, size_t width, size_t root,
+                                float *around)
+{
+    const struct block *b = &e->sample.blocks[e->sample.hops - 1];
+    mean_row(e, width, root, around);
+    return (struct match_side){.raw = raw_row(e, width, b->self[root]),
+                               .around = around,
+                               .log_degree = log_degree(b, root)};
+}
+
+struct match_side match_query(const struct encoding *e, size_t width, size_t root,
+                              float *around, float *others)
+{
+    const struct block *b = &e->sample.blocks[e->sample.hops - 1];
+    struct match_side q = match_product(e, width, root, around);
+    for (size_t j = b->offsets[root]; j < b->offsets[root + 1]; j++)
+        others[q.n_others++] = cosine(q.raw, raw_row(e, width, b->source[j]), width);
+    q.others = others;
+    return q;
+}
+
+void match_pair(const struct match_side *q, const struct match_side *p, size_t width,
+                float *out)
+{
+    float own = cosine(q->raw, p->raw, width), mean = 0, better = 0, n = (float)q->n_others;
+    for (size_t j = 0; j < q->n_others; j++) {
+        float c = q->others[j];
+        mean += c / n;
+        better += (c > own ? 1.0f : c < own ? 0.0f : 0.5f) / n;
+    }
+    out[0] = CONTRAST * own;
+    out[1] = CONTRAST * mean;
+    out[2] = q->n_others ? CONTRAST * (own - mean) : 0;
+    out[3] = q->n_others ? CONTRAST * (0.5f - better) : 0;
+    out[4] = CONTRAST * cosine(q->around, p->raw, width);
+    out[5] = CONTRAST * cosine(q->raw, p->around, width);
+    out[6] = CONTRAST * cosine(q->around, p->around, width);
+    out[7] = q->log_degree;
+    out[8] = p->log_degree;
+}
+
 void match_features(const struct encoding *e, size_t width, size_t n, float *scratch,
                     float *out)
 {
-    const struct block *b = &e->sample.blocks[e->sample.hops - 1];
-    float *around_q = scratch, *around_p = scratch + width;
     for (size_t i = 0; i < n; i++, out += MATCH_COLUMNS) {
-        const float *q = raw_row(e, width, b->self[i]), *p = raw_row(e, width, b->self[n + i]);
-        size_t others = b->offsets[i + 1] - b->offsets[i];
-        float own = cosine(q, p, width), mean = 0, better = 0;
-        for (size_t j = b->offsets[i]; j < b->offsets[i + 1]; j++) {
-            float c = cosine(q, raw_row(e, width, b->source[j]), width);
-            mean += c / (float)others;
-            better += (c > own ? 1.0f : c < own ? 0.0f : 0.5f) / (float)others;
-        }
-        mean_row(e, width, i, around_q);
-        mean_row(e, width, n + i, around_p);
-        out[0] = CONTRAST * own;
-        out[1] = CONTRAST * mean;
-        out[2] = others ? CONTRAST * (own - mean) : 0;
-        out[3] = others ? CONTRAST * (0.5f - better) : 0;
-        out[4] = CONTRAST * cosine(around_q, p, width);
-        out[5] = CONTRAST * cosine(q, around_p, width);
-        out[6] = CONTRAST * cosine(around_q, around_p, width);
-        out[7] = log_degree(b, i);
-        out[8] = log_degree(b, n + i);
+        struct match_side q = match_query(e, width, i, scratch, scratch + 2 * width),
+                          p = match_product(e, width, n + i, scratch + width);
+        match_pair(&q, &p, width, out);
     }
 }

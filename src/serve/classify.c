@@ -129,7 +129,7 @@ void write_double_classes(struct json_writer *w, const struct engine *e, const d
     jw_object_end(w);
 }
 
-static void write_models_used(struct json_writer *w, const struct engine *e, uint32_t used)
+static void write_models(struct json_writer *w, const struct engine *e, uint32_t used)
 {
     jw_array(w);
     for (size_t m = 0; m < e->n_models; m++) {
@@ -171,7 +171,9 @@ static void write_result(struct json_writer *w, const struct engine *e,
     jw_key(w, "known_product");
     jw_bool(w, result->known_product);
     jw_key(w, "models_used");
-    write_models_used(w, e, result->models_used);
+    write_models(w, e, result->models_used);
+    jw_key(w, "models_precomputed");
+    write_models(w, e, result->models_stored);
     jw_key(w, "cached");
     jw_bool(w, c->from_cache);
     jw_key(w, "age_s");
@@ -206,6 +208,8 @@ static void write_answer(struct request *r)
     for (size_t i = 0; i < c->asked.n_products; i++)
         write_result(&w, e, c, i, now);
     jw_array_end(&w);
+    jw_key(&w, "pairs_precomputed");
+    jw_i64(&w, (int64_t)r->pairs_precomputed);
     jw_key(&w, "took_ms");
     jw_double(&w, round((clock_seconds() - c->started) * 1e6) / 1e3);
     jw_object_end(&w);
@@ -250,7 +254,10 @@ static void evaluate(struct request *r)
         answer_failure(r, st, &err);
         return;
     }
+    for (size_t i = 0; i < asked->n_products; i++)
+        r->pairs_precomputed += c->results[i].models_stored != 0;
     counters_add(&s->counters.pairs_evaluated, asked->n_products);
+    counters_add(&s->counters.pairs_precomputed, r->pairs_precomputed);
     if (uses_cache(r))
         remember(s, c);
     write_answer(r);

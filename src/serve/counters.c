@@ -150,6 +150,9 @@ static void write_pairs(const struct counters *c, struct strbuf *out)
             "medley_pairs_classified_total{source=\"bundle\"} %" PRIu64 "\n"
             "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n",
             counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached));
+    counter(out, "medley_pairs_precomputed",
+            "Pairs of source bundle that a graph model answered from embeddings made ahead.",
+            counters_get(&c->pairs_precomputed));
 }
 
 void counters_write(const struct counters *c, const struct gauges *g, struct strbuf *out)

@@ -19,6 +19,8 @@ struct counters {
     atomic_uint_least64_t latency_ns[COUNTERS_MAX_ROUTES];                /* sum */
     atomic_uint_least64_t pairs_evaluated;                                /* by the bundle */
     atomic_uint_least64_t pairs_cached; /* answered from the cache */
+    /* Of those evaluated: at least one graph model answered from embeddings made ahead. */
+    atomic_uint_least64_t pairs_precomputed;
     /* Cache look-ups of pairs: found and used, not there, found but judged anew because another
      * pair of the list was missing. */
     atomic_uint_least64_t cache_hits, cache_misses, cache_unused;

@@ -22,6 +22,7 @@ struct engine {
     double base[MEDLEY_MAX_CLASSES];  /* margin of each class before any contribution */
     const char *models[MEDLEY_MAX_MODELS];
     const char *kinds[MEDLEY_MAX_MODELS];
+    medley_store_size stores[MEDLEY_MAX_MODELS]; /* embeddings made ahead */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */
 };
 

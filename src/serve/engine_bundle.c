@@ -66,6 +66,7 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
     for (size_t m = 0; m < e.n_models; m++) {
         e.models[m] = medley_bundle_model(b, m);
         e.kinds[m] = medley_bundle_model_kind(b, m);
+        e.stores[m] = medley_bundle_store(b, m);
     }
     medley_bundle_base(b, e.base);
     *out = e;

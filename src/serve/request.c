@@ -359,6 +359,7 @@ static void log_request(const struct request *r, double seconds, bool complete)
     if (r->pairs) {
         add_number(&w, "pairs", r->pairs);
         add_number(&w, "pairs_cached", r->pairs_cached);
+        add_number(&w, "pairs_precomputed", r->pairs_precomputed);
     }
     if (!complete) {
         jw_key(&w, "cut_short");

@@ -84,7 +84,7 @@ struct request {
     struct strbuf out;
     struct str fixed; /* sent instead of `out` when not empty; static */
     /* for the log */
-    size_t pairs, pairs_cached, sent;
+    size_t pairs, pairs_cached, pairs_precomputed, sent;
     char error[256];
 };
 

@@ -1,0 +1,56 @@
+/* link_store.h: what a graph model computes for frequent queries and products, made ahead and
+ * kept in one mapped file, so that a pair of two stored nodes costs no graph layer.
+ *
+ * A pair's own edge is hidden from its neighbourhood, so there are two cases, and both give the
+ * live path's probabilities, not an approximation of them:
+ *   - the pair is no edge of the graph: hiding it changes nothing, and the two nodes' rows are
+ *     what the live path would compute. Both heads run over them.
+ *   - the pair is an edge: its rows belong to this pair alone, so rather than two rows its
+ *     probabilities are kept (16 bytes for 4 classes).
+ *
+ * The file, little-endian, every section padded to 64 bytes:
+ *   struct link_store_header
+ *   query ids     uint32 [queries] ascending        product ids  uint32 [products] ascending
+ *   pair offsets  uint64 [queries + 1]              pair product uint32 [pairs] ascending
+ *   pair          float  [pairs, classes]             within a query
+ *   query rows    float  [queries, stride]          product rows float  [products, stride]
+ * A row: last layer [hidden], mean raw features of the neighbours [width], log(1 + degree); of
+ * a query also its number of neighbours read, and [64] their cosines with it (match.c). Padded
+ * to a multiple of 16 floats, so rows are 64-byte aligned. */
+#ifndef GNN_LINK_STORE_H
+#define GNN_LINK_STORE_H
+
+#include "gnn/link_classifier.h"
+
+struct link_store; /* immutable once open: threads may share it */
+
+/* Which nodes: indices among queries and among products, ascending. */
+struct link_store_plan {
+    const uint32_t *queries, *products;
+    size_t n_queries, n_products;
+};
+/* Written atomically; the bytes depend on the inputs alone, not on threads. */
+medley_status link_store_write(const struct link_classifier *m, const struct graph *g,
+                               const float *features, const struct link_store_plan *plan,
+                               const char *path, medley_error *err);
+
+/* EFORMAT for a file that is cut short, altered or contradicts itself: every byte is checked.
+ */
+medley_status link_store_open(const char *path, struct link_store **out, medley_error *err);
+void link_store_close(struct link_store *s);
+/* EFORMAT unless the store was made from exactly this model, graph and features. */
+medley_status link_store_check(const struct link_store *s, const struct link_classifier *m,
+                               const struct graph *g, const float *features, medley_error *err);
+
+struct link_store_size {
+    size_t queries, products, pairs, bytes;
+};
+struct link_store_size link_store_size(const struct link_store *s);
+
+/* Fills probabilities[n*K] and sets stored[i] where query and product are stored; leaves the
+ * others alone. The request has been checked against the graph. */
+medley_status link_store_answer(const struct link_store *s, const struct link_classifier *m,
+                                const struct link_request *request, uint8_t *stored,
+                                float *probabilities, medley_error *err);
+
+#endif
