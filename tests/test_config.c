@@ -67,6 +67,8 @@ static void test_values(void)
     ok(c.budget.memory == 1610612736u && c.budget.top == 2, "sizes");
     is_text(c.budget.metric, "macro_f1", "default metric");
     ok(c.serve.port == 8080, "default port");
+    ok(c.serve.precompute.products == 10000 && c.serve.precompute.queries == 10000,
+       "embeddings made ahead by default");
     config_free(&c);
 }
 
@@ -94,6 +96,11 @@ static void test_refusals(void)
     refused("data: {examples: e.csv}\n" MODEL, "medley.yaml:1: data needs 'products'");
     refused(DATA MODEL "budget:\n  latency_ms: fast\n",
             "medley.yaml:4: budget.latency_ms: 'fast' is not a number");
+    refused(DATA MODEL "serve:\n  precompute: {products: many}\n",
+            "medley.yaml:4: serve.precompute.products: 'many' is neither a whole number nor "
+            "all");
+    refused(DATA MODEL "serve: {precompute: {queries: -1}}\n",
+            "medley.yaml:3: serve.precompute.queries: '-1' is neither a whole number nor all");
     refused(DATA MODEL "budget: {memory: 2X}\n",
             "medley.yaml:3: budget.memory: '2X' is not a size (512M, 2G, or bytes)");
     refused(DATA DATA MODEL, "medley.yaml:2: key 'data' appears twice (first on line 1)");

@@ -64,7 +64,8 @@ static medley_status fake_classify(void *context, medley_text query, medley_text
         medley_text t = products[i].has_text ? products[i].title : products[i].id;
         results[i] = (medley_result){.label = (uint8_t)(t.n % 3),
                                      .known_product = !begins(t, "unknown"),
-                                     .models_used = begins(t, "unknown") ? 1 : 3};
+                                     .models_used = begins(t, "unknown") ? 1 : 3,
+                                     .models_stored = begins(t, "frequent") ? 2 : 0};
         for (size_t k = 0; k < 3; k++) {
             results[i].probabilities[k] = k == t.n % 3 ? 0.75f : 0.125f;
             results[i].margins[k] = (float)(call * 10 + k);
@@ -84,6 +85,7 @@ static const struct engine fake = {.classify = fake_classify,
                                    .base = {0.5, -0.25, 0},
                                    .models = {"minilm", "sage \"x\""},
                                    .kinds = {"lm", "gnn"},
+                                   .stores = {{0}, {40, 50, 60, 7000}},
                                    .file_bytes = 4711};
 
 static struct strbuf log_lines;
@@ -392,6 +394,9 @@ static void test_small_routes(uint16_t port)
     is_text(at(&r, "id"), fake.id, "bundle id");
     is_text(at(&r, "models/1/name"), "sage \"x\"", "models");
     is_text(at(&r, "models/0/kind"), "lm", "kinds");
+    is_text(at(&r, "models/0/precomputed"), "(absent)", "nothing made ahead");
+    is_text(at(&r, "models/1/precomputed/products"), "50", "products made ahead");
+    is_text(at(&r, "models/1/precomputed/bytes"), "7000", "and their size");
     is_text(at(&r, "classes/1/gain"), "0.1", "classes and gains");
     is_text(at(&r, "memory/bundle_file_bytes"), "4711", "memory");
     is_text(at(&r, "limits/body_bytes"), "100000", "limits");
@@ -917,6 +922,7 @@ static void test_metrics(void)
         "medley_http_request_duration_seconds_count{route=\"/v1/classify\"} 5\n",
         "medley_pairs_classified_total{source=\"bundle\"} 4\n",
         "medley_pairs_classified_total{source=\"cache\"} 4\n",
+        "medley_pairs_precomputed_total 0\n",
         "medley_cache_lookups_total{result=\"hit\"} 4\n",
         "medley_cache_lookups_total{result=\"miss\"} 3\n",
         "medley_cache_lookups_total{result=\"unused\"} 1\n",

@@ -93,6 +93,20 @@ static void write_classes(struct json_writer *w, const struct engine *e)
     jw_array_end(w);
 }
 
+/* What was made ahead; nothing for models without. */
+static void write_store(struct json_writer *w, const medley_store_size *s)
+{
+    if (s->bytes == 0)
+        return;
+    jw_key(w, "precomputed");
+    jw_object(w);
+    number(w, "queries", s->queries);
+    number(w, "products", s->products);
+    number(w, "pairs", s->pairs);
+    number(w, "bytes", s->bytes);
+    jw_object_end(w);
+}
+
 static void write_models(struct json_writer *w, const struct engine *e)
 {
     jw_array(w);
@@ -102,6 +116,7 @@ static void write_models(struct json_writer *w, const struct engine *e)
         jw_textz(w, e->models[m]);
         jw_key(w, "kind");
         jw_textz(w, e->kinds[m]);
+        write_store(w, &e->stores[m]);
         jw_object_end(w);
     }
     jw_array_end(w);

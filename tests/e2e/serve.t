@@ -90,6 +90,24 @@ classify "$list}" && [ "$(grep -o '"cached":true' "$folder/answer" | wc -l)" -eq
 ok $? 'the second time they come from the cache'
 [ -n "$fresh" ] && [ "$(grep -o '"margins":{[^}]*}' "$folder/answer")" = "$fresh" ]
 ok $? 'with the same margins'
+
+# A listed pair by its id, and a product the query does not list: both were made ahead.
+pair=$(sed -n 2p "$folder/shop/examples.csv")
+echo "# $pair"
+query=$(echo "$pair" | cut -d, -f2) product=$(echo "$pair" | cut -d, -f4)
+other=$(sed -n '$p' "$folder/shop/examples.csv" | cut -d, -f4)
+known="{\"query\": \"$query\", \"products\": [\"$product\", \"$other\"]"
+classify "$known}" && grep -q '"pairs_precomputed":2,' "$folder/answer"
+ok $? 'frequent pairs are answered from embeddings made ahead'
+[ "$(grep -o '"models_precomputed":\["sage"\]' "$folder/answer" | wc -l)" -eq 2 ]
+ok $? 'by the graph model'
+ahead=$(grep -o '"margins":{[^}]*}' "$folder/answer")
+classify "$known}" && grep -q '"pairs_precomputed":0,' "$folder/answer"
+ok $? 'from the cache none is'
+curl -s "$url/metrics" | grep -qx 'medley_pairs_precomputed_total 2'
+ok $? 'metrics count them'
+curl -s "$url/v1/bundle" | grep -q '"precomputed":{"queries":60,"products":150,'
+ok $? 'the bundle says what it holds'
 classify '{"query": "", "products": ["x"]}' && grep -q '{"error":"query: blank"}' "$folder/answer"
 ok $? 'a bad request is told why'
 curl -s "$url/metrics" | tail -n 1 | grep -qx '# EOF'
@@ -102,6 +120,28 @@ wait $server
 ok $? 'SIGTERM ends it with status 0'
 grep -q '"path":"/v1/classify","status":200' "$folder/log"
 ok $? 'the log has its requests'
+
+# The same without them; and with a file that was damaged.
+real=$(readlink -f "$folder/ws/bundle/current")
+cp -r "$real" "$folder/live" && rm -r "$folder/live/embeddings"
+"$MEDLEY" serve --bundle "$folder/live" --port 0 2>"$folder/log" &
+server=$!
+for wait in $(seq 200); do
+    url=$(sed -n 's/^listening on \(http[^ ]*\) (bundle live)$/\1/p' "$folder/log")
+    [ -n "$url" ] && break
+    sleep 0.05
+done
+classify "$known}" && grep -q '"pairs_precomputed":0,' "$folder/answer"
+ok $? 'a bundle without them answers too'
+[ -n "$ahead" ] && [ "$(grep -o '"margins":{[^}]*}' "$folder/answer")" = "$ahead" ]
+ok $? 'with the same margins'
+kill -TERM $server
+wait $server
+cp -r "$real" "$folder/bad" && printf 'x' |
+    dd of="$folder/bad/embeddings/sage.bin" bs=1 seek=5000 conv=notrunc 2>/dev/null
+"$MEDLEY" serve --bundle "$folder/bad" --port 0 >"$folder/out" 2>&1
+[ $? -eq 1 ] && grep -q 'sage.bin: precomputed embeddings: the contents were altered' "$folder/out"
+ok $? 'a damaged file is refused at the start'
 
 echo "1..$n"
 exit $failed
