@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "gbdt/predict.h"
+#include "gbdt/single.h"
 #include "tests/gbdt_help.h"
 
 #include <float.h>
@@ -29,6 +30,7 @@ struct shape {
     size_t trees, features, classes;
     uint32_t least, most; /* leaves */
     bool vector, chain;
+    bool single; /* kernels for one row take it */
 };
 
 static medley_gbdt *forest_model(struct rng *r, const struct shape *s)
@@ -94,6 +96,20 @@ static bool block_agrees(const struct forest *f, const struct forest_impl *impl,
     return same;
 }
 
+static bool singles_agree(const struct forest *f, const struct single_impl *impl,
+                          const float *x)
+{
+    const medley_gbdt *m = f->model;
+    bool same = true;
+    for (size_t i = 0; i < 512; i++) {
+        double wanted[GBDT_MAX_CLASSES], got[GBDT_MAX_CLASSES];
+        walk(m, x + i * m->n_features, wanted);
+        impl->run(f, x + i * m->n_features, got);
+        same &= memcmp(got, wanted, m->n_classes * sizeof *got) == 0;
+    }
+    return same;
+}
+
 static void test_kernels(const struct shape *shape)
 {
     struct rng r;
@@ -115,6 +131,12 @@ static void test_kernels(const struct shape *shape)
         ok(same, "%s: %s gives the bits of the walk", shape->name, impl->name);
         forest_space_free(s);
     }
+    ok((f->single != NULL) == shape->single, "%s: %s for single rows", shape->name,
+       shape->single ? "laid out" : "too much");
+    for (const struct single_impl *impl = single_impls; f->single && impl->name; impl++)
+        if (impl->usable())
+            ok(singles_agree(f, impl, x), "%s: one row, %s gives the bits of the walk",
+               shape->name, impl->name);
     forest_free(f);
     medley_gbdt_free(m);
     free(x);
@@ -191,7 +213,7 @@ static void test_changes(void)
 {
     struct rng r;
     rng_init(&r, SEED, 3);
-    struct shape shape = {"", 6, 4, 2, 9, 9, false, false};
+    struct shape shape = {"", 6, 4, 2, 9, 9, false, false, true};
     medley_gbdt *m = forest_model(&r, &shape);
     float x[4] = {0.1f, 0.6f, NAN, 0}, before[2], after[2], again[2];
     size_t cold = medley_gbdt_memory(m);
@@ -211,7 +233,7 @@ static void test_memory(void)
 {
     struct rng r;
     rng_init(&r, SEED, 4);
-    struct shape shape = {"", 6, 4, 2, 100, 100, false, false};
+    struct shape shape = {"", 6, 4, 2, 100, 100, false, false, true};
     medley_gbdt *m = forest_model(&r, &shape);
     float x[4 * 10] = {0}, p[20];
     size_t n = 0;
@@ -232,18 +254,18 @@ static void test_memory(void)
 int main(void)
 {
     const struct shape shapes[] = {
-        {"no trees", 0, 2, 2, 1, 1, false, false},
-        {"stumps and single leaves", 30, 3, 2, 1, 2, false, false},
-        {"up to 32 leaves", 67, 9, 3, 1, 32, false, false},
-        {"32 leaves", 16, 9, 2, 32, 32, false, false},
-        {"vector leaves", 19, 9, 5, 1, 32, true, false},
-        {"16 classes", 40, 5, 16, 20, 31, true, false},
-        {"chains of 32", 24, 5, 3, 30, 32, false, true},
-        {"33 to 70 leaves", 24, 7, 3, 33, 70, false, false},
-        {"255 leaves", 10, 30, 2, 250, 255, false, false},
-        {"255 leaves, vector", 9, 30, 4, 250, 255, true, false},
-        {"chains of 255", 9, 4, 3, 255, 255, false, true},
-        {"many features", 20, 200, 2, 31, 31, false, false},
+        {"no trees", 0, 2, 2, 1, 1, false, false, true},
+        {"stumps and single leaves", 30, 3, 2, 1, 2, false, false, true},
+        {"up to 32 leaves", 67, 9, 3, 1, 32, false, false, true},
+        {"32 leaves", 16, 9, 2, 32, 32, false, false, true},
+        {"vector leaves", 19, 9, 5, 1, 32, true, false, true},
+        {"16 classes", 40, 5, 16, 20, 31, true, false, true},
+        {"chains of 32", 24, 5, 3, 30, 32, false, true, true},
+        {"33 to 70 leaves", 24, 7, 3, 33, 70, false, false, true},
+        {"255 leaves", 10, 30, 2, 250, 255, false, false, true},
+        {"255 leaves, vector", 9, 30, 4, 250, 255, true, false, true},
+        {"chains of 255", 9, 4, 3, 255, 255, false, true, false},
+        {"many features", 20, 200, 2, 31, 31, false, false, false},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         test_kernels(&shapes[i]);

@@ -1,6 +1,7 @@
 /* forest.c: groups the trees of a model, cuts large ones and writes down the selects
  * (forest.h says what they are). Proof: tests/test_forest.c. */
 #include "gbdt/forest.h"
+#include "gbdt/single.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -425,7 +426,9 @@ static medley_status build(struct forest *f, medley_error *err)
     if (st == MEDLEY_OK && !close_batch(&b))
         st = fail_memory(err, "a model made ready");
     builder_deinit(&b);
-    return st == MEDLEY_OK ? align_values(f, err) : st;
+    if (st == MEDLEY_OK)
+        st = align_values(f, err);
+    return st == MEDLEY_OK ? single_new(f, &f->single, err) : st;
 }
 
 medley_status forest_new(const struct medley_gbdt *model, struct forest **out,
@@ -449,6 +452,7 @@ void forest_free(struct forest *f)
         return;
     for (size_t i = 0; i < FOREST_SPARES; i++)
         forest_space_free(atomic_load(&f->spares[i]));
+    single_free(f->single);
     conditions_free(f->conditions);
     mem_free(f->groups);
     mem_free(f->parts);
@@ -461,8 +465,8 @@ void forest_free(struct forest *f)
 
 size_t forest_memory(const struct forest *f)
 {
-    return sizeof *f + conditions_memory(f->conditions) + f->n_groups * sizeof *f->groups +
-           f->n_parts * sizeof *f->parts + f->n_selects * sizeof *f->selects +
-           f->n_gates * sizeof *f->gates + f->n_batches * sizeof *f->batches +
-           f->n_values * sizeof *f->values;
+    return sizeof *f + conditions_memory(f->conditions) + single_memory(f->single) +
+           f->n_groups * sizeof *f->groups + f->n_parts * sizeof *f->parts +
+           f->n_selects * sizeof *f->selects + f->n_gates * sizeof *f->gates +
+           f->n_batches * sizeof *f->batches + f->n_values * sizeof *f->values;
 }

@@ -60,6 +60,7 @@ struct forest_group {
 };
 
 struct forest_space;
+struct single;
 #define FOREST_SPARES 16
 
 struct forest {
@@ -72,10 +73,11 @@ struct forest {
     struct forest_batch *batches;
     float *values;                                                     /* aligned to 64 */
     size_t n_groups, n_parts, n_selects, n_gates, n_batches, n_values; /* in use */
-    size_t zeros;      /* the mask of all zeros; that of all ones comes next */
-    size_t n_slots;    /* these two included */
-    size_t most_gates; /* of a tree */
-    bool only_walk;    /* too many conditions to number them in 16 bits */
+    size_t zeros;          /* the mask of all zeros; that of all ones comes next */
+    size_t n_slots;        /* these two included */
+    size_t most_gates;     /* of a tree */
+    bool only_walk;        /* too many conditions to number them in 16 bits */
+    struct single *single; /* the same for one row at a time, or NULL; see single.h */
     _Atomic(struct forest_space *) spares[FOREST_SPARES]; /* kept between calls, or NULL */
 };
 

@@ -3,6 +3,7 @@
  * Whatever the number of rows, threads and the CPU, a row gets the same bits: forest.h fixes
  * the order of additions. Proof: tests/test_gbdt.c, tests/test_forest.c. */
 #include "gbdt/predict.h"
+#include "gbdt/single.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -45,7 +46,7 @@ static void one_row(const struct rows *job, size_t row)
     size_t k = m->n_classes;
     double margins[GBDT_MAX_CLASSES * 8];
     float p[GBDT_MAX_CLASSES * 8], *out = job->out + row * k;
-    forest_walk(job->forest, job->x + row * m->n_features, margins);
+    single_run(job->forest, job->x + row * m->n_features, margins);
     if (!job->probabilities) {
         for (size_t c = 0; c < k; c++)
             out[c] = (float)margins[c];
