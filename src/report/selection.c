@@ -211,8 +211,9 @@ static void front_table(struct page *p, const struct plot *plot)
 
 static void cost_table(struct page *p, const json *s)
 {
-    static const char *const head[] = {"Model", "#Single pair, ms", "#In batches, ms a pair",
-                                       "#Memory", NULL};
+    static const char *const head[] = {
+        "Model", "#Single pair, ms", "#Query features, ms", "#In batches, ms a pair", "#Memory",
+        NULL};
     const json *costs = json_get(s, "costs"), *machine = json_get(s, "machine");
     if (json_count(costs) == 0)
         return;
@@ -225,6 +226,8 @@ static void cost_table(struct page *p, const json *s)
         name_cell(p, get_text(c, "name"));
         sb_addz(&p->out, "<td class=\"n\">");
         put_milliseconds(&p->out, get_number(c, "latency_ms"));
+        sb_addz(&p->out, "</td><td class=\"n\">");
+        put_milliseconds(&p->out, get_number(c, "features_ms"));
         sb_addz(&p->out, "</td><td class=\"n\">");
         put_milliseconds(&p->out, get_number(c, "batch_ms_per_pair"));
         sb_addz(&p->out, "</td><td class=\"n\">");
