@@ -217,12 +217,10 @@ medley_status decide_rank(struct workspace *w, medley_error *err)
     float *values = NULL, *sum = NULL;
     struct ranked ranked[MEDLEY_MAX_MODELS + 1];
     const char *split = "test";
-    medley_status st = stack_open(w, SPLIT_TEST, &s, NULL);
+    medley_status st = stack_open(w, SPLIT_TEST, &s, err);
     if (st == MEDLEY_EINVAL) { /* no test split */
         split = "train";
         st = stack_open(w, SPLIT_TRAIN, &s, err);
-    } else if (st) {
-        st = stack_open(w, SPLIT_TEST, &s, err); /* again, for its message */
     }
     if (st)
         return st;

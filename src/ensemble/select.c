@@ -165,6 +165,30 @@ static const struct subset *choose(const struct selection *x)
     return best;
 }
 
+/* Says how far the budget is from the least that any subset needs. */
+static medley_status fail_budget(const struct selection *x, medley_error *err)
+{
+    const struct budget_config *b = &x->w->config.budget;
+    double latency_ms = INFINITY;
+    uint64_t memory = UINT64_MAX;
+    for (size_t i = 0; i < x->n; i++) {
+        latency_ms = fmin(latency_ms, x->subsets[i].latency_ms);
+        if (x->subsets[i].memory < memory)
+            memory = x->subsets[i].memory;
+    }
+    char limits[96] = "";
+    int n = 0;
+    if (b->latency_ms)
+        n = snprintf(limits, sizeof limits, " of %g ms", b->latency_ms);
+    if (b->memory)
+        snprintf(limits + n, sizeof limits - (size_t)n, "%s %.1f MB", n ? "," : " of",
+                 (double)b->memory / 1e6);
+    return fail(err, MEDLEY_EINVAL,
+                "no subset of the models fits the budget%s: the fastest takes %.3g ms, the "
+                "smallest %.1f MB",
+                limits, latency_ms, (double)memory / 1e6);
+}
+
 static const struct subset *find_mask(const struct selection *x, uint32_t mask)
 {
     for (size_t i = 0; i < x->n; i++)
@@ -305,7 +329,7 @@ medley_status decide_select(struct workspace *w, medley_error *err)
         mark_pareto(&x);
         chosen = choose(&x);
         if (!chosen)
-            st = fail(err, MEDLEY_EINVAL, "no subset of the models fits the budget");
+            st = fail_budget(&x, err);
     }
     if (!st)
         st = refit(&x, chosen, err);

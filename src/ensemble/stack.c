@@ -113,19 +113,36 @@ static size_t list_end(const struct stack *s, size_t begin)
     return end;
 }
 
+/* Candidates of the query of a row. Queries ascend, so both ends are searched by halving: one
+ * query may hold all rows. */
+static size_t list_size(const struct stack *s, size_t row)
+{
+    size_t low = 0, high = row, last = row;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (s->query[middle] < s->query[row])
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (size_t end = s->n; last + 1 < end;) {
+        size_t middle = last + (end - last) / 2;
+        if (s->query[middle] > s->query[row])
+            end = middle;
+        else
+            last = middle;
+    }
+    return last + 1 - low;
+}
+
 static void context_rows(void *context, size_t begin, size_t end, unsigned worker)
 {
     struct stack *s = context;
     const struct dataset *d = &s->w->data;
     (void)worker;
     for (size_t i = begin; i < end; i++) {
-        size_t first = i, last = i + 1;
-        while (first > 0 && s->query[first - 1] == s->query[i])
-            first--;
-        while (last < s->n && s->query[last] == s->query[i])
-            last++;
         struct pair_text pair = dataset_pair(d, s->query[i], d->example_product[s->row[i]]);
-        context_features(&pair, d->query_locale[s->query[i]], last - first,
+        context_features(&pair, d->query_locale[s->query[i]], list_size(s, i),
                          s->context + i * CONTEXT_FEATURES);
     }
 }
