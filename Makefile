@@ -135,6 +135,23 @@ fuzz-run: $(if $(FUZZER),$B/fuzz/fuzz_$(FUZZER),$(FUZZ_BIN))
 bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout
 	@for b in $^; do $$b || exit 1; done
 
+# Beside the newest LightGBM, XGBoost, scikit-learn, shap and fasttreeshap, from the Python registry
+# into virtual environments of their own. SIZES=quick (minutes), full (hours), or cases by name.
+PEERS = build/peers
+SIZES ?= quick
+PEER_BENCH = MEDLEY_BUILD=$B $(PEERS)/bin/python -B bench/peers
+
+$(PEERS)/complete: scripts/peers-env
+	scripts/peers-env $(PEERS)
+
+peer-tools: $(addprefix $B/bench/,stack_table medley_worker single_row) $(PEERS)/complete
+
+bench-gbdt: peer-tools  ## train, predict and memory against other libraries, CSV to stdout
+	@$(PEER_BENCH)/gbdt.py $(SIZES)
+
+bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
+	@$(PEER_BENCH)/shapley.py $(SIZES)
+
 # ---- house rules -------------------------------------------------------------------------------
 OURS = $(wildcard src/*/*.[ch] cli/*.[ch] tests/*.[ch] fuzz/*.c bench/*.[ch] include/medley/*.h)
 
@@ -178,7 +195,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

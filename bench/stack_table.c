@@ -27,7 +27,7 @@
 
 enum { K = 4, MAX_MODELS = 64, REGIONS = 4, FAMILIES = 2 };
 
-#define STRENGTH 2.134     /* of the signal of a model of skill 1 */
+#define STRENGTH 2.15     /* of the signal of a model of skill 1 */
 #define MISSING_SHARE 0.05 /* rows that miss a model */
 
 static const double priors[K] = {0.65, 0.22, 0.03, 0.10};
