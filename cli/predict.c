@@ -164,6 +164,19 @@ static medley_status classify_list(struct prediction *p, size_t begin, size_t en
     return st;
 }
 
+/* Says it only where there was something to use. */
+static void note_precomputed(const struct prediction *p)
+{
+    size_t hits = 0;
+    bool any = false;
+    for (size_t m = 0; m < medley_bundle_models(p->bundle); m++)
+        any |= medley_bundle_store(p->bundle, m).bytes > 0;
+    for (size_t i = 0; i < p->pairs.n; i++)
+        hits += p->results[i].models_stored != 0;
+    if (any)
+        progress_note("%zu of %zu pairs from precomputed graph embeddings", hits, p->pairs.n);
+}
+
 static medley_status classify_all(struct prediction *p, medley_error *err)
 {
     size_t n = p->pairs.n;
@@ -180,6 +193,8 @@ static medley_status classify_all(struct prediction *p, medley_error *err)
         begin = end;
     }
     progress_end("predict");
+    if (!st)
+        note_precomputed(p);
     return st;
 }
 

@@ -108,7 +108,9 @@ static const struct argp argp = {
     NULL,
     "Answers POST /v1/classify, and a page to try it at /, until SIGINT or SIGTERM; then "
     "finishes "
-    "what it has begun and exits. Each request is one line of JSON on stderr.\v"
+    "what it has begun and exits. Each request is one line of JSON on stderr. Pairs of "
+    "frequent products and queries use graph embeddings made ahead (serve.precompute in "
+    "medley.yaml).\v"
     "Example: medley serve -C my-shop --port 8080\n"
     "         curl -H 'Content-Type: application/json' localhost:8080/v1/classify \\\n"
     "           -d '{\"query\": \"wireless mouse\", \"products\": [\"P1\", {\"title\": \"Mouse "

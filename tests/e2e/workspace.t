@@ -102,6 +102,33 @@ ok $? "predict to stdout"
 "$medley" explain -C ws --query "never seen before" --title "a title" --json 2>err | grep -q '"contributions"'
 ok $? "explain --json"
 
+# Embeddings made ahead: used for known ids, the same labels without them, another number stales.
+awk -F, 'NR == 1 { print "example_id,query,product_id,product_locale" } NR > 1 && NR < 20 {
+    print $1 "," $2 "," $4 "," $5 }' shop/examples.csv >known.csv
+"$medley" predict -C ws --pairs known.csv -o ahead.csv --explain 2>err
+grep -q '18 of 18 pairs from precomputed graph embeddings' err
+ok $? "predict uses embeddings made ahead"
+cp -r ws off
+printf 'serve: {precompute: {products: 0}}\n' >>off/medley.yaml
+"$medley" status -C off 2>err | grep -q 'select *stale: serve precompute changed'
+ok $? "another number makes the bundle stale"
+"$medley" select -C off >out 2>err && [ ! -e off/bundle/current/embeddings ]
+ok $? "0 turns them off"
+"$medley" predict -C off --pairs known.csv -o live.csv --explain 2>err && cmp -s ahead.csv live.csv
+ok $? "with the same output, byte for byte"
+bundle=$(readlink ws/bundle/current)
+cp -r ws cut && rm -rf cut/bundle cut/.medley/select
+for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
+    "$medley" select -C cut >out 2>err &
+    pid=$!
+    sleep $delay
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+"$medley" select -C cut >out 2>err && [ "$(readlink cut/bundle/current)" = "$bundle" ] &&
+    cmp -s ws/bundle/current/embeddings/sage.bin cut/bundle/current/embeddings/sage.bin
+ok $? "a bundle whose writing was killed ends as the same one"
+
 # A model made elsewhere: out-of-fold predictions pass, in-sample ones are refused.
 cp ws/predictions/small/probabilities.npy ws/mine.npy
 sed 's/^stacking/  - {name: mine, kind: table, predictions: mine.npy}\nstacking/' ws/medley.yaml >new.yaml
