@@ -139,8 +139,8 @@ static void test_refusals(void)
     } bad[] = {
         {1, "medley-gbdt 2", "not a model file"},
         {2, "trees=forest", "expected per_class or vector"},
-        {3, "num_class=17", "whole number from 2 to 16"},
-        {3, "num_class=1", "whole number from 2 to 16"},
+        {3, "num_class=17", "whole number from 1 to 16"},
+        {3, "num_class=1", "1 class does not go with a softmax"},
         {4, "num_features=0", "num_features"},
         {4, "num_features=70000", "num_features"},
         {5, "num_trees=999999999999", "num_trees"},
@@ -170,8 +170,8 @@ static void test_refusals(void)
         {14, "left_child=1 1", "earlier node 1"},
         {14, "left_child=1 -2", "leaf 1 is the child of two"},
         {15, "right_child=1 -3", "node 1 is the child of two"},
-        {16, "internal_count=10 6", "node 0 has 10 rows, its children 6 and 3"},
-        {16, "internal_count=11 7", "node 0 has 11 rows"},
+        {16, "internal_count=10 6", "node 1 has cover 6, its children 4 and 3"},
+        {16, "internal_count=11 7", "node 0 has cover 11, its children 7 and 3"},
         {17, "leaf_value=1 inf -3", "finite"},
         {17, "leaf_value=1  -3", "finite"},
         {18, "leaf_count=4 0 3", "children"},
@@ -187,6 +187,8 @@ static void test_refusals(void)
         char where[160];
         if (bad[i].line == 10 && strcmp(bad[i].text, "num_leaves=4") == 0)
             line = 11;
+        if (strcmp(bad[i].text, "num_class=1") == 0)
+            line = 5; /* the link would stand there */
         if (bad[i].line == 14 && bad[i].text[11] != '2' && bad[i].text[12] != '4')
             line = 15; /* shapes are checked when both sides are known */
         snprintf(where, sizeof where, "%s:%zu: ", path, line);

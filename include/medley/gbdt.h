@@ -16,6 +16,24 @@ typedef struct medley_gbdt medley_gbdt;
 
 enum medley_trees { MEDLEY_TREES_PER_CLASS = 0, MEDLEY_TREES_VECTOR = 1 };
 
+/* From margins to predictions. Training here always gives SOFTMAX; the others come with models read
+ * from other libraries. A binary classifier or regression has one output: K is 1 and its margin
+ * or prediction is one number a row (of a sigmoid, the probability of class 1). */
+enum medley_link {
+    MEDLEY_LINK_SOFTMAX = 0, /* K >= 2 */
+    MEDLEY_LINK_SIGMOID,     /* of each output for itself: binary, one against all */
+    MEDLEY_LINK_IDENTITY,    /* regression, ranking */
+    MEDLEY_LINK_EXP          /* Poisson, gamma, Tweedie */
+};
+
+/* What weighs the branches that a missing player would have taken, in Shapley values: LightGBM
+ * counts rows, XGBoost adds hessians; a model read from their files keeps its own kind. */
+enum medley_cover {
+    MEDLEY_COVER_ROWS = 0,
+    MEDLEY_COVER_HESSIAN,
+    MEDLEY_COVER_NONE /* the file holds none that are above zero: no Shapley values */
+};
+
 /* All-zero means the defaults in brackets. */
 typedef struct medley_gbdt_options {
     unsigned rounds;            /* [200] */
@@ -82,7 +100,9 @@ MEDLEY_API medley_status medley_gbdt_train_data(const medley_gbdt_data *train,
                                                 medley_gbdt **out, medley_error *err);
 
 MEDLEY_API size_t medley_gbdt_features(const medley_gbdt *model);
-MEDLEY_API size_t medley_gbdt_classes(const medley_gbdt *model);
+MEDLEY_API size_t medley_gbdt_classes(const medley_gbdt *model); /* K: margins of a row */
+MEDLEY_API enum medley_link medley_gbdt_link(const medley_gbdt *model);
+MEDLEY_API enum medley_cover medley_gbdt_cover(const medley_gbdt *model);
 MEDLEY_API size_t medley_gbdt_rounds(const medley_gbdt *model); /* after early stopping */
 MEDLEY_API size_t medley_gbdt_memory(const medley_gbdt *model); /* bytes held */
 /* Optional names, for files and plots; copied. NULL where none were given. */
@@ -90,16 +110,30 @@ MEDLEY_API medley_status medley_gbdt_set_feature_names(medley_gbdt *model, const
                                                        medley_error *err);
 MEDLEY_API const char *medley_gbdt_feature_name(const medley_gbdt *model, size_t feature);
 
-/* margins[n*K] (sums of leaf values and base) or probabilities[n*K] (their softmax); row-major. */
+/* margins[n*K] (sums of leaf values and base) or probabilities[n*K] (their softmax, or what the
+ * model's link makes of them); row-major. */
 MEDLEY_API medley_status medley_gbdt_margins(const medley_gbdt *model, const float *features,
                                              size_t n, float *margins, medley_error *err);
 MEDLEY_API medley_status medley_gbdt_predict(const medley_gbdt *model, const float *features,
                                              size_t n, float *probabilities, medley_error *err);
 
-/* A readable text file, replaced atomically; load refuses contradictory files by line. */
+/* Model files. Loading finds out by itself which format a file has, trusts nothing in it, and names
+ * the line or field that it refuses (MEDLEY_EFORMAT), or the feature that it lacks
+ * (MEDLEY_EUNSUPPORTED: categorical splits, linear leaves, more than 255 leaves or 16 outputs).
+ * Thresholds become float32 comparisons with the same outcome for every float32 feature; leaf
+ * values are rounded to float32. */
+enum medley_model_format {
+    MEDLEY_MODEL_MEDLEY = 0, /* readable text with every bit */
+    MEDLEY_MODEL_LIGHTGBM    /* text, v3 and v4; written as v4 */
+};
+/* "medley", "lightgbm"; NULL past the last. */
+MEDLEY_API const char *medley_gbdt_format_name(enum medley_model_format format);
+MEDLEY_API medley_status medley_gbdt_load(const char *path, medley_gbdt **out, medley_error *err);
+/* Replaces the file atomically. save writes MEDLEY_MODEL_MEDLEY. */
 MEDLEY_API medley_status medley_gbdt_save(const medley_gbdt *model, const char *path,
                                           medley_error *err);
-MEDLEY_API medley_status medley_gbdt_load(const char *path, medley_gbdt **out, medley_error *err);
+MEDLEY_API medley_status medley_gbdt_save_as(const medley_gbdt *model, const char *path,
+                                             enum medley_model_format format, medley_error *err);
 
 #ifdef __cplusplus
 }

@@ -5,20 +5,21 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 struct tree *tree_new(uint32_t n_leaves, uint32_t n_outputs, uint32_t first_class)
 {
     size_t nodes = (n_leaves - 1) * sizeof(struct tree_node);
     size_t values = (size_t)n_leaves * n_outputs * sizeof(float);
-    struct tree *t = mem_zalloc(1, sizeof *t + nodes + n_leaves * sizeof(uint32_t) + values);
+    struct tree *t = mem_zalloc(1, sizeof *t + nodes + n_leaves * sizeof(double) + values);
     if (!t)
         return NULL;
     t->n_leaves = n_leaves;
     t->n_outputs = n_outputs;
     t->first_class = first_class;
     t->nodes = (struct tree_node *)(t + 1);
-    t->counts = (uint32_t *)(t->nodes + (n_leaves - 1));
+    t->counts = (double *)(t->nodes + (n_leaves - 1));
     t->values = (float *)(t->counts + n_leaves);
     return t;
 }
@@ -36,6 +37,7 @@ struct medley_gbdt *gbdt_new(size_t n_features, size_t n_classes, enum medley_tr
     m->n_features = n_features;
     m->n_classes = n_classes;
     m->kind = kind;
+    m->link_scale = 1;
     return m;
 }
 
@@ -65,6 +67,22 @@ void gbdt_truncate(struct medley_gbdt *model, size_t rounds)
     model->rounds = rounds;
 }
 
+void gbdt_apply_link(const struct medley_gbdt *model, const double *margins, size_t n,
+                     float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        switch (model->link) {
+        case MEDLEY_LINK_SIGMOID:
+            out[i] = (float)(1 / (1 + exp(-model->link_scale * margins[i])));
+            break;
+        case MEDLEY_LINK_EXP:
+            out[i] = (float)exp(margins[i]);
+            break;
+        default:
+            out[i] = (float)margins[i];
+        }
+}
+
 static void names_free(char **names, size_t n)
 {
     for (size_t i = 0; names && i < n; i++)
@@ -90,6 +108,16 @@ size_t medley_gbdt_features(const medley_gbdt *model)
 size_t medley_gbdt_classes(const medley_gbdt *model)
 {
     return model->n_classes;
+}
+
+enum medley_link medley_gbdt_link(const medley_gbdt *model)
+{
+    return model->link;
+}
+
+enum medley_cover medley_gbdt_cover(const medley_gbdt *model)
+{
+    return model->cover;
 }
 
 size_t medley_gbdt_rounds(const medley_gbdt *model)

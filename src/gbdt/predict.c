@@ -52,6 +52,10 @@ static void one_row(const struct rows *job, size_t row)
             out[c] = (float)margins[c];
         return;
     }
+    if (m->link != MEDLEY_LINK_SOFTMAX) {
+        gbdt_apply_link(m, margins, k, out);
+        return;
+    }
     for (size_t c = k; c-- > 0;)
         for (size_t i = 0; i < 8; i++)
             margins[c * 8 + i] = margins[c];
@@ -65,7 +69,9 @@ static void one_row(const struct rows *job, size_t row)
 static void write_rows(const struct rows *job, struct forest_space *s, size_t begin, size_t n)
 {
     size_t k = job->forest->model->n_classes, stride = 64 * job->impl->words;
-    if (job->probabilities)
+    if (job->probabilities && job->forest->model->link != MEDLEY_LINK_SOFTMAX)
+        gbdt_apply_link(job->forest->model, s->margins, k * stride, s->sums);
+    else if (job->probabilities)
         probabilities_of(s->margins, k, stride, stride, s->sums);
     else
         for (size_t i = 0; i < k * stride; i++)

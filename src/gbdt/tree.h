@@ -18,7 +18,7 @@ struct tree_node {
     float threshold;     /* finite; FLT_MAX separates missing from present */
     uint32_t feature;    /* < n_features */
     int32_t left, right; /* >= 0: a later node; < 0: leaf ~child */
-    uint32_t count;      /* training rows that came here */
+    double count;        /* cover: training rows that came here, or the sum of their hessians */
     uint8_t bin;         /* the threshold as a bin; only while training */
     bool missing_left;
 };
@@ -28,7 +28,7 @@ struct tree {
     uint32_t n_outputs;      /* 1 or K */
     uint32_t first_class;    /* the class of output 0 */
     struct tree_node *nodes; /* [n_leaves - 1]; node 0 is the root */
-    uint32_t *counts; /* [n_leaves] training rows, at least 1 unless it is the only leaf */
+    double *counts; /* [n_leaves] cover, above 0 unless it is the only leaf or cover is NONE */
     float *values;    /* [n_leaves, n_outputs] margins, learning rate included */
 };
 
@@ -39,6 +39,9 @@ struct medley_gbdt {
     size_t rounds, n_trees; /* n_trees = rounds * (K, or 1 for vector trees) */
     size_t trees_capacity;
     enum medley_trees kind;
+    enum medley_link link;
+    double link_scale; /* of the margins under a sigmoid; else 1 */
+    enum medley_cover cover;
     double base[GBDT_MAX_CLASSES]; /* margins before any tree */
     struct tree **trees;           /* [n_trees], round by round, class by class */
     char **names;                  /* [n_features] or NULL */
@@ -50,8 +53,8 @@ struct medley_gbdt {
 struct tree *tree_new(uint32_t n_leaves, uint32_t n_outputs, uint32_t first_class);
 void tree_free(struct tree *t);
 
-/* Training rows below a child. */
-static inline uint32_t tree_child_count(const struct tree *t, int32_t child)
+/* Cover of a child. */
+static inline double tree_child_count(const struct tree *t, int32_t child)
 {
     return child >= 0 ? t->nodes[child].count : t->counts[~child];
 }
@@ -75,6 +78,8 @@ static inline uint32_t tree_leaf(const struct tree *t, const float *x)
 struct medley_gbdt *gbdt_new(size_t n_features, size_t n_classes, enum medley_trees kind);
 /* Takes the tree over; false (tree not taken) when out of memory. */
 bool gbdt_add_tree(struct medley_gbdt *model, struct tree *t);
+/* Links other than softmax, which work on each margin for itself. */
+void gbdt_apply_link(const struct medley_gbdt *model, const double *margins, size_t n, float *out);
 void gbdt_truncate(struct medley_gbdt *model, size_t rounds);
 static inline size_t gbdt_trees_per_round(const struct medley_gbdt *model)
 {

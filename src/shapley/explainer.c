@@ -243,6 +243,9 @@ static medley_status check_players(const medley_gbdt *model, const uint32_t *pla
 medley_status medley_explainer_new(const medley_gbdt *model, const uint32_t *player_of_feature,
                                    size_t n_players, medley_explainer **out, medley_error *err)
 {
+    if (model->cover == MEDLEY_COVER_NONE)
+        return fail(err, MEDLEY_EUNSUPPORTED,
+                    "the model's file holds no covers above zero, so it cannot be explained");
     medley_status st = check_players(model, player_of_feature, n_players, err);
     if (st != MEDLEY_OK)
         return st;
