@@ -1,0 +1,116 @@
+/* test_select.c: choosing models under a budget, and the bundle that is left. */
+#include "medley/bundle.h"
+#include "tests/ensemble_shop.h"
+
+static double number(const json *v, const char *key)
+{
+    double d = NAN;
+    json_as_double(json_get(v, key), &d);
+    return d;
+}
+
+static bool flag(const json *v, const char *key)
+{
+    bool b = false;
+    json_as_bool(json_get(v, key), &b);
+    return b;
+}
+
+static void test_front(const json *s)
+{
+    const json *subsets = json_get(s, "subsets");
+    int wrong = 0;
+    ok(json_count(subsets) == 7, "every subset of three models was refitted");
+    for (const json *a = json_first(subsets); a; a = json_next(a)) {
+        bool beaten = false;
+        for (const json *b = json_first(subsets); b; b = json_next(b)) {
+            double cost = number(b, "latency_ms") - number(a, "latency_ms");
+            double gain = number(b, "macro_f1") - number(a, "macro_f1");
+            beaten |= cost <= 0 && gain >= 0 && (cost < 0 || gain > 0);
+        }
+        wrong += beaten == flag(a, "pareto");
+        wrong += flag(a, "within_budget") != (json_count(json_get(a, "models")) <= 1);
+    }
+    ok(wrong == 0, "front and budget are marked as defined");
+    ok(fabs(number(json_get(s, "full"), "accuracy") -
+            number(json_get(s, "chosen"), "accuracy") -
+            number(json_get(s, "lost"), "accuracy")) < 1e-9,
+       "lost is full minus chosen");
+}
+
+static void test_top(const char *folder)
+{
+    medley_error err;
+    json *s = NULL;
+    const char *name = NULL;
+    ok(shop_run(folder, "budget: {top: 1}", &err) == MEDLEY_OK, "all stages run");
+    if (!ok(json_load(at(folder, "ensemble/selection.json"), &s, &err) == MEDLEY_OK, "reads"))
+        return;
+    ok(json_count(json_get(s, "selected")) == 1, "one model is kept");
+    json_as_text(json_first(json_get(s, "selected")), &name);
+    is_text(name, "good", "the one that knows most");
+    test_front(s);
+    json_free(s);
+}
+
+static void test_impossible(const char *folder)
+{
+    medley_error err;
+    char *before = NULL, *after = NULL;
+    size_t n = 0, m = 0;
+    char file[128];
+    snprintf(file, sizeof file, "%s/ensemble/selection.json", folder);
+    ok(file_read(file, 1 << 20, &before, &n, &err) == MEDLEY_OK, "a selection is there");
+    ok(shop_run(folder, "budget: {latency_ms: 1e-12}", &err) == MEDLEY_EINVAL,
+       "a budget that nobody meets is refused");
+    ok(strstr(err.message, "fits the budget of 1e-12 ms: the fastest takes ") != NULL,
+       "with the least that is needed: %s", err.message);
+    ok(file_read(file, 1 << 20, &after, &m, &err) == MEDLEY_OK && n == m &&
+           memcmp(before, after, n) == 0,
+       "the old selection stays");
+    mem_free(before);
+    mem_free(after);
+}
+
+static void test_bundle(const char *folder)
+{
+    static const char *const members[] = {"bundle/current/bundle.json",
+                                          "bundle/current/ensemble.txt"};
+    medley_error err;
+    medley_bundle *b = NULL;
+    if (ok(medley_bundle_open(at(folder, "bundle/current"), &b, &err) == MEDLEY_OK,
+           "the bundle opens")) {
+        ok(medley_bundle_classes(b) == 3 && medley_bundle_models(b) == 1, "its shape");
+        is_text(medley_bundle_model(b, 0), "good", "its model");
+        medley_bundle_close(b);
+    }
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        char path[128]; /* at() reuses its buffers */
+        snprintf(path, sizeof path, "%s/%s", folder, members[i]);
+        char *whole = NULL;
+        size_t n = 0;
+        int accepted = 0;
+        if (!ok(file_read(path, 1 << 24, &whole, &n, &err) == MEDLEY_OK, "%s", members[i]))
+            continue;
+        for (size_t cut = 0; cut < 8; cut++) {
+            if (file_write(path, whole, n * cut / 8, &err) != MEDLEY_OK)
+                ok(false, "%s", err.message);
+            b = NULL;
+            accepted += medley_bundle_open(at(folder, "bundle/current"), &b, &err) == MEDLEY_OK;
+            medley_bundle_close(b);
+        }
+        ok(accepted == 0, "%s cut short is refused", members[i]);
+        file_write(path, whole, n, &err);
+        mem_free(whole);
+    }
+}
+
+int main(void)
+{
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s", tap_folder());
+    test_top(folder);
+    test_bundle(folder);
+    test_impossible(folder);
+    return tap_done();
+}
