@@ -17,5 +17,6 @@ const struct verb verbs[] = {
     {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain", verb_gbdt},
+    {"lm", "language models: compare one with its reference", verb_lm},
     {NULL, NULL, NULL},
 };

@@ -1,75 +1,139 @@
-/* bert.c: BERT (Devlin et al. 2019) and what shares its arithmetic, such as MiniLM. Post-norm
- * layers with absolute positions; the classifier reads the pooled first token. Proven against
- * the golden checkpoint in tests/test_bert.c. */
+/* bert.c: BERT (Devlin et al. 2019) and what shares its layers: RoBERTa (Liu et al. 2019),
+ * XLM-R (Conneau et al. 2020), CamemBERT, ELECTRA (Clark et al. 2020), MiniLM. Post-norm layers
+ * with absolute positions. The families differ in names, in where positions begin, in the width
+ * of their tables and in the head. Proven against golden checkpoints in tests/test_lm_golden.c.
+ */
 #include "base/error.h"
 #include "base/memory.h"
-#include "lm/encoder.h"
+#include "lm/blocks.h"
 
 struct bert_layer {
-    param_id query_w, query_b, key_w, key_b, value_w, value_b;
-    param_id attention_w, attention_b, attention_gamma, attention_beta;
-    param_id up_w, up_b, down_w, down_b, gamma, beta;
+    struct linear_ids query, key, value;
+    struct post_norm rest;
 };
 
 struct bert {
-    param_id words, positions, types, gamma, beta;
-    param_id pooler_w, pooler_b, classifier_w, classifier_b;
+    struct embeddings embeddings;
+    struct linear_ids project; /* ELECTRA, when its tables are narrower than the layers */
+    struct linear_ids pooler, classifier;
+    struct dense_head head;
     struct bert_layer layers[]; /* [config.layers] */
 };
 
-/* w[out, in] and b[out] called NAME.weight and NAME.bias. */
-static void linear(struct params *p, size_t in, size_t out, float std, const char *name,
-                   param_id *w, param_id *b)
+static medley_status absolute_positions(struct encoder_config *c, const json *root,
+                                        const char *path, medley_error *err)
 {
-    *w = params_add(p, 2, out, in, INIT_NORMAL, std, "%s.weight", name);
-    *b = params_add(p, 1, 1, out, INIT_ZERO, 0, "%s.bias", name);
+    (void)c;
+    const char *position = "absolute";
+    json_as_text(json_get(root, "position_embedding_type"), &position);
+    return strcmp(position, "absolute") == 0
+               ? MEDLEY_OK
+               : fail(err, MEDLEY_EUNSUPPORTED,
+                      "%s: position_embedding_type '%s' is not supported", path, position);
 }
 
-static void norm(struct params *p, size_t n, const char *name, param_id *gamma, param_id *beta)
+/* RoBERTa's positions begin after the padding's row. */
+static medley_status padded_positions(struct encoder_config *c, const json *root,
+                                      const char *path, medley_error *err)
 {
-    *gamma = params_add(p, 1, 1, n, INIT_ONE, 0, "%s.weight", name);
-    *beta = params_add(p, 1, 1, n, INIT_ZERO, 0, "%s.bias", name);
+    if (c->padding < 0)
+        c->padding = 1;
+    c->first_position = (unsigned)c->padding + 1;
+    return absolute_positions(c, root, path, err);
 }
 
-static void declare_layer(struct params *p, const struct encoder_config *c, unsigned i,
-                          struct bert_layer *l)
+static medley_status electra_configure(struct encoder_config *c, const json *root,
+                                       const char *path, medley_error *err)
 {
+    medley_status st =
+        encoder_read_count(root, path, "embedding_size", 1, 16384, &c->embedding, err);
+    return st ? st : absolute_positions(c, root, path, err);
+}
+
+static void describe_positions(const struct encoder_config *c, struct json_writer *w)
+{
+    (void)c;
+    jw_key(w, "position_embedding_type"), jw_textz(w, "absolute");
+}
+
+static void electra_describe(const struct encoder_config *c, struct json_writer *w)
+{
+    jw_key(w, "embedding_size"), jw_i64(w, c->embedding);
+    describe_positions(c, w);
+}
+
+/* The name of a part under the family's prefix. */
+#define NAME(part) (snprintf(name, sizeof name, "%s" part, e->family->prefix), name)
+
+static void declare_embeddings(struct encoder *e, struct params *p, struct bert *b)
+{
+    const struct encoder_config *c = &e->config;
+    char name[128];
+    b->embeddings.words =
+        table_declare(p, c, c->vocabulary, c->embedding, NAME("embeddings.word_embeddings"));
+    b->embeddings.positions =
+        table_declare(p, c, c->positions, c->embedding, NAME("embeddings.position_embeddings"));
+    b->embeddings.types = c->types ? table_declare(p, c, c->types, c->embedding,
+                                                   NAME("embeddings.token_type_embeddings"))
+                                   : PARAM_NONE;
+    b->embeddings.norm =
+        norm_declare(p, c->embedding, true, "%s", NAME("embeddings.LayerNorm"));
+    b->project.w = PARAM_NONE;
+    if (c->embedding != c->hidden)
+        b->project = linear_declare(p, c, c->embedding, c->hidden, true, "%s",
+                                    NAME("embeddings_project"));
+    encoder_mark(e, p);
+}
+
+static void declare_layers(struct encoder *e, struct params *p, struct bert *b)
+{
+    const struct encoder_config *c = &e->config;
     char name[128];
     size_t d = c->hidden;
-    float std = c->init_std;
-#define NAME(part) (snprintf(name, sizeof name, "bert.encoder.layer.%u.%s", i, part), name)
-    linear(p, d, d, std, NAME("attention.self.query"), &l->query_w, &l->query_b);
-    linear(p, d, d, std, NAME("attention.self.key"), &l->key_w, &l->key_b);
-    linear(p, d, d, std, NAME("attention.self.value"), &l->value_w, &l->value_b);
-    linear(p, d, d, std, NAME("attention.output.dense"), &l->attention_w, &l->attention_b);
-    norm(p, d, NAME("attention.output.LayerNorm"), &l->attention_gamma, &l->attention_beta);
-    linear(p, d, c->intermediate, std, NAME("intermediate.dense"), &l->up_w, &l->up_b);
-    linear(p, c->intermediate, d, std, NAME("output.dense"), &l->down_w, &l->down_b);
-    norm(p, d, NAME("output.LayerNorm"), &l->gamma, &l->beta);
-#undef NAME
+    for (unsigned i = 0; i < c->layers; i++) {
+        struct bert_layer *l = &b->layers[i];
+        snprintf(name, sizeof name, "%sencoder.layer.%u", e->family->prefix, i);
+        l->query = linear_declare(p, c, d, d, true, "%s.attention.self.query", name);
+        l->key = linear_declare(p, c, d, d, true, "%s.attention.self.key", name);
+        l->value = linear_declare(p, c, d, d, true, "%s.attention.self.value", name);
+        l->rest = post_norm_declare(p, c, name, "attention.output.dense",
+                                    "attention.output.LayerNorm");
+        encoder_mark(e, p);
+    }
+}
+
+static struct bert *declare_body(struct encoder *e, struct params *p)
+{
+    const struct encoder_config *c = &e->config;
+    struct bert *b = mem_zalloc(1, sizeof *b + c->layers * sizeof *b->layers);
+    if (!b)
+        return NULL;
+    e->ids = b;
+    declare_embeddings(e, p, b);
+    declare_layers(e, p, b);
+    return b;
 }
 
 static medley_status bert_declare(struct encoder *e, struct params *p, size_t classes,
                                   medley_error *err)
 {
     const struct encoder_config *c = &e->config;
-    struct bert *b = mem_zalloc(1, sizeof *b + c->layers * sizeof *b->layers);
+    char name[128];
+    struct bert *b = declare_body(e, p);
     if (!b)
         return fail_memory(err, "an encoder");
-    e->ids = b;
-    size_t d = c->hidden;
-    float std = c->init_std;
-    b->words = params_add(p, 2, c->vocabulary, d, INIT_NORMAL, std,
-                          "bert.embeddings.word_embeddings.weight");
-    b->positions = params_add(p, 2, c->positions, d, INIT_NORMAL, std,
-                              "bert.embeddings.position_embeddings.weight");
-    b->types = params_add(p, 2, c->types, d, INIT_NORMAL, std,
-                          "bert.embeddings.token_type_embeddings.weight");
-    norm(p, d, "bert.embeddings.LayerNorm", &b->gamma, &b->beta);
-    for (unsigned i = 0; i < c->layers; i++)
-        declare_layer(p, c, i, &b->layers[i]);
-    linear(p, d, d, std, "bert.pooler.dense", &b->pooler_w, &b->pooler_b);
-    linear(p, d, classes, std, "classifier", &b->classifier_w, &b->classifier_b);
+    b->pooler = linear_declare(p, c, c->hidden, c->hidden, true, "%s", NAME("pooler.dense"));
+    b->classifier = linear_declare(p, c, c->hidden, classes, true, "classifier");
+    return p->failed ? fail_memory(err, "parameters") : MEDLEY_OK;
+}
+
+static medley_status dense_declare(struct encoder *e, struct params *p, size_t classes,
+                                   medley_error *err)
+{
+    struct bert *b = declare_body(e, p);
+    if (!b)
+        return fail_memory(err, "an encoder");
+    b->head = dense_head_declare(p, &e->config, classes);
     return p->failed ? fail_memory(err, "parameters") : MEDLEY_OK;
 }
 
@@ -77,11 +141,8 @@ static struct tensor *bert_embed(const struct encoder *e, struct tape *t,
                                  const struct encoder_batch *batch, float dropout)
 {
     const struct bert *b = e->ids;
-    struct tensor *x = op_add(t, op_embed(t, b->words, batch->ids, batch->tokens),
-                              op_embed(t, b->types, batch->types, batch->tokens));
-    struct tensor *position = op_embed(t, b->positions, batch->positions, batch->tokens);
-    x = op_norm(t, x, position, b->gamma, b->beta, e->config.norm_eps);
-    return op_dropout(t, x, dropout);
+    struct tensor *x = embeddings_apply(t, &b->embeddings, &e->config, batch, dropout);
+    return b->project.w == PARAM_NONE ? x : linear_apply(t, x, b->project, ACT_NONE);
 }
 
 static struct tensor *bert_layer(const struct encoder *e, struct tape *t, unsigned i,
@@ -90,16 +151,11 @@ static struct tensor *bert_layer(const struct encoder *e, struct tape *t, unsign
 {
     const struct encoder_config *c = &e->config;
     const struct bert_layer *l = &((const struct bert *)e->ids)->layers[i];
-    struct tensor *q = op_linear(t, x, l->query_w, l->query_b, ACT_NONE);
-    struct tensor *k = op_linear(t, x, l->key_w, l->key_b, ACT_NONE);
-    struct tensor *v = op_linear(t, x, l->value_w, l->value_b, ACT_NONE);
+    struct tensor *q = linear_apply(t, x, l->query, ACT_NONE);
+    struct tensor *k = linear_apply(t, x, l->key, ACT_NONE);
+    struct tensor *v = linear_apply(t, x, l->value, ACT_NONE);
     struct tensor *a = op_attention(t, q, k, v, batch->sequences, c->heads, dropout);
-    a = op_dropout(t, op_linear(t, a, l->attention_w, l->attention_b, ACT_NONE), dropout);
-    x = op_norm(t, a, x, l->attention_gamma, l->attention_beta, c->norm_eps);
-    struct tensor *up = op_linear(t, x, l->up_w, l->up_b, c->activation);
-    struct tensor *down =
-        op_dropout(t, op_linear(t, up, l->down_w, l->down_b, ACT_NONE), dropout);
-    return op_norm(t, down, x, l->gamma, l->beta, c->norm_eps);
+    return post_norm_apply(t, &l->rest, c, a, x, dropout);
 }
 
 static struct tensor *bert_classify(const struct encoder *e, struct tape *t,
@@ -107,29 +163,58 @@ static struct tensor *bert_classify(const struct encoder *e, struct tape *t,
                                     float dropout)
 {
     const struct bert *b = e->ids;
-    struct tensor *first = op_rows(t, hidden, batch->sequences.offsets, batch->sequences.n);
-    struct tensor *pooled = op_linear(t, first, b->pooler_w, b->pooler_b, ACT_TANH);
-    return op_linear(t, op_dropout(t, pooled, dropout), b->classifier_w, b->classifier_b,
-                     ACT_NONE);
+    struct tensor *pooled =
+        linear_apply(t, first_tokens(t, hidden, batch), b->pooler, ACT_TANH);
+    return linear_apply(t, op_dropout(t, pooled, dropout), b->classifier, ACT_NONE);
 }
 
-static void bert_freeze(const struct encoder *e, struct params *p, unsigned layers)
+static struct tensor *roberta_classify(const struct encoder *e, struct tape *t,
+                                       struct tensor *hidden, const struct encoder_batch *batch,
+                                       float dropout)
 {
     const struct bert *b = e->ids;
-    /* Parameters are declared in the order of the network: everything up to a layer's last. */
-    if (layers > e->config.layers)
-        layers = e->config.layers;
-    param_id last = layers ? b->layers[layers - 1].beta : b->beta;
-    for (param_id i = 0; i <= last; i++)
-        p->items[i].frozen = true;
+    return dense_head_apply(t, &b->head, hidden, batch, ACT_TANH, dropout);
+}
+
+static struct tensor *electra_classify(const struct encoder *e, struct tape *t,
+                                       struct tensor *hidden, const struct encoder_batch *batch,
+                                       float dropout)
+{
+    const struct bert *b = e->ids;
+    return dense_head_apply(t, &b->head, hidden, batch, ACT_GELU, dropout);
 }
 
 const struct encoder_family bert_family = {
     .model_type = "bert",
     .prefix = "bert.",
+    .architecture = "Bert",
+    .configure = absolute_positions,
+    .describe = describe_positions,
     .declare = bert_declare,
     .embed = bert_embed,
     .layer = bert_layer,
     .classify = bert_classify,
-    .freeze = bert_freeze,
+};
+
+#define LIKE_ROBERTA(type, name)                                            \
+    {                                                                       \
+        .model_type = type, .prefix = "roberta.", .architecture = name,     \
+        .configure = padded_positions, .describe = describe_positions,      \
+        .declare = dense_declare, .embed = bert_embed, .layer = bert_layer, \
+        .classify = roberta_classify,                                       \
+    }
+const struct encoder_family roberta_family = LIKE_ROBERTA("roberta", "Roberta");
+const struct encoder_family xlm_roberta_family = LIKE_ROBERTA("xlm-roberta", "XLMRoberta");
+const struct encoder_family camembert_family = LIKE_ROBERTA("camembert", "Camembert");
+
+const struct encoder_family electra_family = {
+    .model_type = "electra",
+    .prefix = "electra.",
+    .architecture = "Electra",
+    .configure = electra_configure,
+    .describe = electra_describe,
+    .declare = dense_declare,
+    .embed = bert_embed,
+    .layer = bert_layer,
+    .classify = electra_classify,
 };

@@ -166,6 +166,7 @@ static medley_status configure(struct cross_encoder *m, const struct lm_options 
         .family = &bert_family,
         .config = {.vocabulary = (unsigned)tokenizer_size(m->tokenizer),
                    .hidden = o->hidden,
+                   .embedding = o->hidden,
                    .layers = or_default(o->layers, 2),
                    .heads = o->heads,
                    .intermediate = o->intermediate,
@@ -192,12 +193,11 @@ static medley_status check(const struct cross_encoder *m, medley_error *err)
                     tokenizer_size(m->tokenizer), c->vocabulary);
     if (s.cls < 0 || s.sep < 0)
         return fail(err, MEDLEY_EFORMAT, "the vocabulary has no [CLS] or [SEP]");
-    if (m->options.max_tokens < 8 || m->options.max_tokens > c->positions)
+    if (m->options.max_tokens < 8 || m->options.max_tokens > c->positions - c->first_position)
         return fail(err, MEDLEY_EINVAL,
                     "max_tokens %u is not from 8 to the model's %u positions",
-                    m->options.max_tokens, c->positions);
-    return c->types >= 2 ? MEDLEY_OK
-                         : fail(err, MEDLEY_EFORMAT, "the model has no second token type");
+                    m->options.max_tokens, c->positions - c->first_position);
+    return MEDLEY_OK;
 }
 
 /* `whole`: the checkpoint is one of ours, so its head must be there too. */
@@ -217,7 +217,7 @@ static medley_status allocate(struct cross_encoder *m, const char *checkpoint, b
     if (!st && checkpoint)
         st = encoder_load_params(&m->encoder, &m->params, checkpoint, err);
     if (!st && (m->options.freeze_embeddings || m->options.freeze_layers))
-        m->encoder.family->freeze(&m->encoder, &m->params, m->options.freeze_layers);
+        encoder_freeze(&m->encoder, &m->params, m->options.freeze_layers);
     if (!st)
         lm_fields_find_markers(m);
     return st;

@@ -42,7 +42,7 @@ struct cross_encoder {
 };
 
 medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err);
-/* The class of Hugging Face's models that a saved folder fits. */
+/* The end of the name of the class of Hugging Face's models that a saved folder fits. */
 const char *lm_head_architecture(const struct cross_encoder *m);
 /* Declares what the head needs beyond the encoder's own parameters, after them. */
 medley_status lm_head_declare(struct cross_encoder *m, medley_error *err);

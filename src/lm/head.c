@@ -30,8 +30,18 @@ medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *e
  */
 const char *lm_head_architecture(const struct cross_encoder *m)
 {
-    return m->head == HEAD_CLS ? "BertForSequenceClassification" : "BertModel";
+    return m->head == HEAD_CLS ? "ForSequenceClassification" : "Model";
 }
+
+static param_id either(const struct params *p, const char *name, const char *other)
+{
+    param_id id = params_find(p, name);
+    return id == PARAM_NONE ? params_find(p, other) : id;
+}
+
+/* Parts of the families' heads between the hidden states and the classifier. */
+static const char *const replaced[] = {"pooler.", "classifier.dense.", "head.dense.",
+                                       "head.norm."};
 
 medley_status lm_head_declare(struct cross_encoder *m, medley_error *err)
 {
@@ -41,12 +51,13 @@ medley_status lm_head_declare(struct cross_encoder *m, medley_error *err)
     m->segments_w =
         params_add(&m->params, 2, d, 4 * d, INIT_NORMAL, SEGMENT_STD, "segments.dense.weight");
     m->segments_b = params_add(&m->params, 1, 1, d, INIT_ZERO, 0, "segments.dense.bias");
-    m->classifier_w = params_find(&m->params, "classifier.weight");
-    m->classifier_b = params_find(&m->params, "classifier.bias");
+    m->classifier_w = either(&m->params, "classifier.weight", "classifier.out_proj.weight");
+    m->classifier_b = either(&m->params, "classifier.bias", "classifier.out_proj.bias");
     for (size_t i = 0; i < m->params.count;
-         i++) /* not used, so weight decay must not touch it */
-        if (strstr(m->params.items[i].name, "pooler."))
-            m->params.items[i].frozen = true;
+         i++) /* weight decay must not touch what is not used */
+        for (size_t j = 0; j < sizeof replaced / sizeof *replaced; j++)
+            if (strstr(m->params.items[i].name, replaced[j]))
+                m->params.items[i].frozen = true;
     return m->params.failed ? fail_memory(err, "parameters") : MEDLEY_OK;
 }
 

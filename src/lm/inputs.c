@@ -257,5 +257,5 @@ void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i
 struct encoder_batch lm_inputs_batch(const struct lm_inputs *in)
 {
     return (struct encoder_batch){
-        in->ids, in->types, in->positions, in->n_tokens, {in->offsets, in->n}};
+        in->ids, in->types, in->positions, in->n_tokens, {in->offsets, in->n}, 0};
 }

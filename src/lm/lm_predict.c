@@ -206,7 +206,8 @@ struct plain_texts {
 static void add_plain(struct inference *f, const void *texts, size_t i)
 {
     const struct plain_texts *t = texts;
-    unsigned limit = f->m->encoder.config.positions;
+    const struct encoder_config *c = &f->m->encoder.config;
+    unsigned limit = c->positions - c->first_position;
     lm_inputs_add_text(&f->inputs, f->m, t->locales[i], t->texts[i],
                        limit < EMBED_TOKENS ? limit : EMBED_TOKENS);
 }

@@ -1,31 +1,13 @@
 /* ops_attention.c: softmax attention within each sequence of a ragged batch. Every head works
  * on a T x T block of scores at a time; training keeps the weights (T^2 floats per head and
  * sequence), inference only one block. */
+#include "nn/attention.h"
 #include "nn/gemm.h"
-#include "nn/ops.h"
 #include "nn/vec.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
-
-struct attention {
-    struct tensor *q, *k, *v, *y;
-    struct ragged sequences;
-    size_t heads, d; /* d: width of a head */
-    float scale;     /* 1 / sqrt(d) */
-    bool drops;
-    struct drop_mask mask;
-    float *weights; /* [sum over sequences of heads T T] before dropout; inference: one block */
-    float *block[2]; /* [longest T]^2 scratch */
-};
-
-/* One head of one sequence. */
-struct head {
-    size_t t, at;     /* rows of the sequence; its first float in q, k, v and y */
-    size_t weight_at; /* its first element among all weights: where its dropout stream stands */
-    size_t stride;    /* floats between rows of q, k, v and y */
-};
 
 static void forward_head(const struct attention *op, const struct head *h, float *weights)
 {
@@ -39,6 +21,7 @@ static void forward_head(const struct attention *op, const struct head *h, float
                         .ldb = h->stride,
                         .ldc = h->t,
                         .transpose_b = true});
+    attention_terms_add(op, h, weights);
     for (size_t i = 0; i < h->t; i++)
         vec()->softmax(weights + i * h->t, h->t, op->scale);
     if (op->drops) {
@@ -85,7 +68,7 @@ static void backward_head(const struct attention *op, const struct head *h)
     }
     if (op->v->grad)
         add_product(op, h, dropped, true, op->y->grad, op->v->grad);
-    if (!op->q->grad && !op->k->grad)
+    if (!op->q->grad && !op->k->grad && !attention_terms_need(op))
         return;
     gemm(&(struct gemm){.m = h->t,
                         .n = h->t,
@@ -105,6 +88,7 @@ static void backward_head(const struct attention *op, const struct head *h)
         add_product(op, h, dp, false, op->k->value, op->q->grad);
     if (op->k->grad)
         add_product(op, h, dp, true, op->q->value, op->k->grad);
+    attention_terms_back(op, h, dp);
 }
 
 /* Calls back for every head of every sequence; `forward` chooses which way. */
@@ -113,8 +97,10 @@ static void each_head(const struct attention *op, bool forward, bool keep)
     struct head h = {.stride = op->heads * op->d};
     for (size_t s = 0; s < op->sequences.n; s++) {
         size_t first = op->sequences.offsets[s];
+        h.sequence = s;
         h.t = op->sequences.offsets[s + 1] - first;
         for (size_t i = 0; h.t && i < op->heads; i++) {
+            h.head = i;
             h.at = first * h.stride + i * op->d;
             if (forward)
                 forward_head(op, &h, op->weights + (keep ? h.weight_at : 0));
@@ -140,6 +126,7 @@ static bool attention_buffers(struct tape *t, struct attention *op, bool needs)
         longest = rows > longest ? rows : longest;
         total += rows * rows * op->heads;
     }
+    attention_terms_buffers(t, op, longest);
     op->weights = tape_alloc(t, needs ? total : longest * longest, sizeof *op->weights);
     if (op->drops)
         op->block[0] = tape_alloc(t, longest * longest, sizeof **op->block);
@@ -162,26 +149,35 @@ struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k,
                             struct tensor *v, struct ragged sequences, unsigned heads,
                             float dropout)
 {
+    return op_attention_with(t, q, k, v, sequences, heads, dropout,
+                             &(struct attention_terms){0});
+}
+
+struct tensor *op_attention_with(struct tape *t, struct tensor *q, struct tensor *k,
+                                 struct tensor *v, struct ragged sequences, unsigned heads,
+                                 float dropout, const struct attention_terms *terms)
+{
     if (!q || !k || !v || t->failed)
         return NULL;
-    bool needs = tape_needs(t, q, k) || tape_needs(t, v, NULL);
     struct attention *op = tape_alloc(t, 1, sizeof *op);
     uint32_t *offsets = tape_alloc(t, sequences.n + 1, sizeof *offsets);
-    struct tensor *y = tape_tensor(t, q->rows, q->cols, needs);
-    if (!y || !op || !offsets)
+    if (!op || !offsets)
         return NULL;
     memcpy(offsets, sequences.offsets, (sequences.n + 1) * sizeof *offsets);
-    *op = (struct attention){.q = q, .k = k, .v = v, .y = y, .heads = heads};
+    *op = (struct attention){.q = q, .k = k, .v = v, .heads = heads, .terms = *terms};
     op->sequences = (struct ragged){offsets, sequences.n};
     op->d = q->cols / heads;
-    op->scale = 1 / sqrtf((float)op->d);
+    op->scale = terms->scale > 0 ? terms->scale : 1 / sqrtf((float)op->d);
     op->drops = t->training && dropout > 0;
     op->mask = drop_mask_of(t->seed, t->op_count++, dropout);
     check_shapes(op, heads);
-    if (!attention_buffers(t, op, needs))
+    bool needs = tape_needs(t, q, k) || tape_needs(t, v, NULL) ||
+                 (t->training && attention_terms_need(op));
+    op->y = tape_tensor(t, q->rows, q->cols, needs);
+    if (!op->y || !attention_buffers(t, op, needs))
         return NULL;
     each_head(op, true, needs);
     if (needs)
         tape_record(t, attention_back, op);
-    return t->failed ? NULL : y;
+    return t->failed ? NULL : op->y;
 }

@@ -19,7 +19,7 @@ void softmax_rows(const float *logits, size_t rows, size_t cols, float *out)
     }
 }
 
-struct softmax_loss {
+struct loss {
     struct tensor *logits, *y;
     float *gradient; /* [N,K] of the loss by the logits */
 };
@@ -27,7 +27,7 @@ struct softmax_loss {
 static void loss_back(struct tape *t, void *context)
 {
     (void)t;
-    struct softmax_loss *op = context;
+    struct loss *op = context;
     float *dz = op->logits->grad;
     vec()->add_scaled(dz, dz, op->y->grad[0], op->gradient,
                       op->logits->rows * op->logits->cols);
@@ -61,7 +61,7 @@ struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint
     size_t n = logits->rows, k = logits->cols;
     struct tensor *y = tape_tensor(t, 1, 1, needs);
     float *gradient = y && needs ? tape_alloc(t, n * k, sizeof *gradient) : NULL;
-    struct softmax_loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
+    struct loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
     if (t->failed)
         return NULL;
     double total = 0, loss = 0;
@@ -75,8 +75,60 @@ struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint
     }
     y->value[0] = (float)loss;
     if (needs) {
-        *op = (struct softmax_loss){logits, y, gradient};
+        *op = (struct loss){logits, y, gradient};
         tape_record(t, loss_back, op);
     }
     return t->failed ? NULL : y;
+}
+
+/* The loss of one number x against its target, and its derivative by x. */
+typedef double element_loss(double x, double target, double *slope);
+
+static double sigmoid_element(double x, double target, double *slope)
+{
+    double e = exp(-fabs(x)), p = x >= 0 ? 1 / (1 + e) : e / (1 + e);
+    *slope = p - target;
+    return fmax(x, 0) - x * target + log1p(e);
+}
+
+static double square_element(double x, double target, double *slope)
+{
+    *slope = 2 * (x - target);
+    return (x - target) * (x - target);
+}
+
+static struct tensor *mean_loss(struct tape *t, struct tensor *x, const float *targets,
+                                element_loss *element)
+{
+    if (!x || t->failed)
+        return NULL;
+    bool needs = tape_needs(t, x, NULL);
+    size_t n = x->rows * x->cols;
+    struct tensor *y = tape_tensor(t, 1, 1, needs);
+    float *gradient = y && needs ? tape_alloc(t, n, sizeof *gradient) : NULL;
+    struct loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
+    if (t->failed)
+        return NULL;
+    double sum = 0, slope;
+    for (size_t i = 0; i < n; i++) {
+        sum += element(x->value[i], targets[i], &slope);
+        if (gradient)
+            gradient[i] = (float)(slope / (double)n);
+    }
+    y->value[0] = n ? (float)(sum / (double)n) : 0;
+    if (needs) {
+        *op = (struct loss){x, y, gradient};
+        tape_record(t, loss_back, op);
+    }
+    return y;
+}
+
+struct tensor *op_sigmoid_loss(struct tape *t, struct tensor *logits, const float *targets)
+{
+    return mean_loss(t, logits, targets, sigmoid_element);
+}
+
+struct tensor *op_square_loss(struct tape *t, struct tensor *x, const float *targets)
+{
+    return mean_loss(t, x, targets, square_element);
 }

@@ -6,6 +6,17 @@
 #include <assert.h>
 #include <string.h>
 
+struct tensor *op_table(struct tape *t, param_id id)
+{
+    struct tensor *y = t->failed ? NULL : tape_alloc(t, 1, sizeof *y);
+    if (!y)
+        return NULL;
+    const struct param *item = &t->params->items[id];
+    *y = (struct tensor){params_value(t->params, id), tape_param_grad(t, id), item->rows,
+                         item->cols};
+    return y;
+}
+
 struct gather {
     float *into;           /* gradient of the rows' source, [*, cols] */
     const uint32_t *index; /* [y.rows] */
@@ -119,6 +130,40 @@ struct tensor *op_concat(struct tape *t, struct tensor *const *parts, size_t n)
     copy_parts(op);
     if (needs)
         tape_record(t, concat_back, op);
+    return t->failed ? NULL : y;
+}
+
+struct columns {
+    struct tensor *x, *y;
+    size_t first;
+};
+
+static void columns_back(struct tape *t, void *context)
+{
+    (void)t;
+    struct columns *op = context;
+    for (size_t r = 0; r < op->y->rows; r++) {
+        float *into = op->x->grad + r * op->x->cols + op->first;
+        vec()->add_scaled(into, into, 1, op->y->grad + r * op->y->cols, op->y->cols);
+    }
+}
+
+struct tensor *op_columns(struct tape *t, struct tensor *x, size_t first, size_t n)
+{
+    if (!x || t->failed)
+        return NULL;
+    assert(first + n <= x->cols);
+    bool needs = tape_needs(t, x, NULL);
+    struct tensor *y = tape_tensor(t, x->rows, n, needs);
+    struct columns *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
+    if (t->failed)
+        return NULL;
+    for (size_t r = 0; r < x->rows; r++)
+        memcpy(y->value + r * n, x->value + r * x->cols + first, n * sizeof *y->value);
+    if (needs) {
+        *op = (struct columns){x, y, first};
+        tape_record(t, columns_back, op);
+    }
     return t->failed ? NULL : y;
 }
 

@@ -64,7 +64,8 @@ param_id params_add(struct params *p, int dims, size_t rows, size_t cols, enum p
                                         .offset = p->total,
                                         .init = init,
                                         .scale = scale,
-                                        .decay = dims == 2,
+                                        .taps = 1,
+                                        .decay = dims >= 2,
                                         .rate = 1};
     p->total += padded;
     return (param_id)p->count++;

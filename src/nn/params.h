@@ -1,5 +1,5 @@
-/* params.h: named parameters in one allocation. Gradients, AdamW moments and copies use the same
- * layout: a buffer of `total` floats addressed by the same offsets. */
+/* params.h: named parameters in one allocation. Gradients, AdamW moments and copies use the
+ * same layout: a buffer of `total` floats addressed by the same offsets. */
 #ifndef NN_PARAMS_H
 #define NN_PARAMS_H
 
@@ -7,20 +7,27 @@
 #include "base/safetensors.h"
 
 typedef uint32_t param_id;
-#define PARAM_NONE UINT32_MAX /* "no such parameter": ops skip it (a linear layer without bias) */
+#define PARAM_NONE \
+    UINT32_MAX /* "no such parameter": ops skip it (a linear layer without bias) */
 
-enum param_init { INIT_ZERO, INIT_ONE, INIT_NORMAL /* scale: std */, INIT_GLOROT /* uniform */ };
+enum param_init {
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_NORMAL /* scale: std */,
+    INIT_GLOROT /* uniform */
+};
 
 struct param {
     char *name;        /* as in the checkpoint, e.g. "bert.embeddings.word_embeddings.weight" */
     size_t rows, cols; /* a vector has rows 1; a linear weight is [out, in] */
-    int dims;          /* 1 or 2: how it is written to a checkpoint */
+    int dims;          /* 1, 2 or 3: how it is written to a checkpoint */
+    size_t taps;       /* dims 3: a convolution's [rows, cols / taps, taps]; else 1 */
     size_t offset;     /* into values, in floats; a multiple of 16 */
     enum param_init init;
-    float scale;       /* of the initialisation */
-    bool decay;        /* weight decay applies (weights yes; biases and norms no) */
-    bool frozen;       /* no gradient, no update */
-    float rate;        /* multiplies the learning rate; 1 by default */
+    float scale; /* of the initialisation */
+    bool decay;  /* weight decay applies (weights yes; biases and norms no) */
+    bool frozen; /* no gradient, no update */
+    float rate;  /* multiplies the learning rate; 1 by default */
 };
 
 struct params {
@@ -37,13 +44,19 @@ void params_deinit(struct params *p);
 param_id params_add(struct params *p, int dims, size_t rows, size_t cols, enum param_init init,
                     float scale, const char *name, ...) __attribute__((format(printf, 7, 8)));
 param_id params_find(const struct params *p, const char *name);
-/* One 64-byte aligned allocation, initialised from the seed (each parameter by its own stream, so
- * that adding one does not change the others). */
+/* One 64-byte aligned allocation, initialised from the seed (each parameter by its own stream,
+ * so that adding one does not change the others). */
 medley_status params_allocate(struct params *p, uint64_t seed, medley_error *err);
 float *params_value(const struct params *p, param_id id);
 
+/* How a checkpoint holds a parameter: shape[dims], dims returned; and whether an entry is so.
+ */
+int param_shape(const struct param *item, uint64_t shape[3]);
+bool param_fits(const struct param *item, const struct st_entry *e);
+
 /* Loads every parameter that the file has under `prefix` + name (prefix may be ""); sets
- * loaded[count] when not NULL. Shape mismatch and non-finite values are errors naming the tensor. */
+ * loaded[count] when not NULL. Shape mismatch and non-finite values are errors naming the
+ * tensor. */
 medley_status params_load(struct params *p, const struct st_file *f, const char *prefix,
                           bool *loaded, medley_error *err);
 /* Declares every parameter to a writer (names and data borrowed). `values` is a buffer in the

@@ -8,17 +8,18 @@
 #include <math.h>
 #include <string.h>
 
-static int shape_of(const struct param *item, uint64_t shape[2])
+int param_shape(const struct param *item, uint64_t shape[3])
 {
     shape[0] = item->dims == 1 ? item->rows * item->cols : item->rows;
-    shape[1] = item->cols;
+    shape[1] = item->cols / item->taps;
+    shape[2] = item->taps;
     return item->dims;
 }
 
-static bool same_shape(const struct param *item, const struct st_entry *e)
+bool param_fits(const struct param *item, const struct st_entry *e)
 {
-    uint64_t shape[2];
-    int dims = shape_of(item, shape);
+    uint64_t shape[3];
+    int dims = param_shape(item, shape);
     return e->dims == dims && memcmp(e->shape, shape, (size_t)dims * sizeof *shape) == 0;
 }
 
@@ -34,14 +35,12 @@ static medley_status check_finite(const float *v, size_t n, const char *name, me
 static medley_status load_one(const struct param *item, const struct st_entry *e, float *out,
                               medley_error *err)
 {
-    if (!same_shape(item, e)) {
-        uint64_t shape[2];
-        int dims = shape_of(item, shape);
+    if (!param_fits(item, e)) {
         return fail(
             err, MEDLEY_EFORMAT,
             "tensor '%s': expected %d dimension(s) [%zu x %zu], the file has %d with %zu "
             "elements",
-            e->name, dims, item->rows, item->cols, e->dims, e->count);
+            e->name, item->dims, item->rows, item->cols, e->dims, e->count);
     }
     if (!st_to_float(e, out))
         return fail(err, MEDLEY_EFORMAT,
@@ -94,8 +93,8 @@ void params_write(const struct params *p, const float *values, struct st_writer 
         values = p->values;
     for (size_t i = 0; i < p->count; i++) {
         const struct param *item = &p->items[i];
-        uint64_t shape[2];
-        int dims = shape_of(item, shape);
+        uint64_t shape[3];
+        int dims = param_shape(item, shape);
         st_writer_add(w, item->name, ST_F32, dims, shape, values + item->offset);
     }
 }

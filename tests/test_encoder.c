@@ -1,75 +1,15 @@
-/* test_bert.c: BERT against a small random checkpoint with the reference implementation's
- * logits, hidden states, gradients and ten steps of AdamW; its configuration and its
- * checkpoints. */
+/* test_encoder.c: configurations and checkpoints of encoders, good and bad. What they compute
+ * is compared with their references in test_lm_golden.c. */
 #include "tests/data_help.h"
 
 #include "lm/encoder.h"
-#include "nn/adamw.h"
 
-#define GOLDEN "../shared/data/golden/lm/bert"
-enum { MAX_TOKENS = 256, MAX_SEQUENCES = 8, CLASSES = 4 };
-
-/* The golden batch without its padding; `row` says where each token stood in the padded one. */
-struct golden {
-    int32_t ids[MAX_TOKENS], types[MAX_TOKENS], positions[MAX_TOKENS];
-    uint32_t row[MAX_TOKENS], offsets[MAX_SEQUENCES + 1];
-    uint8_t labels[MAX_SEQUENCES];
-    size_t tokens, n;
-};
-
-static int64_t number(const json *v)
-{
-    int64_t x = -1;
-    if (!json_as_i64(v, &x))
-        abort();
-    return x;
-}
-
-static const json *item(const json *array, size_t i)
-{
-    const json *v = json_first(array);
-    while (i--)
-        v = json_next(v);
-    return v;
-}
-
-static void read_golden(struct golden *g)
-{
-    json *root = NULL;
-    if (json_load(GOLDEN "/inputs.json", &root, NULL))
-        abort();
-    memset(g, 0, sizeof *g);
-    const json *ids = json_get(root, "input_ids"), *types = json_get(root, "token_type_ids");
-    const json *mask = json_get(root, "attention_mask");
-    g->n = json_count(ids);
-    uint32_t row = 0;
-    for (size_t s = 0; s < g->n; s++) {
-        g->labels[s] = (uint8_t)number(item(json_get(root, "labels"), s));
-        for (size_t i = 0; i < json_count(item(ids, s)); i++, row++) {
-            if (number(item(item(mask, s), i)) == 0)
-                continue;
-            g->ids[g->tokens] = (int32_t)number(item(item(ids, s), i));
-            g->types[g->tokens] = (int32_t)number(item(item(types, s), i));
-            g->positions[g->tokens] = (int32_t)i;
-            g->row[g->tokens++] = row;
-        }
-        g->offsets[s + 1] = (uint32_t)g->tokens;
-    }
-    json_free(root);
-}
-
-static struct encoder_batch batch_of(const struct golden *g)
-{
-    return (struct encoder_batch){
-        g->ids, g->types, g->positions, g->tokens, {g->offsets, g->n}};
-}
+enum { CLASSES = 4 };
 
 /* An encoder with the parameters of a folder. */
 struct model {
     struct encoder e;
     struct params params;
-    struct tape tape;
-    float *grads;
 };
 
 static medley_status model_open(struct model *m, const char *folder, unsigned layers,
@@ -84,170 +24,13 @@ static medley_status model_open(struct model *m, const char *folder, unsigned la
         st = params_allocate(&m->params, 1, err);
     if (!st)
         st = encoder_load_params(&m->e, &m->params, folder, err);
-    if (!st && !(m->grads = mem_zalloc(m->params.total, sizeof *m->grads)))
-        st = MEDLEY_ENOMEM;
-    tape_init(&m->tape, &m->params, m->grads);
     return st;
 }
 
 static void model_close(struct model *m)
 {
-    tape_deinit(&m->tape);
     encoder_deinit(&m->e);
     params_deinit(&m->params);
-    mem_free(m->grads);
-}
-
-static struct tensor *run(struct model *m, const struct golden *g, bool training,
-                          struct tensor **hidden)
-{
-    struct encoder_batch batch = batch_of(g);
-    tape_reset(&m->tape, training, 1);
-    *hidden = encoder_forward(&m->e, &m->tape, &batch, 0);
-    return m->e.family->classify(&m->e, &m->tape, *hidden, &batch, 0);
-}
-
-static double loss_and_gradients(struct model *m, const struct golden *g)
-{
-    struct tensor *hidden, *logits = run(m, g, true, &hidden);
-    struct tensor *loss = op_softmax_loss(&m->tape, logits, g->labels, NULL, 0);
-    if (tape_backward(&m->tape, loss, 1, NULL))
-        abort();
-    return loss->value[0];
-}
-
-/* Ten times the reference's own difference between float32 and float64 on these inputs. */
-static const double logit_tolerance = 7e-6;
-
-static double logit_error(const struct tensor *logits, const json *rows)
-{
-    double worst = 0;
-    for (size_t s = 0; s < logits->rows; s++)
-        for (size_t k = 0; k < logits->cols; k++) {
-            double wanted = NAN;
-            json_as_double(item(item(rows, s), k), &wanted);
-            worst = fmax(worst, fabs(wanted - (double)logits->value[s * logits->cols + k]));
-        }
-    return worst;
-}
-
-static void test_logits(const struct golden *g, const json *expected)
-{
-    struct model m;
-    struct tensor *hidden;
-    ok(model_open(&m, GOLDEN, 0, NULL) == MEDLEY_OK, "the golden checkpoint loads");
-    for (int training = 0; training <= 1; training++) {
-        double e = logit_error(run(&m, g, training, &hidden), json_get(expected, "logits_f64"));
-        ok(e < logit_tolerance, "logits are right, %s (off by %.1e)",
-           training ? "recording" : "not recording", e);
-    }
-    double wanted = NAN, loss = loss_and_gradients(&m, g);
-    json_as_double(json_get(expected, "loss_f64"), &wanted);
-    ok(fabs(loss - wanted) < 2e-6, "the loss is right (off by %.1e)", fabs(loss - wanted));
-    model_close(&m);
-}
-
-static double hidden_error(const struct golden *g, const struct tensor *hidden,
-                           const struct st_file *f, unsigned layer)
-{
-    char name[16];
-    snprintf(name, sizeof name, "hidden_%u", layer);
-    const struct st_entry *e = st_find(f, name);
-    float *wanted = mem_alloc(e->count, sizeof *wanted);
-    double worst = 0;
-    size_t d = hidden->cols;
-    st_to_float(e, wanted);
-    for (size_t t = 0; t < g->tokens; t++)
-        for (size_t j = 0; j < d; j++)
-            worst = fmax(worst, fabs((double)hidden->value[t * d + j] -
-                                     (double)wanted[g->row[t] * d + j]));
-    mem_free(wanted);
-    return worst;
-}
-
-/* Embeddings (0) and each layer; then a model of which only two layers are kept. */
-static void test_hidden(const struct golden *g)
-{
-    struct model m;
-    struct tensor *hidden;
-    struct st_file *f = NULL;
-    if (model_open(&m, GOLDEN, 0, NULL) || st_open(GOLDEN "/outputs.safetensors", &f, NULL))
-        abort();
-    for (unsigned layer = 0; layer <= 3; layer++) {
-        m.e.config.layers = layer;
-        run(&m, g, false, &hidden);
-        double e = hidden_error(g, hidden, f, layer);
-        ok(e < 1e-5, "hidden states of layer %u are right (off by %.1e)", layer, e);
-    }
-    model_close(&m);
-    ok(model_open(&m, GOLDEN, 2, NULL) == MEDLEY_OK && m.e.config.layers == 2,
-       "the first two layers load alone");
-    run(&m, g, false, &hidden);
-    ok(hidden_error(g, hidden, f, 2) < 1e-5, "and give the hidden states of layer 2");
-    model_close(&m);
-    st_close(f);
-}
-
-static void compare_gradient(const struct model *m, const struct param *p,
-                             const struct st_file *f)
-{
-    const struct st_entry *e = st_find(f, p->name);
-    size_t n = p->rows * p->cols;
-    double top = 0, worst = 0;
-    if (!ok(e && e->count == n, "%s has a reference", p->name))
-        return;
-    float *wanted = mem_alloc(n, sizeof *wanted);
-    st_to_float(e, wanted);
-    for (size_t i = 0; i < n; i++) {
-        top = fmax(top, fabs((double)wanted[i]));
-        worst = fmax(worst, fabs((double)wanted[i] - (double)m->grads[p->offset + i]));
-    }
-    /* The gradient of a key bias is zero but for rounding, hence the floor. */
-    ok(worst <= 1e-4 * top + 1e-6, "gradient of %s is right (off by %.1e of %.1e)", p->name,
-       worst, top);
-    mem_free(wanted);
-}
-
-static void test_gradients(const struct golden *g)
-{
-    struct model m;
-    struct st_file *f = NULL;
-    if (model_open(&m, GOLDEN, 0, NULL) || st_open(GOLDEN "/grads.safetensors", &f, NULL))
-        abort();
-    loss_and_gradients(&m, g);
-    for (size_t i = 0; i < m.params.count; i++)
-        compare_gradient(&m, &m.params.items[i], f);
-    st_close(f);
-    model_close(&m);
-}
-
-static void test_training(const struct golden *g, const json *expected)
-{
-    const json *train = json_get(expected, "train");
-    const json *losses = json_get(train, "loss_before_step");
-    const json *norms = json_get(train, "grad_norm_before_clip");
-    struct adamw_options o = {.learning_rate = 1e-3, .weight_decay = 0.01, .clip = 1};
-    struct adamw a;
-    struct model m;
-    struct tensor *hidden;
-    double worst = 0, worst_norm = 0;
-    if (model_open(&m, GOLDEN, 0, NULL) || adamw_init(&a, &m.params, &o, NULL))
-        abort();
-    for (size_t step = 0; step < json_count(losses); step++) {
-        double loss = NAN, norm = NAN;
-        json_as_double(item(losses, step), &loss);
-        json_as_double(item(norms, step), &norm);
-        worst = fmax(worst, fabs(loss - loss_and_gradients(&m, g)));
-        worst_norm = fmax(worst_norm, fabs(norm / adamw_step(&a, &m.params, m.grads) - 1));
-    }
-    ok(json_count(losses) == 10 && worst < 1e-4, "losses of ten steps are right (off by %.1e)",
-       worst);
-    ok(worst_norm < 1e-4, "and the norms of the gradients (off by %.1e)", worst_norm);
-    double e =
-        logit_error(run(&m, g, false, &hidden), json_get(train, "logits_after_10_steps"));
-    ok(e < 1e-3, "logits after ten steps are right (off by %.1e)", e);
-    adamw_deinit(&a);
-    model_close(&m);
 }
 
 /* ---- configurations and checkpoints ---- */
@@ -274,7 +57,8 @@ static void test_config(const char *folder)
     static const struct {
         const char *from, *to, *message;
     } bad[] = {
-        {"\"bert\"", "\"llama\"", "encoder family 'llama' is not supported (there are: bert)"},
+        {"\"bert\"", "\"llama\"",
+         "encoder family 'llama' is not supported (there are: bert, roberta"},
         {"\"hidden_size\": 8", "\"hidden_size\": 0", "hidden_size"},
         {"\"hidden_size\": 8", "\"hidden_size\": 1e9", "hidden_size"},
         {"\"hidden_size\": 8", "\"hidden_size\": 7", "multiple"},
@@ -401,6 +185,124 @@ static void test_checkpoints(const char *folder)
     model_close(&source);
 }
 
+/* The same parameters in two shards, under the old names of norms. */
+static void test_shards(const char *folder)
+{
+    struct model source = {0}, m;
+    medley_error err;
+    put_config(folder, NULL, NULL);
+    if (encoder_config_load(folder, 0, &source.e, NULL) ||
+        source.e.family->declare(&source.e, &source.params, CLASSES, NULL) ||
+        params_allocate(&source.params, 78, NULL))
+        abort();
+    const char *const names[] = {"a.safetensors", "b.safetensors"};
+    static char old[64][128];
+    struct strbuf index;
+    sb_init(&index);
+    sb_addz(&index, "{\"weight_map\": {\"x\": \"a.safetensors\"");
+    for (size_t part = 0; part < 2; part++) {
+        struct st_writer *w = st_writer_new();
+        for (size_t i = part; i < source.params.count; i += 2) {
+            struct param *p = &source.params.items[i];
+            uint64_t shape[3];
+            int dims = param_shape(p, shape);
+            size_t stem = strlen(p->name) - strlen("LayerNorm.weight");
+            bool norm = strstr(p->name, "LayerNorm.weight") != NULL;
+            snprintf(old[i], sizeof old[i], "%.*s%s", norm ? (int)stem : 127, p->name,
+                     norm ? "LayerNorm.gamma" : "");
+            st_writer_add(w, old[i], ST_F32, dims, shape, source.params.values + p->offset);
+            sb_addf(&index, ", \"%s\": \"%s\"", old[i], names[part]);
+        }
+        if (st_writer_commit(w, at(folder, names[part]), NULL))
+            abort();
+        st_writer_free(w);
+    }
+    sb_addz(&index, "}}");
+    remove(at(folder, "model.safetensors"));
+    put_bytes(folder, "model.safetensors.index.json", index.s, index.n);
+    ok(model_open(&m, folder, 0, &err) == MEDLEY_OK && same_values(&m, &source),
+       "a checkpoint in shards loads, norms under their old names");
+    model_close(&m);
+    put(folder, "model.safetensors.index.json",
+        "{\"weight_map\": {\"x\": \"../a.safetensors\"}}");
+    ok(model_open(&m, folder, 0, &err) == MEDLEY_EFORMAT && strstr(err.message, "weight_map"),
+       "an index that leads out of the folder is refused: %s", err.message);
+    model_close(&m);
+    put(folder, "model.safetensors.index.json", "{\"weight_map\": []}");
+    ok(model_open(&m, folder, 0, &err) == MEDLEY_EFORMAT && strstr(err.message, "weight_map"),
+       "so is one without a weight_map");
+    model_close(&m);
+    remove(at(folder, "model.safetensors.index.json"));
+    sb_deinit(&index);
+    model_close(&source);
+}
+
+/* Settings that a family refuses; what it writes reads back as it was. */
+static void test_families(const char *folder)
+{
+    static const struct {
+        const char *family, *settings, *message; /* NULL: good */
+    } cases[] = {
+        {"roberta", "\"pad_token_id\": 1", NULL},
+        {"roberta", "\"pad_token_id\": 11", "no position"},
+        {"roberta", "\"pad_token_id\": 99", "pad_token_id 99"},
+        {"xlm-roberta", "\"type_vocab_size\": 1", NULL},
+        {"electra", "\"embedding_size\": 6", NULL},
+        {"electra", "\"embedding_size\": 0", "embedding_size"},
+        {"mpnet", "\"relative_attention_num_buckets\": 32", NULL},
+        {"mpnet", "\"relative_attention_num_buckets\": 8", "relative_attention_num_buckets"},
+        {"deberta-v2",
+         "\"relative_attention\": true, \"position_buckets\": 4, "
+         "\"norm_rel_ebd\": \"layer_norm\", \"pos_att_type\": [\"c2p\"], "
+         "\"conv_kernel_size\": 3, \"conv_act\": \"gelu\"",
+         NULL},
+        {"deberta-v2", "\"relative_attention\": true, \"position_buckets\": 64",
+         "position_buckets"},
+        {"deberta-v2", "\"conv_kernel_size\": 2", "conv_kernel_size"},
+        {"deberta-v2", "\"pooler_hidden_size\": 5", "pooler_hidden_size"},
+        {"deberta-v2", "\"pooler_hidden_act\": \"maxout\"", "maxout"},
+        {"big_bird", "\"attention_type\": \"block_sparse\", \"block_size\": 2", NULL},
+        {"big_bird", "\"attention_type\": \"strided\"", "strided"},
+        {"big_bird", "\"block_size\": 0", "block_size"},
+        {"modernbert", "\"classifier_pooling\": \"mean\", \"local_rope_theta\": null", NULL},
+        {"modernbert", "\"classifier_pooling\": \"max\"", "max"},
+        {"modernbert", "\"global_rope_theta\": 0", "global_rope_theta"},
+        {"modernbert", "\"norm_eps\": 0", "norm_eps"},
+    };
+    const char *names[CLASSES] = {"E", "S", "C", "I"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct encoder e, again;
+        struct strbuf text;
+        medley_error err;
+        char config[1024];
+        snprintf(config, sizeof config,
+                 "{\"model_type\": \"%s\", \"vocab_size\": 20, \"hidden_size\": 8, "
+                 "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, "
+                 "\"intermediate_size\": 16, \"max_position_embeddings\": 12, %s}",
+                 cases[i].family, cases[i].settings);
+        put(folder, "config.json", config);
+        medley_status st = encoder_config_load(folder, 0, &e, &err);
+        if (cases[i].message) {
+            ok(st != MEDLEY_OK && strstr(err.message, cases[i].message), "%s refused: %s",
+               cases[i].family, st ? err.message : "it was not");
+            continue;
+        }
+        ok(st == MEDLEY_OK, "%s with %s: %s", cases[i].family, cases[i].settings,
+           st ? err.message : "good");
+        sb_init(&text);
+        encoder_config_write(&e, "ForSequenceClassification", names, CLASSES, &text);
+        put_bytes(folder, "config.json", text.s, text.n);
+        size_t classes = 0;
+        ok(encoder_config_load(folder, 0, &again, &err) == MEDLEY_OK &&
+               memcmp(&e.config, &again.config, sizeof e.config) == 0 &&
+               again.family == e.family,
+           "and reads back as it was written");
+        ok(encoder_config_classes(folder, &classes, &err) == MEDLEY_OK && classes == CLASSES,
+           "with its classes");
+        sb_deinit(&text);
+    }
+}
+
 /* A model that someone saved must be whole; sizes that the file does not hold cost no memory.
  */
 static void test_checking(const char *folder)
@@ -439,23 +341,11 @@ static void test_checking(const char *folder)
 
 int main(void)
 {
-    static struct golden g;
-    json *expected = NULL;
-    if (file_exists(GOLDEN "/config.json")) {
-        read_golden(&g);
-        if (json_load(GOLDEN "/expected.json", &expected, NULL))
-            abort();
-        test_logits(&g, expected);
-        test_hidden(&g);
-        test_gradients(&g);
-        test_training(&g, expected);
-        json_free(expected);
-    } else {
-        skip("no golden checkpoint here");
-    }
     const char *folder = tap_folder();
     test_config(folder);
+    test_families(folder);
     test_checkpoints(folder);
+    test_shards(folder);
     test_checking(folder);
     return tap_done();
 }
