@@ -6,15 +6,11 @@
  * search per feature, and per condition one or and one store for the whole block, where
  * comparing every row with every threshold would be hundreds of times more. Proof:
  * tests/test_conditions.c. */
-#include "gbdt/conditions.h"
+#include "gbdt/search.h"
 
 #include "base/cpu.h"
 
 #include <string.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 /* The definition. */
 static void answer_ref(const struct conditions *c, struct conditions_space *s, const float *x,
@@ -81,22 +77,6 @@ INLINE size_t mark_of(const struct condition_feature *f, size_t above, float v)
 
 /* ---- AVX2 ---- */
 
-__attribute__((target("avx2,popcnt"))) INLINE size_t
-search_avx2(const struct conditions *c, const struct condition_feature *f, float v)
-{
-    __m256 x = _mm256_set1_ps(v);
-    size_t at = 0;
-    for (unsigned l = 0; l < f->levels; l++) {
-        const float *keys = c->keys + f->level[l] + 16 * at;
-        __m256 low = _mm256_cmp_ps(x, _mm256_load_ps(keys), _CMP_GT_OQ);
-        __m256 high = _mm256_cmp_ps(x, _mm256_load_ps(keys + 8), _CMP_GT_OQ);
-        unsigned m = (unsigned)_mm256_movemask_ps(low) | (unsigned)_mm256_movemask_ps(high)
-                                                             << 8;
-        at = 16 * at + (size_t)__builtin_popcount(m);
-    }
-    return at;
-}
-
 __attribute__((target("avx2,popcnt"))) static void answer_avx2(const struct conditions *c,
                                                                struct conditions_space *s,
                                                                const float *x, size_t n)
@@ -116,18 +96,6 @@ __attribute__((target("avx2,popcnt"))) static void answer_avx2(const struct cond
 /* ---- AVX-512 ---- */
 
 #define TARGET512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi2")))
-
-TARGET512 INLINE size_t search_avx512(const struct conditions *c,
-                                      const struct condition_feature *f, float v)
-{
-    __m512 x = _mm512_set1_ps(v);
-    size_t at = 0;
-    for (unsigned l = 0; l < f->levels; l++) {
-        __m512 keys = _mm512_load_ps(c->keys + f->level[l] + 16 * at);
-        at = 16 * at + (size_t)__builtin_popcount(_mm512_cmp_ps_mask(x, keys, _CMP_GT_OQ));
-    }
-    return at;
-}
 
 TARGET512 static void answer_avx512(const struct conditions *c, struct conditions_space *s,
                                     const float *x, size_t n)

@@ -1,4 +1,5 @@
 /* single_run.c: kernels for one row (single.h says how). Proof: tests/test_forest.c. */
+#include "gbdt/search.h"
 #include "gbdt/single.h"
 
 #include "base/cpu.h"
@@ -6,41 +7,36 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")))
 
-/* The row's bytes. */
-TARGET INLINE void search_row(const struct forest *f, const float *x, uint8_t *bytes)
+/* ---- AVX-512 with VBMI: two trees at a time ---- */
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,popcnt")))
+#define NAME(x) x##_vbmi
+
+struct row_vbmi {
+    __m512i low, high; /* the row's bytes */
+    bool wide;         /* more than 64 */
+};
+
+TARGET INLINE void load_vbmi(const struct single *s, const uint8_t *bytes, struct row_vbmi *row)
 {
-    const struct single *s = f->single;
-    const struct conditions *c = f->conditions;
-    for (size_t i = 0; i < s->n_columns; i++) {
-        const struct condition_feature *u = &c->used[s->columns[i].used];
-        float v = x[u->feature];
-        __m512 all = _mm512_set1_ps(v);
-        size_t at = 0;
-        for (unsigned l = 0; l < u->levels; l++) {
-            __m512 keys = _mm512_load_ps(c->keys + u->level[l] + 16 * at);
-            __mmask16 above = _mm512_cmp_ps_mask(all, keys, _CMP_GT_OQ);
-            at = 16 * at + (size_t)__builtin_popcount(above);
-        }
-        size_t first = s->columns[i].first;
-        at = at > first ? at - first : 0;
-        at = at < SINGLE_STEPS ? at : SINGLE_STEPS;
-        bytes[i] = v == v ? (uint8_t)at : 255;
-    }
+    row->low = _mm512_load_si512(bytes);
+    row->high = _mm512_load_si512(bytes + 64);
+    row->wide = s->n_columns > 64;
 }
 
+#define search_vbmi search_avx512
+
 /* Which leaves of two trees are not ruled out: 16 lanes of each, to be and-ed together. */
-TARGET INLINE void pair_leaves(const struct single_pair *p, __m512i low, __m512i high,
-                               bool wide, __m512i *a, __m512i *b)
+TARGET INLINE void pair_leaves(const struct single_pair *p, const struct row_vbmi *row,
+                               __m512i *a, __m512i *b)
 {
     const __m512i ones = _mm512_set1_epi32(-1);
     __m512i column = _mm512_load_si512(p->column);
-    __m512i byte = wide ? _mm512_permutex2var_epi8(low, column, high)
-                        : _mm512_permutexvar_epi8(column, low);
+    __m512i byte = row->wide ? _mm512_permutex2var_epi8(row->low, column, row->high)
+                             : _mm512_permutexvar_epi8(column, row->low);
     byte = _mm512_mask_sub_epi8(byte, _mm512_movepi8_mask(column), byte, ones);
     __mmask64 goes_right = _mm512_cmpgt_epu8_mask(byte, _mm512_load_si512(p->limit));
     *a = _mm512_mask_loadu_epi32(ones, (__mmask16)goes_right, p->keep);
@@ -51,87 +47,132 @@ TARGET INLINE void pair_leaves(const struct single_pair *p, __m512i low, __m512i
                                _mm512_load_si512(p->keep + 48));
 }
 
-/* The and of each tree's 16 lanes, tree i in lane i: a transposition that halves as it goes. */
-TARGET INLINE __m512i standing(const struct single_pair *p, __m512i low, __m512i high,
-                               bool wide)
+#define HALVE_512(low, high, a, b) _mm512_and_si512(low(a, b), high(a, b))
+#define EVEN_LANES(a, b) _mm512_shuffle_i32x4(a, b, 0x88)
+#define ODD_LANES(a, b) _mm512_shuffle_i32x4(a, b, 0xdd)
+
+/* The and of each tree's 16 lanes, tree i in lane i: a transposition that halves as it goes.
+ * Then its lowest bit, by way of float's exponent: where in a table [16][32] the value is. */
+TARGET INLINE void places_vbmi(const struct single_pair *p, uint32_t n_groups,
+                               const struct row_vbmi *row, uint32_t *at)
 {
-    __m512i four[4], two[2];
-    for (int i = 0; i < 4; i++) {
+    __m512i four[4];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < 4; i++) {
         __m512i a, b, c, d;
-        pair_leaves(p + 2 * i, low, high, wide, &a, &b);
-        pair_leaves(p + 2 * i + 1, low, high, wide, &c, &d);
-        __m512i ab = _mm512_and_si512(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        __m512i cd = _mm512_and_si512(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-        four[i] =
-            _mm512_and_si512(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    }
-    for (int i = 0; i < 2; i++)
-        two[i] = _mm512_and_si512(_mm512_shuffle_i32x4(four[2 * i], four[2 * i + 1], 0x88),
-                                  _mm512_shuffle_i32x4(four[2 * i], four[2 * i + 1], 0xdd));
-    return _mm512_and_si512(_mm512_shuffle_i32x4(two[0], two[1], 0x88),
-                            _mm512_shuffle_i32x4(two[0], two[1], 0xdd));
-}
-
-/* Where in a table [16][32] each lane's value is: its lowest bit, by way of float's exponent.
- */
-TARGET INLINE __m512i places(__m512i standing_leaves)
-{
-    const __m512i lanes = _mm512_mullo_epi32(
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        _mm512_set1_epi32(FOREST_LEAVES));
-    __m512i lowest = _mm512_and_si512(
-        standing_leaves, _mm512_sub_epi32(_mm512_setzero_si512(), standing_leaves));
-    __m512i exponent = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepu32_ps(lowest)), 23);
-    return _mm512_add_epi32(lanes, _mm512_sub_epi32(exponent, _mm512_set1_epi32(127)));
-}
-
-TARGET INLINE void run_units(const struct forest *f, __m512i low, __m512i high, bool wide,
-                             double *margins)
-{
-    const struct single *s = f->single;
-    for (size_t i = 0; i < s->n_units; i++) {
-        const struct single_unit *u = &s->units[i];
-        const struct single_pair *p = s->pairs + u->first_pair;
-        const float *values = s->values + u->first_value;
-        float sums[GBDT_MAX_CLASSES][SINGLE_LANES] __attribute__((aligned(64)));
-        __m512 first = _mm512_setzero_ps();
-        for (size_t o = 1; o < s->n_outputs; o++)
-            _mm512_store_ps(sums[o], _mm512_setzero_ps());
-        for (uint32_t step = 0; step < u->n_steps; step++, p += SINGLE_LANES / 2) {
-            __m512i at = places(standing(p, low, high, wide));
-            first = _mm512_add_ps(first, _mm512_i32gather_ps(at, values, 4));
-            values += SINGLE_LANES * FOREST_LEAVES;
-            for (size_t o = 1; o < s->n_outputs; o++) {
-                __m512 v = _mm512_i32gather_ps(at, values, 4);
-                _mm512_store_ps(sums[o], _mm512_add_ps(_mm512_load_ps(sums[o]), v));
-                values += SINGLE_LANES * FOREST_LEAVES;
-            }
+        if (4 * i >= n_groups) { /* the last unit: no trees */
+            four[i] = _mm512_set1_epi32(1);
+            continue;
         }
-        _mm512_store_ps(sums[0], first);
-        const struct forest_group *g = f->groups + u->first_group;
-        for (uint32_t lane = 0; lane < u->n_groups; lane++, g++)
-            for (size_t o = 0; o < s->n_outputs; o++)
-                margins[g->first_class + o] += sums[o][lane];
+        pair_leaves(p + 2 * i, row, &a, &b);
+        pair_leaves(p + 2 * i + 1, row, &c, &d);
+        a = HALVE_512(_mm512_unpacklo_epi32, _mm512_unpackhi_epi32, a, b);
+        c = HALVE_512(_mm512_unpacklo_epi32, _mm512_unpackhi_epi32, c, d);
+        four[i] = HALVE_512(_mm512_unpacklo_epi64, _mm512_unpackhi_epi64, a, c);
+    }
+    four[0] = HALVE_512(EVEN_LANES, ODD_LANES, four[0], four[1]);
+    four[2] = HALVE_512(EVEN_LANES, ODD_LANES, four[2], four[3]);
+    __m512i left = HALVE_512(EVEN_LANES, ODD_LANES, four[0], four[2]);
+    __m512i lowest = _mm512_and_si512(left, _mm512_sub_epi32(_mm512_setzero_si512(), left));
+    __m512i bit = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepu32_ps(lowest)), 23);
+    const __m512i tables = _mm512_setr_epi32(0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320,
+                                             352, 384, 416, 448, 480);
+    _mm512_store_si512(at,
+                       _mm512_add_epi32(tables, _mm512_sub_epi32(bit, _mm512_set1_epi32(127))));
+}
+
+#include "gbdt/single_body.h"
+#undef TARGET
+#undef NAME
+
+/* ---- AVX2 ---- */
+
+#define TARGET __attribute__((target("avx2,popcnt")))
+#define NAME(x) x##_avx2
+
+struct row_avx2 {
+    __m256i tables[SINGLE_COLUMNS / 16]; /* the row's bytes, 16 by 16, twice each */
+    unsigned n_tables;
+};
+
+TARGET INLINE void load_avx2(const struct single *s, const uint8_t *bytes, struct row_avx2 *row)
+{
+    row->n_tables = (unsigned)(s->n_columns + 15) / 16;
+    for (unsigned i = 0; i < row->n_tables; i++)
+        row->tables[i] =
+            _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(bytes + 16 * i)));
+}
+
+/* Which leaves of a tree are not ruled out: 8 lanes, to be and-ed together. */
+TARGET INLINE __m256i tree_leaves(const struct single_pair *p, unsigned side,
+                                  const struct row_avx2 *row)
+{
+    const __m256i *limit = (const __m256i *)p->limit + side;
+    const __m256i *keep = (const __m256i *)p->keep + 4 * side;
+    __m256i column = _mm256_load_si256((const __m256i *)p->column + side);
+    __m256i number = _mm256_and_si256(column, _mm256_set1_epi8(0x7f));
+    __m256i byte = _mm256_setzero_si256();
+    for (unsigned i = 0; i < row->n_tables; i++) { /* in table i: 0..15, else bit 7 is set */
+        __m256i at = _mm256_adds_epu8(number, _mm256_set1_epi8(0x70));
+        byte = _mm256_or_si256(byte, _mm256_shuffle_epi8(row->tables[i], at));
+        number = _mm256_sub_epi8(number, _mm256_set1_epi8(16));
+    }
+    byte = _mm256_sub_epi8(byte, _mm256_cmpgt_epi8(_mm256_setzero_si256(), column));
+    __m256i top = _mm256_max_epu8(byte, _mm256_load_si256(limit));
+    __m256i goes_left = _mm256_cmpeq_epi8(top, _mm256_load_si256(limit));
+    __m128i half = _mm256_castsi256_si128(goes_left);
+    __m256i left = _mm256_or_si256(_mm256_load_si256(keep), _mm256_cvtepi8_epi32(half));
+    left =
+        _mm256_and_si256(left, _mm256_or_si256(_mm256_load_si256(keep + 1),
+                                               _mm256_cvtepi8_epi32(_mm_srli_si128(half, 8))));
+    half = _mm256_extracti128_si256(goes_left, 1);
+    left = _mm256_and_si256(
+        left, _mm256_or_si256(_mm256_load_si256(keep + 2), _mm256_cvtepi8_epi32(half)));
+    return _mm256_and_si256(left,
+                            _mm256_or_si256(_mm256_load_si256(keep + 3),
+                                            _mm256_cvtepi8_epi32(_mm_srli_si128(half, 8))));
+}
+
+#define HALVE_256(low, high, a, b) _mm256_and_si256(low(a, b), high(a, b))
+#define LOW_HALVES(a, b) _mm256_permute2x128_si256(a, b, 0x20)
+#define HIGH_HALVES(a, b) _mm256_permute2x128_si256(a, b, 0x31)
+
+/* As for AVX-512, 8 trees at a time. */
+TARGET INLINE void places_avx2(const struct single_pair *p, uint32_t n_groups,
+                               const struct row_avx2 *row, uint32_t *at)
+{
+    const __m256i tables = _mm256_setr_epi32(0, 32, 64, 96, 128, 160, 192, 224);
+    for (uint32_t half = 0; half < 2; half++, p += 4) {
+        __m256i four[2];
+        for (uint32_t i = 0; i < 2; i++) {
+            if (8 * half + 4 * i >= n_groups) { /* the last unit: no trees */
+                four[i] = _mm256_set1_epi32(1);
+                continue;
+            }
+            __m256i a = tree_leaves(p + 2 * i, 0, row), b = tree_leaves(p + 2 * i, 1, row);
+            __m256i c = tree_leaves(p + 2 * i + 1, 0, row);
+            __m256i d = tree_leaves(p + 2 * i + 1, 1, row);
+            a = HALVE_256(_mm256_unpacklo_epi32, _mm256_unpackhi_epi32, a, b);
+            c = HALVE_256(_mm256_unpacklo_epi32, _mm256_unpackhi_epi32, c, d);
+            four[i] = HALVE_256(_mm256_unpacklo_epi64, _mm256_unpackhi_epi64, a, c);
+        }
+        __m256i left = HALVE_256(LOW_HALVES, HIGH_HALVES, four[0], four[1]);
+        __m256i lowest = _mm256_and_si256(left, _mm256_sub_epi32(_mm256_setzero_si256(), left));
+        __m256i bit = _mm256_srli_epi32(_mm256_castps_si256(_mm256_cvtepi32_ps(lowest)), 23);
+        bit = _mm256_and_si256(bit, _mm256_set1_epi32(255)); /* bit 31 makes a negative float */
+        bit = _mm256_add_epi32(bit, _mm256_set1_epi32((int)(256 * half) - 127));
+        _mm256_store_si256((__m256i *)at + half, _mm256_add_epi32(bit, tables));
     }
 }
 
-TARGET static void run_vbmi(const struct forest *f, const float *x, double *margins)
-{
-    uint8_t bytes[SINGLE_COLUMNS] __attribute__((aligned(64))) = {0};
-    memcpy(margins, f->model->base, f->model->n_classes * sizeof *margins);
-    search_row(f, x, bytes);
-    __m512i low = _mm512_load_si512(bytes), high = _mm512_load_si512(bytes + 64);
-    if (f->single->n_columns > 64)
-        run_units(f, low, high, true, margins);
-    else
-        run_units(f, low, high, false, margins);
-}
+#include "gbdt/single_body.h"
 
 #endif
 
 const struct single_impl single_impls[] = {
     {"walk", forest_walk, cpu_always},
 #if defined(__x86_64__)
+    {"avx2", run_avx2, cpu_has_avx2},
     {"vbmi", run_vbmi, cpu_has_vbmi},
 #endif
     {NULL, NULL, NULL},
@@ -142,6 +183,10 @@ void single_run(const struct forest *f, const float *x, double *margins)
 #if defined(__x86_64__)
     if (f->single && cpu_has_vbmi()) {
         run_vbmi(f, x, margins);
+        return;
+    }
+    if (f->single && cpu_has_avx2()) {
+        run_avx2(f, x, margins);
         return;
     }
 #endif
