@@ -105,12 +105,23 @@ static void test_bundle(const char *folder)
     }
 }
 
+/* Serving needs the bundle, which only selecting writes. */
+static void test_bundle_gone(const char *folder)
+{
+    medley_error err;
+    ok(remove_tree(at(folder, "bundle"), &err) == MEDLEY_OK, "the bundle goes");
+    ok(shop_run(folder, "budget: {top: 1}", &err) == MEDLEY_OK &&
+           file_exists(at(folder, "bundle/current/bundle.json")),
+       "and the next run makes it again");
+}
+
 int main(void)
 {
     char folder[64];
     snprintf(folder, sizeof folder, "%s", tap_folder());
     test_top(folder);
     test_bundle(folder);
+    test_bundle_gone(folder);
     test_impossible(folder);
     return tap_done();
 }

@@ -195,6 +195,9 @@ static medley_status inspect_one(const struct workspace *w, const struct stages 
         explain_difference(stamp, p.text.s, stage->why, sizeof stage->why);
     else if (!file_exists(workspace_path(w, "%s", stage->output).s))
         snprintf(stage->why, sizeof stage->why, "%.200s is gone", stage->output);
+    else if (stage->group == STAGE_SELECT &&
+             !file_exists(workspace_path(w, "bundle/current/bundle.json").s))
+        snprintf(stage->why, sizeof stage->why, "bundle/current is gone");
     else
         stage->up_to_date = true;
     mem_free(stamp);
