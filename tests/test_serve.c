@@ -506,6 +506,21 @@ static void test_large_bodies(uint16_t port)
 
 /* ---- classification ---------------------------------------------------------------------- */
 
+static void test_precomputed(uint16_t port)
+{
+    const char *body = "{\"query\":\"often asked\",\"products\":[\"frequent\",\"B1\"]}";
+    struct reply r = classify(port, body);
+    is_text(at(&r, "pairs_precomputed"), "1", "one pair came from embeddings made ahead");
+    is_text(at(&r, "results/0/models_precomputed/0"), "sage \"x\"", "by the graph model");
+    is_text(at(&r, "results/0/models_used/1"), "sage \"x\"", "which counts as used");
+    is_text(at(&r, "results/1/models_precomputed/0"), "(absent)", "the other pair did not");
+    reply_free(&r);
+    r = classify(port, body);
+    is_text(at(&r, "pairs_precomputed"), "0", "what is remembered needs none");
+    is_text(at(&r, "results/0/models_precomputed/0"), "(absent)", "and says so");
+    reply_free(&r);
+}
+
 static void test_classify(uint16_t port)
 {
     struct reply r =
@@ -1112,6 +1127,7 @@ int main(void)
     test_http_refusals(port);
     test_large_bodies(port);
     test_classify(port);
+    test_precomputed(port);
     test_explain(port);
     test_cache(port);
     test_request_ids(port);
