@@ -16,7 +16,7 @@ const struct verb verbs[] = {
     {"explain", "why one product got its label", verb_explain},
     {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
-    {"gbdt", "boosted trees on plain tables: train, predict, explain", verb_gbdt},
+    {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},
     {"lm", "language models: compare one with its reference", verb_lm},
     {NULL, NULL, NULL},
 };

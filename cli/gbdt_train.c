@@ -1,0 +1,366 @@
+/* gbdt_train.c: `medley gbdt train`: fits trees to a table. Proof: tests/test_gbdt_cli.c. */
+#include "cli/gbdt.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VERB "gbdt train"
+
+struct train_args {
+    struct input_paths train, valid;
+    const char *out, *players, *class_weights;
+    medley_gbdt_options options;
+    bool json;
+};
+
+/* ---- options ---- */
+
+enum {
+    OPT_LABELS = 1000,
+    OPT_LABEL,
+    OPT_CLASSES,
+    OPT_WEIGHTS,
+    OPT_CLASS_WEIGHTS,
+    OPT_VALID_FEATURES,
+    OPT_VALID_LABELS,
+    OPT_PLAYERS,
+    OPT_ROUNDS,
+    OPT_LEAVES,
+    OPT_DEPTH,
+    OPT_MIN_DATA,
+    OPT_MIN_HESSIAN,
+    OPT_MIN_GAIN,
+    OPT_BINS,
+    OPT_RATE,
+    OPT_LAMBDA,
+    OPT_FEATURE_FRACTION,
+    OPT_ROW_FRACTION,
+    OPT_STOPPING,
+    OPT_VECTOR,
+    OPT_MASK,
+    OPT_SEED,
+    OPT_JSON,
+};
+
+static bool parse_limit(int key, char *arg, medley_gbdt_options *o)
+{
+    switch (key) {
+    case OPT_ROUNDS:
+        o->rounds = (unsigned)cli_count("--rounds", arg, 1, 1000000);
+        return true;
+    case OPT_LEAVES:
+        o->num_leaves = (unsigned)cli_count("--leaves", arg, 2, 255);
+        return true;
+    case OPT_DEPTH:
+        o->max_depth = (unsigned)cli_count("--max-depth", arg, 0, 255);
+        return true;
+    case OPT_MIN_DATA:
+        o->min_data_in_leaf = (unsigned)cli_count("--min-data", arg, 1, 1000000000);
+        return true;
+    case OPT_MIN_HESSIAN:
+        o->min_sum_hessian = cli_number("--min-hessian", arg, 1e-12, 1e12);
+        return true;
+    case OPT_MIN_GAIN:
+        o->min_gain = cli_number("--min-gain", arg, 0, 1e12);
+        return true;
+    case OPT_BINS:
+        o->max_bins = (unsigned)cli_count("--bins", arg, 2, 255);
+        return true;
+    case OPT_LAMBDA:
+        o->lambda_l2 = cli_number("--lambda", arg, 0, 1e12);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool parse_training(int key, char *arg, medley_gbdt_options *o)
+{
+    switch (key) {
+    case OPT_RATE:
+        o->learning_rate = cli_number("--learning-rate", arg, 1e-9, 100);
+        return true;
+    case OPT_FEATURE_FRACTION:
+        o->feature_fraction = cli_number("--feature-fraction", arg, 1e-9, 1);
+        return true;
+    case OPT_ROW_FRACTION:
+        o->row_fraction = cli_number("--row-fraction", arg, 1e-9, 1);
+        return true;
+    case OPT_STOPPING:
+        o->early_stopping = (unsigned)cli_count("--early-stopping", arg, 0, 1000000);
+        return true;
+    case OPT_VECTOR:
+        o->trees = MEDLEY_TREES_VECTOR;
+        return true;
+    case OPT_MASK:
+        o->mask_rate = cli_number("--mask-rate", arg, 0, 0.99);
+        return true;
+    case OPT_SEED:
+        o->seed = cli_count("--seed", arg, 0, UINT64_MAX);
+        return true;
+    default:
+        return parse_limit(key, arg, o);
+    }
+}
+
+static bool parse_path(int key, char *arg, struct train_args *a)
+{
+    switch (key) {
+    case 'f':
+        a->train.features = arg;
+        return true;
+    case 'y':
+        a->train.labels = arg;
+        return true;
+    case OPT_LABEL:
+        a->train.label_column = a->valid.label_column = arg;
+        return true;
+    case OPT_CLASSES:
+        a->train.classes = a->valid.classes = arg;
+        return true;
+    case OPT_WEIGHTS:
+        a->train.weights = arg;
+        return true;
+    case OPT_CLASS_WEIGHTS:
+        a->class_weights = arg;
+        return true;
+    case OPT_VALID_FEATURES:
+        a->valid.features = arg;
+        return true;
+    case OPT_VALID_LABELS:
+        a->valid.labels = arg;
+        return true;
+    case OPT_PLAYERS:
+        a->players = arg;
+        return true;
+    case 'o':
+        a->out = arg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct train_args *a = state->input;
+    if (parse_path(key, arg, a) || parse_training(key, arg, &a->options))
+        return 0;
+    if (key == OPT_JSON)
+        a->json = true;
+    else if (key == 't')
+        gbdt_threads(arg);
+    else if (key == ARGP_KEY_ARG)
+        argp_error(state, "unexpected argument '%s'", arg);
+    else
+        return ARGP_ERR_UNKNOWN;
+    return 0;
+}
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "Data:", 1},
+    {"features", 'f', "FILE", 0,
+     "table of features: .npy [rows, features], or .csv/.tsv/.jsonl", 0},
+    {"threads", 't', "N", 0, "threads (default: all cores, or MEDLEY_THREADS)", 0},
+    {"labels", 'y', "FILE", 0, "class of each row, 0 to K-1, .npy", 0},
+    {"label", OPT_LABEL, "NAME", 0, "column of a .csv that holds the class instead", 0},
+    {"classes", OPT_CLASSES, "A,B,...", 0,
+     "names of the classes in that column (default: they are numbers)", 0},
+    {"weights", OPT_WEIGHTS, "FILE", 0, "weight of each row, .npy", 0},
+    {"class-weights", OPT_CLASS_WEIGHTS, "W,W,...", 0, "weight of each class", 0},
+    {"valid-features", OPT_VALID_FEATURES, "FILE", 0, "table to watch the log-loss on", 0},
+    {"valid-labels", OPT_VALID_LABELS, "FILE", 0, "its classes", 0},
+    {"output", 'o', "FILE", 0, "model to write", 0},
+    {"json", OPT_JSON, NULL, 0, "print a summary as JSON", 0},
+    {NULL, 0, NULL, 0, "Training:", 2},
+    {"rounds", OPT_ROUNDS, "N", 0, "boosting rounds (200)", 0},
+    {"learning-rate", OPT_RATE, "X", 0, "(0.05)", 0},
+    {"early-stopping", OPT_STOPPING, "N", 0, "stop after N rounds without a better log-loss",
+     0},
+    {"vector", OPT_VECTOR, NULL, 0, "one tree per round for all classes", 0},
+    {"seed", OPT_SEED, "N", 0, "of sampling and masks (0)", 0},
+    {"row-fraction", OPT_ROW_FRACTION, "X", 0, "rows sampled per round (1)", 0},
+    {"feature-fraction", OPT_FEATURE_FRACTION, "X", 0, "features tried per tree (1)", 0},
+    {"mask-rate", OPT_MASK, "X", 0, "chance that a player is made missing in a row (0)", 0},
+    {"players", OPT_PLAYERS, "SPEC", 0,
+     "who is masked together, as bert=0-3,sage=4-7; features left out are never masked", 0},
+    {NULL, 0, NULL, 0, "Trees:", 3},
+    {"leaves", OPT_LEAVES, "N", 0, "leaves of a tree (31)", 0},
+    {"max-depth", OPT_DEPTH, "N", 0, "0: no limit (0)", 0},
+    {"min-data", OPT_MIN_DATA, "N", 0, "rows of a leaf, estimated from the hessian (20)", 0},
+    {"min-hessian", OPT_MIN_HESSIAN, "X", 0, "hessian sum of a leaf (0.001)", 0},
+    {"min-gain", OPT_MIN_GAIN, "X", 0, "gain of a split (0)", 0},
+    {"lambda", OPT_LAMBDA, "X", 0, "L2 penalty on leaf values (0)", 0},
+    {"bins", OPT_BINS, "N", 0, "bins per feature (255)", 0},
+    {0},
+};
+
+static const struct argp argp = {
+    .options = options,
+    .parser = parse,
+    .doc =
+        "Fits gradient-boosted trees to a table of features; missing values (NaN, empty "
+        "fields) "
+        "are normal.\v"
+        "Examples:\n"
+        "  medley gbdt train -f X.npy -y y.npy -o model.txt\n"
+        "  medley gbdt train -f X.npy -y y.npy --valid-features V.npy --valid-labels v.npy \\\n"
+        "      --rounds 2000 --early-stopping 50 -o model.txt\n"
+        "  medley gbdt train -f stack.csv --label esci_label --classes E,S,C,I -o model.txt\n"
+        "  medley gbdt train -f X.npy -y y.npy --players bert=0-3,sage=4-7 --mask-rate 0.1 "
+        "-o model.txt"};
+
+/* ---- training ---- */
+
+static medley_status class_weights(const char *text, size_t n_classes, double *out,
+                                   medley_error *err)
+{
+    struct str rest = str_of(text);
+    for (size_t c = 0; c < n_classes; c++) {
+        struct str word = input_take(&rest, ',');
+        if (!str_to_double(word, &out[c]) || out[c] < 0)
+            return fail(err, MEDLEY_EINVAL, "--class-weights: '%s' does not hold %zu weights",
+                        text, n_classes);
+    }
+    return rest.s ? fail(err, MEDLEY_EINVAL, "--class-weights: more than %zu weights in '%s'",
+                         n_classes, text)
+                  : MEDLEY_OK;
+}
+
+static medley_status measure(const medley_gbdt *model, const medley_table *t, double *log_loss,
+                             double *accuracy, medley_error *err)
+{
+    float *p = mem_alloc(t->n, t->n_classes * sizeof *p);
+    if (!p)
+        return fail_memory(err, "predictions");
+    medley_status st = medley_gbdt_predict(model, t->features, t->n, p, err);
+    double loss = 0, right = 0;
+    for (size_t i = 0; st == MEDLEY_OK && i < t->n; i++) {
+        const float *row = p + i * t->n_classes;
+        size_t best = 0;
+        for (size_t c = 1; c < t->n_classes; c++)
+            best = row[c] > row[best] ? c : best;
+        right += best == t->labels[i];
+        loss -= log(fmax(row[t->labels[i]], 1e-30));
+    }
+    mem_free(p);
+    *log_loss = loss / (double)t->n;
+    *accuracy = right / (double)t->n;
+    return st;
+}
+
+static medley_status report_training(const struct train_args *a, const medley_gbdt *model,
+                                     const medley_table *train, const medley_table *valid,
+                                     medley_error *err)
+{
+    double loss = 0, accuracy = 0;
+    const char *what = valid ? "validation" : "training";
+    medley_status st = measure(model, valid ? valid : train, &loss, &accuracy, err);
+    if (st != MEDLEY_OK)
+        return st;
+    fprintf(stderr,
+            "%s: %zu rounds on %zu rows, %zu features, %zu classes; %s log-loss %.5f, "
+            "accuracy %.4f\n",
+            a->out, medley_gbdt_rounds(model), train->n, train->n_features, train->n_classes,
+            what, loss, accuracy);
+    if (!a->json)
+        return MEDLEY_OK;
+    printf("{\"rounds\": %zu, \"rows\": %zu, \"features\": %zu, \"classes\": %zu, "
+           "\"measured_on\": \"%s\", \"log_loss\": %.9g, \"accuracy\": %.9g}\n",
+           medley_gbdt_rounds(model), train->n, train->n_features, train->n_classes, what, loss,
+           accuracy);
+    return MEDLEY_OK;
+}
+
+static medley_status name_features(medley_gbdt *model, const struct input *in,
+                                   medley_error *err)
+{
+    if (!in->names)
+        return MEDLEY_OK;
+    return medley_gbdt_set_feature_names(model, (const char *const *)in->names, err);
+}
+
+static medley_status train_and_save(struct train_args *a, struct input *train,
+                                    struct input *valid, medley_error *err)
+{
+    struct players players = {0};
+    double weights[256];
+    medley_gbdt *model = NULL;
+    medley_gbdt_options o = a->options;
+    medley_status st = MEDLEY_OK;
+    /* A class that only the validation rows have is still a class. */
+    size_t classes = train->table.n_classes;
+    if (a->valid.features && valid->table.n_classes > classes)
+        classes = valid->table.n_classes;
+    train->table.n_classes = valid->table.n_classes = classes;
+    if (a->class_weights) {
+        st = class_weights(a->class_weights, classes, weights, err);
+        o.class_weights = weights;
+    }
+    if (st == MEDLEY_OK && a->players) {
+        st = players_parse(a->players, train->table.n_features, &players, err);
+        for (size_t f = 0; st == MEDLEY_OK && f < train->table.n_features; f++)
+            if (players.of_feature[f] == players.other)
+                players.of_feature[f] = UINT32_MAX;
+        o.player_of_feature = players.of_feature;
+    }
+    const medley_table *watched = a->valid.features ? &valid->table : NULL;
+    if (st == MEDLEY_OK)
+        st = medley_gbdt_train(&train->table, watched, &o, &model, err);
+    if (st == MEDLEY_OK)
+        st = name_features(model, train, err);
+    if (st == MEDLEY_OK)
+        st = medley_gbdt_save(model, a->out, err);
+    if (st == MEDLEY_OK)
+        st = report_training(a, model, &train->table, watched, err);
+    medley_gbdt_free(model);
+    players_deinit(&players);
+    return st;
+}
+
+static int check_train_args(const struct train_args *a)
+{
+    if (!a->train.features || !a->out)
+        return cli_usage(VERB, "--features and --output are needed");
+    if (!a->train.labels == !a->train.label_column)
+        return cli_usage(VERB, "either --labels FILE or --label NAME is needed");
+    if (a->train.labels && !a->valid.features != !a->valid.labels)
+        return cli_usage(VERB, "--valid-features and --valid-labels go together");
+    if (a->train.label_column && a->valid.labels)
+        return cli_usage(VERB, "--valid-labels does not go with --label");
+    if (a->train.classes && !a->train.label_column)
+        return cli_usage(VERB, "--classes names the values of a --label column");
+    if (a->options.early_stopping && !a->valid.features)
+        return cli_usage(VERB, "--early-stopping needs --valid-features");
+    if (a->players && !(a->options.mask_rate > 0))
+        return cli_usage(VERB, "--players says what --mask-rate masks; give both");
+    return 0;
+}
+
+static int run(struct train_args *a)
+{
+    struct input train = {0}, valid = {0};
+    medley_error err;
+    int usage = check_train_args(a);
+    if (usage)
+        return usage;
+    medley_status st = input_load(&a->train, NULL, &train, &err);
+    if (st == MEDLEY_OK && a->valid.features)
+        st = input_load(&a->valid, &train, &valid, &err);
+    if (st == MEDLEY_OK)
+        st = train_and_save(a, &train, &valid, &err);
+    input_deinit(&train);
+    input_deinit(&valid);
+    return st == MEDLEY_OK ? 0 : cli_fail(&err);
+}
+
+int gbdt_train(int argc, char **argv)
+{
+    struct train_args a = {0};
+    cli_parse(&argp, argc, argv, &a);
+    return run(&a);
+}
