@@ -368,6 +368,27 @@ static void test_no_memory(void)
         mem_fail_after(SIZE_MAX);
     }
     ok(st == MEDLEY_OK, "opening too");
+    float whole[PRODUCTS * CLASSES], out[PRODUCTS * CLASSES];
+    answer_all(m, w, 4, 0, s, NULL, whole);
+    uint32_t product[PRODUCTS];
+    for (uint32_t i = 0; i < PRODUCTS; i++)
+        product[i] = i;
+    struct link_request r = {.graph = &w->g,
+                             .features = w->features,
+                             .query = 4,
+                             .product = product,
+                             .n = PRODUCTS,
+                             .store = s};
+    st = MEDLEY_ENOMEM;
+    failed = 0;
+    for (size_t i = 0; st == MEDLEY_ENOMEM && i < 1000; i++) {
+        mem_fail_after(i);
+        st = link_classifier_answer(m, &r, out, NULL);
+        mem_fail_after(SIZE_MAX);
+        failed += st != MEDLEY_OK;
+    }
+    ok(st == MEDLEY_OK && failed > 3 && memcmp(whole, out, sizeof out) == 0,
+       "answering fails cleanly at each of %zu allocations", failed);
     link_store_close(s);
     link_classifier_free(m);
     world_free(w);

@@ -221,8 +221,7 @@ struct link_store_size link_store_size(const struct link_store *s)
 
 /* ---- answering ---- */
 
-/* The place of an id in an ascending list; SIZE_MAX when it is not there. */
-static size_t find(const uint32_t *ids, size_t n, uint32_t id)
+size_t link_store_find(const uint32_t *ids, size_t n, uint32_t id)
 {
     size_t low = 0, high = n;
     while (low < high) {
@@ -302,7 +301,7 @@ medley_status link_store_answer(const struct link_store *s, const struct link_cl
     const struct graph *g = r->graph;
     size_t k = m->n_classes, query_at = SIZE_MAX;
     if (r->query != UINT32_MAX)
-        query_at = find(s->query_ids, (size_t)h->queries, r->query);
+        query_at = link_store_find(s->query_ids, (size_t)h->queries, r->query);
     if (query_at == SIZE_MAX)
         return MEDLEY_OK;
     const uint64_t *span = s->pair_offsets + query_at;
@@ -312,11 +311,11 @@ medley_status link_store_answer(const struct link_store *s, const struct link_cl
     for (size_t i = 0; i < r->n && st == MEDLEY_OK; i++) {
         if (r->product[i] == UINT32_MAX)
             continue;
-        size_t row = find(s->product_ids, (size_t)h->products, r->product[i]);
+        size_t row = link_store_find(s->product_ids, (size_t)h->products, r->product[i]);
         if (row == SIZE_MAX)
             continue;
-        size_t pair =
-            find(s->pair_product + span[0], (size_t)(span[1] - span[0]), r->product[i]);
+        size_t pair = link_store_find(s->pair_product + span[0], (size_t)(span[1] - span[0]),
+                                      r->product[i]);
         if (pair != SIZE_MAX) {
             memcpy(probabilities + i * k, s->pair + (span[0] + pair) * k, k * sizeof(float));
         } else if (csr_find(&g->all, r->query, (uint32_t)g->n_queries + r->product[i]) ==

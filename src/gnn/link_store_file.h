@@ -53,6 +53,9 @@ struct hash128 link_store_hash_header(const struct link_store_header *h);
 struct hash128 link_store_source(const struct link_classifier *m, const struct graph *g,
                                  const float *features);
 
+/* The place of an id in an ascending list; SIZE_MAX when it is not there. */
+size_t link_store_find(const uint32_t *ids, size_t n, uint32_t id);
+
 /* Checks bytes that stay the caller's; `name` is put before messages. */
 medley_status link_store_parse(struct mapping bytes, const char *name, struct link_store **out,
                                medley_error *err);

@@ -94,19 +94,6 @@ struct pairs {
     size_t n, query_room, product_room;
 };
 
-static bool holds(const uint32_t *ids, size_t n, uint32_t id)
-{
-    size_t low = 0, high = n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && ids[low] == id;
-}
-
 static bool list_pairs(const struct graph *g, const struct link_store_plan *plan,
                        struct pairs *p)
 {
@@ -118,7 +105,8 @@ static bool list_pairs(const struct graph *g, const struct link_store_plan *plan
         for (uint64_t e = g->all.offsets[q]; e < g->all.offsets[q + 1]; e++) {
             uint32_t node = g->all.target[e];
             if (node < g->n_queries ||
-                !holds(plan->products, plan->n_products, node - (uint32_t)g->n_queries))
+                link_store_find(plan->products, plan->n_products,
+                                node - (uint32_t)g->n_queries) == SIZE_MAX)
                 continue;
             if (!mem_reserve(&p->query, &p->query_room, p->n + 1, sizeof *p->query) ||
                 !mem_reserve(&p->product, &p->product_room, p->n + 1, sizeof *p->product))
