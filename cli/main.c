@@ -80,7 +80,7 @@ double cli_number(const char *option, const char *text, double min, double max)
     return v;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
@@ -104,4 +104,23 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "medley: unknown verb '%s'\nTry 'medley --help'.\n", argv[1]);
     return 2;
+}
+
+/* What could not be written is a failure: a full disk, but not a reader that has seen enough. */
+static int flushed(int status)
+{
+    bool lost = ferror(stdout);
+    errno = 0;
+    if (fflush(stdout) != 0 || lost) {
+        if (errno != EPIPE)
+            fprintf(stderr, "medley: cannot write to standard output: %s\n",
+                    errno ? strerror(errno) : "write error");
+        return status ? status : 1;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    return flushed(run(argc, argv));
 }
