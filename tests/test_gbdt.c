@@ -41,7 +41,7 @@ static void test_bins(void)
         for (size_t f = 0; f < 4; f++) {
             float v = x[i * 4 + f];
             missing &= (row[f] == 0) == (v != v);
-            columns &= t.columns[f * N + i] == row[f];
+            columns &= t.columns[f * t.pitch + i] == row[f];
             for (unsigned bin = 1; v == v && bin <= b.n_cuts[f] + 1u; bin++)
                 same &= (v <= bins_threshold(&b, f, bin)) == (row[f] <= bin);
         }
@@ -68,7 +68,7 @@ static void test_extreme_values(void)
     struct bins b = {0};
     struct binned t = {0};
     bins_fit(x, 8, 1, 255, &b, NULL);
-    binned_new(&b, x, 8, false, &t, NULL);
+    binned_new(&b, x, 8, true, &t, NULL);
     ok(b.n_cuts[0] == 6, "the two zeros are one value");
     bool ordered = true;
     for (size_t i = 0; i < 8; i++)

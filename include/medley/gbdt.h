@@ -48,6 +48,9 @@ typedef struct medley_gbdt_options {
     double min_gain;            /* as given */
     double feature_fraction;    /* features tried, drawn anew per tree [1] */
     double row_fraction;        /* rows sampled, drawn anew per round [1] */
+    double gradient_fraction;   /* share of the rows that a round's trees grow from, those of large
+                                   gradients likelier, the others counting for more: minimal
+                                   variance sampling (Ibragimov and Gusev 2019). 1: all [1] */
     unsigned early_stopping;    /* rounds without a better validation log-loss; 0: off */
     enum medley_trees trees;
     const double *class_weights;   /* [K]; NULL: all 1. Not applied to validation */

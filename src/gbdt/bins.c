@@ -248,6 +248,16 @@ static uint8_t bin_of(const float *cuts, float v)
     return v == v ? (uint8_t)(p + 1) : 0;
 }
 
+static void rows_from_columns(struct binned *t, size_t n_features, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++) {
+        uint8_t *row = t->rows + i * t->stride;
+        for (size_t f = 0; f < n_features; f++)
+            row[f] = t->columns[f * t->pitch + i];
+        memset(row + n_features, 0, t->stride - n_features);
+    }
+}
+
 struct apply {
     const struct bins *bins;
     const float *x;
@@ -262,14 +272,11 @@ static void apply_rows(void *context, size_t begin, size_t end, unsigned worker)
     struct binned *t = job->out;
     for (size_t i = begin; i < end; i++) {
         const float *x = job->x + i * b->n_features;
-        uint8_t *row = t->rows + i * t->stride;
         for (size_t f = 0; f < b->n_features; f++)
-            row[f] = bin_of(b->cuts + f * BINS_CUTS, x[f]);
-        memset(row + b->n_features, 0, t->stride - b->n_features);
+            t->columns[f * t->pitch + i] = bin_of(b->cuts + f * BINS_CUTS, x[f]);
     }
-    for (size_t f = 0; t->columns && f < b->n_features; f++)
-        for (size_t i = begin; i < end; i++)
-            t->columns[f * t->n + i] = t->rows[i * t->stride + f];
+    if (t->rows)
+        rows_from_columns(t, b->n_features, begin, end);
 }
 
 void binned_deinit(struct binned *t)
@@ -288,29 +295,27 @@ static size_t stride_of(size_t n_features)
     return stride < n_features ? (n_features + 63) / 64 * 64 : stride;
 }
 
-/* Room for n rows, not yet filled. */
-static medley_status binned_room(size_t n, size_t n_features, bool columns, struct binned *t,
-                                 medley_error *err)
+medley_status binned_room(size_t n, size_t n_features, bool rows, struct binned *t,
+                          medley_error *err)
 {
-    size_t bytes = 0;
-    *t = (struct binned){.n = n, .stride = stride_of(n_features)};
-    t->rows = mem_alloc64(n, t->stride);
-    if (columns && !__builtin_mul_overflow(n, n_features, &bytes) && bytes < SIZE_MAX - 64)
-        t->columns = mem_alloc64(bytes + 64, 1);
-    if (!t->rows || (columns && !t->columns)) {
+    *t = (struct binned){.n = n, .stride = stride_of(n_features), .pitch = (n + 66) / 64 * 64};
+    t->columns = mem_alloc64(n_features, t->pitch);
+    if (rows)
+        t->rows = mem_alloc64(n, t->stride);
+    if (!t->columns || (rows && !t->rows)) {
         binned_deinit(t);
         return fail_memory(err, "binned features");
     }
-    if (columns)
-        memset(t->columns + bytes, 0, 64);
+    for (size_t f = 0; f < n_features; f++)
+        memset(t->columns + f * t->pitch + n, 0, t->pitch - n);
     return MEDLEY_OK;
 }
 
-medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
+medley_status binned_new(const struct bins *b, const float *x, size_t n, bool rows,
                          struct binned *out, medley_error *err)
 {
     struct binned t;
-    medley_status st = binned_room(n, b->n_features, columns, &t, err);
+    medley_status st = binned_room(n, b->n_features, rows, &t, err);
     if (st != MEDLEY_OK)
         return st;
     struct apply job = {b, x, &t};
@@ -321,7 +326,7 @@ medley_status binned_new(const struct bins *b, const float *x, size_t n, bool co
 
 struct selection {
     const struct binned *from;
-    const uint32_t *features;
+    const uint32_t *features; /* NULL: the same ones */
     size_t n_features;
     struct binned *to;
 };
@@ -330,23 +335,21 @@ static void select_rows(void *context, size_t begin, size_t end, unsigned worker
 {
     (void)worker;
     struct selection *job = context;
-    for (size_t i = begin; i < end; i++) {
-        const uint8_t *from = job->from->rows + i * job->from->stride;
-        uint8_t *to = job->to->rows + i * job->to->stride;
-        for (size_t f = 0; f < job->n_features; f++)
-            to[f] = from[job->features[f]];
-        memset(to + job->n_features, 0, job->to->stride - job->n_features);
+    const struct binned *from = job->from;
+    for (size_t i = 0; i < job->n_features; i++) {
+        size_t f = job->features ? job->features[i] : i;
+        memcpy(job->to->columns + i * job->to->pitch + begin,
+               from->columns + f * from->pitch + begin, end - begin);
     }
-    for (size_t f = 0; job->to->columns && f < job->n_features; f++)
-        memcpy(job->to->columns + f * job->to->n + begin,
-               job->from->columns + job->features[f] * job->from->n + begin, end - begin);
+    if (job->to->rows)
+        rows_from_columns(job->to, job->n_features, begin, end);
 }
 
 medley_status binned_select(const struct binned *from, const uint32_t *features,
                             size_t n_features, struct binned *out, medley_error *err)
 {
     struct binned t;
-    medley_status st = binned_room(from->n, n_features, from->columns != NULL, &t, err);
+    medley_status st = binned_room(from->n, n_features, from->rows != NULL, &t, err);
     if (st != MEDLEY_OK)
         return st;
     struct selection job = {from, features, n_features, &t};
@@ -355,16 +358,8 @@ medley_status binned_select(const struct binned *from, const uint32_t *features,
     return MEDLEY_OK;
 }
 
-medley_status binned_copy(const struct binned *from, size_t n_features, struct binned *out,
+medley_status binned_copy(const struct binned *t, size_t n_features, struct binned *out,
                           medley_error *err)
 {
-    struct binned t;
-    medley_status st = binned_room(from->n, n_features, from->columns != NULL, &t, err);
-    if (st != MEDLEY_OK)
-        return st;
-    memcpy(t.rows, from->rows, t.n * t.stride);
-    if (t.columns)
-        memcpy(t.columns, from->columns, t.n * n_features);
-    *out = t;
-    return MEDLEY_OK;
+    return binned_select(t, NULL, n_features, out, err);
 }

@@ -22,8 +22,9 @@ struct bins {
 /* A table in bins, twice: by row for histograms, by column for partitioning. */
 struct binned {
     size_t n, stride; /* rows; bytes from a row to the next, a multiple of 8 */
-    uint8_t *rows;    /* [n, stride]; bytes past n_features are 0 */
-    uint8_t *columns; /* [n_features, n], 64 bytes of room at the end; NULL when not wanted */
+    size_t pitch;     /* bytes from a column to the next, a multiple of 64, at least n + 3 */
+    uint8_t *rows;    /* [n, stride]; bytes past n_features are 0; NULL when not wanted */
+    uint8_t *columns; /* [n_features, pitch]; bytes past n are 0 */
 };
 
 /* x[n, n_features], NaN missing. At most max_bins (2..255) value bins per feature. */
@@ -35,9 +36,12 @@ medley_status bins_select(const struct bins *b, const uint32_t *features, size_t
                           struct bins *out, medley_error *err);
 void bins_deinit(struct bins *b);
 
-medley_status binned_new(const struct bins *b, const float *x, size_t n, bool columns,
+medley_status binned_new(const struct bins *b, const float *x, size_t n, bool rows,
                          struct binned *out, medley_error *err);
-/* The bins of some features; columns where t has some. */
+/* Room for n rows, not filled but for the columns' ends. */
+medley_status binned_room(size_t n, size_t n_features, bool rows, struct binned *t,
+                          medley_error *err);
+/* The bins of some features; rows where t has some. */
 medley_status binned_select(const struct binned *t, const uint32_t *features, size_t n_features,
                             struct binned *out, medley_error *err);
 medley_status binned_copy(const struct binned *t, size_t n_features, struct binned *out,

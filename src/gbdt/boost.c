@@ -1,5 +1,5 @@
-/* boost.c: the rounds of gradient boosting: gradients, root histograms of all classes in one
- * pass over the rows, one tree per class (or one vector tree), scores, validation.
+/* boost.c: the rounds of gradient boosting: a sweep over all rows (sweep.c), root histograms of
+ * all classes in one pass over the rows it kept, one tree per class (or one vector tree).
  *
  * The classes of a round are independent tasks with no barrier inside a tree. All sums over
  * rows are integers, or doubles added chunk by chunk in order, so a model does not depend on
@@ -16,20 +16,19 @@
 #include <math.h>
 #include <string.h>
 
-#define ROW_CHUNK 4096       /* rows a task takes; sums per chunk are added in order */
 #define WORTH_A_BAR 4000000u /* rows times rounds below which fitting takes about a second */
 
 /* Streams of mix64: which decision a random number is for. */
-enum { STREAM_ROWS = 1, STREAM_FEATURES = 2 }; /* 3: mask.c */
+enum { STREAM_FEATURES = 2 }; /* 1: sweep.c, 3: mask.c */
 
 static size_t padded(size_t n)
 {
-    return (n + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK * SOFTMAX_BLOCK;
+    return (n + SCORE_BLOCK - 1) / SCORE_BLOCK * SCORE_BLOCK;
 }
 
 /* ---- setting up ---- */
 
-static void scores_start(const struct boost *b, struct boost_rows *r)
+void boost_start_scores(const struct boost *b, struct boost_rows *r)
 {
     for (size_t c = 0; c < b->n_classes; c++)
         for (size_t i = 0; i < r->stride; i++)
@@ -89,7 +88,12 @@ static medley_status set_base(struct boost *b, medley_error *err)
     for (size_t c = 0; c < b->n_classes; c++)
         b->model->base[c] = (float)log(fmax(sums[c], half_a_row) / total);
     /* |gradient| <= weight, hessian <= weight / 2: both sums stay below 2^31, rounding
-     * included, and one row below 2^22, where float rounding to integers is exact. */
+     * included, and one row below 2^22, where float rounding to integers is exact. A sample by
+     * gradient adds up to the same but for chance, and is many rows: twice is out of reach. */
+    if (b->options.gradient_fraction < 1) {
+        total *= 2;
+        most *= SWEEP_MOST_WORTH;
+    }
     double scale = fmin((double)(1u << 20) / most, (2147483647.0 - (double)r->n) / total);
     b->gradient_scale = (float)scale;
     b->hessian_scale = (float)(2 * scale);
@@ -104,17 +108,12 @@ static medley_status spaces_init(struct boost *b, medley_error *err)
     /* Few wide groups and many rows: a part of the rows per thread; else groups share out. */
     b->parts = b->train.n < 32768 || groups >= 2 * pool_threads() ? 1 : pool_threads();
     b->root = mem_alloc64(cells * b->lanes, b->parts * sizeof *b->root);
-    b->packed = mem_alloc64(b->train.stride * b->lanes, sizeof *b->packed);
-    b->by_class = mem_alloc64(b->train.stride * b->n_classes, sizeof *b->by_class);
-    b->sample = mem_alloc(b->train.n, sizeof *b->sample);
     b->allowed = mem_alloc(trees, groups);
     b->spaces = mem_zalloc(trees, sizeof *b->spaces);
     b->grown = mem_zalloc(trees, sizeof *b->grown);
     b->results = mem_zalloc(trees, sizeof *b->results);
-    if (!b->root || !b->packed || !b->by_class || !b->sample || !b->allowed || !b->spaces ||
-        !b->grown || !b->results)
+    if (!b->root || !b->allowed || !b->spaces || !b->grown || !b->results)
         return fail_memory(err, "space for training");
-    memset(b->packed, 0, b->train.stride * b->lanes * sizeof *b->packed);
     medley_status st = MEDLEY_OK;
     for (size_t k = 0; k < trees && st == MEDLEY_OK; k++)
         st = grow_space_init(&b->spaces[k], b->train.n, b->options.num_leaves, err);
@@ -175,17 +174,20 @@ medley_status boost_init(struct boost *b, const medley_gbdt_data *train,
         st = spaces_init(b, err);
     if (st == MEDLEY_OK && options->mask_rate > 0)
         st = mask_init(b, err);
+    if (st == MEDLEY_OK)
+        st = sweep_init(b, err);
     if (st != MEDLEY_OK)
         return st;
     limits_init(b);
-    scores_start(b, &b->train);
+    boost_start_scores(b, &b->train);
     if (validation)
-        scores_start(b, &b->valid);
+        boost_start_scores(b, &b->valid);
     return MEDLEY_OK;
 }
 
 void boost_deinit(struct boost *b)
 {
+    sweep_deinit(b);
     for (size_t k = 0; b->spaces && k < b->trees_per_round; k++)
         grow_space_deinit(&b->spaces[k]);
     for (size_t k = 0; b->grown && k < b->trees_per_round; k++)
@@ -197,9 +199,6 @@ void boost_deinit(struct boost *b)
     bins_deinit(&b->bins);
     mem_free(b->features);
     mem_free(b->root);
-    mem_free(b->packed);
-    mem_free(b->by_class);
-    mem_free(b->sample);
     mem_free(b->allowed);
     mem_free(b->spaces);
     mem_free(b->grown);
@@ -208,37 +207,6 @@ void boost_deinit(struct boost *b)
 }
 
 /* ---- one round ---- */
-
-static void gradient_rows(void *context, size_t begin, size_t end, unsigned worker)
-{
-    (void)worker;
-    struct boost *b = context;
-    struct softmax_job job = {.n_classes = b->n_classes,
-                              .stride = b->train.stride,
-                              .scores = b->train.scores,
-                              .labels = b->train.labels,
-                              .weights = b->train.weights,
-                              .gradient_scale = b->gradient_scale,
-                              .hessian_scale = b->hessian_scale,
-                              .lanes = b->lanes,
-                              .packed = b->packed,
-                              .by_class = b->by_class};
-    softmax_gradients(&job, begin, end);
-}
-
-/* Rows of this round: those of weight above 0, each with chance row_fraction. */
-static void draw_rows(struct boost *b, size_t round)
-{
-    double fraction = b->options.row_fraction;
-    uint64_t limit = fraction < 1 ? (uint64_t)(fraction * 0x1p53) : UINT64_MAX;
-    size_t n = 0;
-    for (size_t i = 0; i < b->train.n; i++)
-        if (b->train.weights[i] > 0 &&
-            (fraction >= 1 ||
-             mix64(b->options.seed, STREAM_ROWS + (round << 8), i) >> 11 < limit))
-            b->sample[n++] = (uint32_t)i;
-    b->n_sample = n;
-}
 
 /* ceil(feature_fraction * F) features for each tree, by a partial shuffle. */
 static void draw_features(struct boost *b, size_t round)
@@ -261,31 +229,31 @@ static void draw_features(struct boost *b, size_t round)
     }
 }
 
-/* Task t: group t % groups of part t / groups of the rows. */
+/* Task t: group t % groups of part t / groups of the chunks. */
 static void root_task(void *context, size_t begin, size_t end, unsigned worker)
 {
     (void)worker;
     struct boost *b = context;
+    const struct boost_sample *s = &b->sample;
     size_t cells = histogram_cells(&b->bins) * b->lanes, groups = b->bins.n_groups;
     for (size_t t = begin; t < end; t++) {
         size_t part = t / groups, g = t % groups;
-        size_t first = b->n_sample * part / b->parts;
         struct histogram_job job = {.bins = &b->bins,
-                                    .table = &b->train.table,
+                                    .table = &s->table,
                                     .group_begin = g,
                                     .group_end = g + 1,
-                                    .n = b->n_sample * (part + 1) / b->parts - first,
-                                    .gradients = b->packed,
+                                    .gradients = s->packed,
                                     .lanes = b->lanes,
                                     .cells = b->root + part * cells};
-        if (b->n_sample == b->train.n)
-            job.begin = first;
-        else
-            job.index = b->sample + first;
         size_t from = b->bins.group_first[g], to = b->bins.group_first[g + 1];
         memset(job.cells + from * BINS_GROUP * b->lanes, 0,
                (to - from) * BINS_GROUP * b->lanes * sizeof *job.cells);
-        histogram_add(&job);
+        for (size_t c = s->n_chunks * part / b->parts; c < s->n_chunks * (part + 1) / b->parts;
+             c++) {
+            job.begin = c * s->chunk;
+            job.n = s->chunk_rows[c];
+            histogram_add(&job);
+        }
     }
 }
 
@@ -298,58 +266,12 @@ static void root_histograms(struct boost *b)
             b->root[i] += b->root[part * cells + i];
 }
 
-/* Adds a tree to scores: by leaf where growing left the rows together, else row by row. */
-static void add_to_scores(const struct tree *t, const uint8_t *rows, size_t stride,
-                          size_t begin, size_t end, const struct boost_rows *r)
-{
-    for (size_t i = begin; i < end; i++) {
-        const float *v = t->values + tree_leaf_of_bins(t, rows + i * stride) * t->n_outputs;
-        for (uint32_t o = 0; o < t->n_outputs; o++)
-            r->scores[(t->first_class + o) * r->stride + i] += v[o];
-    }
-}
-
-static void rescore_rows(void *context, size_t begin, size_t end, unsigned worker)
-{
-    (void)worker;
-    struct boost *b = context;
-    struct boost_rows *r = &b->train;
-    for (size_t k = 0; k < b->model->n_trees; k++)
-        add_to_scores(b->model->trees[k], r->table.rows, r->table.stride, begin, end, r);
-}
-
-void boost_rescore(struct boost *b)
-{
-    scores_start(b, &b->train);
-    parallel_for(b->train.n, ROW_CHUNK, rescore_rows, b);
-}
-
-static void add_grown(struct boost *b, size_t k)
-{
-    const struct tree *t = b->grown[k];
-    struct boost_rows *r = &b->train;
-    if (b->n_sample < r->n) {
-        add_to_scores(t, r->table.rows, r->table.stride, 0, r->n, r);
-        return;
-    }
-    for (uint32_t leaf = 0; leaf < t->n_leaves; leaf++) {
-        size_t n;
-        const uint32_t *rows = grow_leaf_rows(&b->spaces[k], leaf, &n);
-        for (uint32_t o = 0; o < t->n_outputs; o++) {
-            float v = t->values[leaf * t->n_outputs + o];
-            float *scores = r->scores + (t->first_class + o) * r->stride;
-            for (size_t i = 0; i < n; i++)
-                scores[rows[i]] += v;
-        }
-    }
-}
-
 static void grow_one(struct boost *b, size_t k)
 {
     bool vector = b->options.trees == MEDLEY_TREES_VECTOR;
     struct grow_job job = {.bins = &b->bins,
-                           .table = &b->train.table,
-                           .gradients = b->by_class + k * b->train.stride,
+                           .table = &b->sample.table,
+                           .gradients = b->sample.by_class + k * b->train.stride,
                            .gradient_stride = b->train.stride,
                            .outputs = vector ? (unsigned)b->n_classes : 1,
                            .first_class = (unsigned)k,
@@ -358,10 +280,8 @@ static void grow_one(struct boost *b, size_t k)
                            .root_lane = (unsigned)k,
                            .allowed = b->allowed + k * b->bins.n_groups,
                            .limits = &b->limits};
-    memcpy(b->spaces[k].index, b->sample, b->n_sample * sizeof *b->sample);
-    b->results[k] = grow_tree(&job, &b->spaces[k], b->n_sample, &b->grown[k], NULL);
-    if (b->results[k] == MEDLEY_OK)
-        add_grown(b, k);
+    memcpy(b->spaces[k].index, b->sample.index, b->sample.n * sizeof *b->sample.index);
+    b->results[k] = grow_tree(&job, &b->spaces[k], b->sample.n, &b->grown[k], NULL);
 }
 
 static void grow_trees(void *context, size_t begin, size_t end, unsigned worker)
@@ -382,74 +302,24 @@ static medley_status collect(struct boost *b, medley_error *err)
             return fail_memory(err, "the model's trees");
         b->grown[k] = NULL;
     }
+    b->pending = true;
     return MEDLEY_OK;
 }
 
 static medley_status one_round(struct boost *b, size_t round, medley_error *err)
 {
+    b->round = round;
     if (b->options.mask_rate > 0)
         mask_round(b, round);
-    if (round == 0 || b->options.row_fraction < 1)
-        draw_rows(b, round);
+    sweep_round(b);
     if (round == 0 || b->options.feature_fraction < 1)
         draw_features(b, round);
-    parallel_for(b->train.stride, ROW_CHUNK, gradient_rows, b);
     root_histograms(b);
     if (b->trees_per_round == 1)
         grow_one(b, 0); /* not inside parallel_for: the tree itself may use all threads */
     else
         parallel_for(b->trees_per_round, 1, grow_trees, b);
     return collect(b, err);
-}
-
-/* ---- validation ---- */
-
-struct valid_job {
-    struct boost *b;
-    double *sums; /* [chunks] */
-};
-
-static double log_loss_of(const struct boost_rows *r, size_t n_classes, size_t i)
-{
-    double most = -DBL_MAX, sum = 0;
-    for (size_t c = 0; c < n_classes; c++)
-        most = fmax(most, r->scores[c * r->stride + i]);
-    for (size_t c = 0; c < n_classes; c++)
-        sum += exp(r->scores[c * r->stride + i] - most);
-    return r->weights[i] * (log(sum) - (r->scores[r->labels[i] * r->stride + i] - most));
-}
-
-static void valid_rows(void *context, size_t begin, size_t end, unsigned worker)
-{
-    (void)worker;
-    struct valid_job *job = context;
-    struct boost *b = job->b;
-    struct boost_rows *r = &b->valid;
-    size_t first = b->model->n_trees - b->trees_per_round;
-    for (size_t k = first; k < b->model->n_trees; k++)
-        add_to_scores(b->model->trees[k], r->table.rows, r->table.stride, begin, end, r);
-    double sum = 0;
-    for (size_t i = begin; i < end; i++)
-        sum += log_loss_of(r, b->n_classes, i);
-    job->sums[begin / ROW_CHUNK] = sum;
-}
-
-static medley_status validate(struct boost *b, double *loss, medley_error *err)
-{
-    size_t chunks = (b->valid.n + ROW_CHUNK - 1) / ROW_CHUNK;
-    struct valid_job job = {b, mem_zalloc(chunks, sizeof(double))};
-    double weight = 0;
-    if (!job.sums)
-        return fail_memory(err, "validation sums");
-    parallel_for(b->valid.n, ROW_CHUNK, valid_rows, &job);
-    *loss = 0;
-    for (size_t i = 0; i < chunks; i++)
-        *loss += job.sums[i];
-    for (size_t i = 0; i < b->valid.n; i++)
-        weight += b->valid.weights[i];
-    *loss /= weight;
-    mem_free(job.sums);
-    return MEDLEY_OK;
 }
 
 /* ---- all rounds ---- */
@@ -477,7 +347,7 @@ medley_status boost_run(struct boost *b, medley_error *err)
                         rounds);
         medley_status st = one_round(b, round, err);
         if (st == MEDLEY_OK && stopping)
-            st = validate(b, &loss, err);
+            st = valid_round(b, &loss, err);
         if (st != MEDLEY_OK)
             return st;
         if (bar)
@@ -489,6 +359,7 @@ medley_status boost_run(struct boost *b, medley_error *err)
             break;
         }
     }
+    sweep_settle(b);
     if (stopping)
         gbdt_truncate(b->model, best_round + 1);
     if (bar)

@@ -8,7 +8,7 @@
 struct medley_gbdt_data {
     size_t n, n_features, n_classes;
     struct bins bins;
-    struct binned table; /* columns only in data to train on */
+    struct binned table; /* rows only in data to train on */
     uint8_t *labels;     /* [n] */
     float *weights;      /* [n] or NULL */
 };

@@ -52,12 +52,6 @@ void grow_space_deinit(struct grow_space *s)
     *s = (struct grow_space){0};
 }
 
-const uint32_t *grow_leaf_rows(const struct grow_space *s, uint32_t leaf, size_t *n)
-{
-    *n = s->leaves[leaf].n;
-    return s->index + s->leaves[leaf].begin;
-}
-
 static size_t output_cells(const struct grow_job *job)
 {
     return histogram_cells(job->bins);
@@ -233,7 +227,7 @@ static medley_status split_leaf(const struct grow_job *job, struct grow_space *s
 {
     struct grow_leaf *left = &s->leaves[at], *right = &s->leaves[s->n_leaves];
     struct split best = left->best;
-    struct partition_job p = {.column = job->table->columns + best.feature * job->table->n,
+    struct partition_job p = {.column = job->table->columns + best.feature * job->table->pitch,
                               .bin = best.bin,
                               .missing_left = best.missing_left,
                               .index = s->index + left->begin,

@@ -30,7 +30,7 @@ void grow_space_deinit(struct grow_space *s);
 
 struct grow_job {
     const struct bins *bins;
-    const struct binned *table; /* with columns */
+    const struct binned *table; /* with rows */
     const int64_t *gradients;   /* [outputs][stride] packed */
     size_t gradient_stride;
     unsigned outputs, first_class;
@@ -40,30 +40,14 @@ struct grow_job {
     const struct grow_limits *limits;
 };
 
-/* Grows from the n rows in s->index. Their order changes; afterwards leaf i's rows are
- * s->index[grow_leaf_begin .. + count). */
+/* Grows from the n rows in s->index. Their order changes. */
 medley_status grow_tree(const struct grow_job *job, struct grow_space *s, size_t n,
                         struct tree **out, medley_error *err);
-
-/* The rows of a leaf of the last tree grown, borrowed. */
-const uint32_t *grow_leaf_rows(const struct grow_space *s, uint32_t leaf, size_t *n);
-
-/* The leaf of a row of bins. */
-static inline uint32_t tree_leaf_of_bins(const struct tree *t, const uint8_t *row)
-{
-    int32_t at = t->n_leaves > 1 ? 0 : ~0;
-    while (at >= 0) {
-        const struct tree_node *n = &t->nodes[at];
-        uint8_t bin = row[n->feature];
-        at = (bin ? bin <= n->bin : n->missing_left) ? n->left : n->right;
-    }
-    return (uint32_t)~at;
-}
 
 /* Stable partition: rows whose bin is at most `bin` (missing ones by missing_left) stay at the
  * front of index[0..n), in order; returns how many. */
 struct partition_job {
-    const uint8_t *column; /* bins of the feature; readable 3 bytes past the end */
+    const uint8_t *column; /* bins of the feature; readable 3 bytes past the last row */
     uint8_t bin;
     bool missing_left;
     uint32_t *index, *other; /* other: room for n + 16 */

@@ -53,7 +53,7 @@ static void mask_rows(void *context, size_t begin, size_t end, unsigned worker)
             uint32_t player = player_of(b, f);
             bool lost = player != NEVER && mix64(seed, i, player) >> 11 < limit;
             to[f] = lost ? 0 : from[f];
-            t->columns[f * t->n + i] = to[f];
+            t->columns[f * t->pitch + i] = to[f];
         }
     }
 }
@@ -63,7 +63,8 @@ void mask_round(struct boost *b, size_t round)
     if (round % PERIOD != 0)
         return;
     struct mask_job job = {b, round / PERIOD};
+    sweep_settle(b); /* the last trees were grown from rows as they were */
     parallel_for(b->train.n, 1024, mask_rows, &job);
     if (round > 0)
-        boost_rescore(b);
+        sweep_rescore(b);
 }

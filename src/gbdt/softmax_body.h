@@ -43,21 +43,31 @@ TARGET static inline void NAME(probabilities)(const struct softmax_job *job, siz
         p[c] = p[c] / sum;
 }
 
+/* Gradients and hessians of 16 rows, in units. */
+TARGET static inline void NAME(slopes)(const struct softmax_job *job, size_t row, v16f *g,
+                                       v16f *h)
+{
+    float k = (float)job->n_classes;
+    v16f weight = *(const v16f *)(job->weights + row);
+    v16i label = __builtin_convertvector(*(const v16b *)(job->labels + row), v16i);
+    NAME(probabilities)(job, row, g);
+    for (size_t c = 0; c < job->n_classes; c++) {
+        v16i hit = label == (int)c;
+        v16f one = (v16f)((v16i)(1.0f - (v16f){0}) & hit);
+        h[c] = g[c] * (1.0f - g[c]) * (k / (k - 1)) * weight * job->hessian_scale;
+        g[c] = (g[c] - one) * weight * job->gradient_scale;
+    }
+}
+
 TARGET static void NAME(gradients)(const struct softmax_job *job, size_t begin, size_t end)
 {
     const v16f magic = 12582912.0f - (v16f){0};
-    float k = (float)job->n_classes;
     for (size_t row = begin; row < end; row += SOFTMAX_BLOCK) {
-        v16f p[16], weight = *(const v16f *)(job->weights + row);
-        v16i label = __builtin_convertvector(*(const v16b *)(job->labels + row), v16i);
-        NAME(probabilities)(job, row, p);
+        v16f g[16], h[16];
+        NAME(slopes)(job, row, g, h);
         for (size_t c = 0; c < job->n_classes; c++) {
-            v16i hit = label == (int)c;
-            v16f one = (v16f)((v16i)(1.0f - (v16f){0}) & hit);
-            v16f g = (p[c] - one) * weight * job->gradient_scale;
-            v16f h = p[c] * (1.0f - p[c]) * (k / (k - 1)) * weight * job->hessian_scale;
-            v16i gi = __builtin_convertvector((g + magic) - magic, v16i);
-            v16i hi = __builtin_convertvector((h + magic) - magic, v16i);
+            v16i gi = __builtin_convertvector((g[c] + magic) - magic, v16i);
+            v16i hi = __builtin_convertvector((h[c] + magic) - magic, v16i);
             v16i none = hi < 1;
             hi = (hi & ~none) | (1 & none);
             int64_t *out = job->by_class + c * job->stride + row;
@@ -67,6 +77,53 @@ TARGET static void NAME(gradients)(const struct softmax_job *job, size_t begin, 
             }
         }
     }
+}
+
+/* 24 random bits for each of 16 rows (the finisher of MurmurHash3). */
+TARGET static inline void NAME(random)(const struct softmax_sample *s, size_t row, v16f *u)
+{
+    const v16u count = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    v16u x = (count + (uint32_t)row) * 0x9e3779b1u ^ s->seed[0];
+    x = (x ^ x >> 16) * 0x85ebca6bu ^ s->seed[1];
+    x = (x ^ x >> 13) * 0xc2b2ae35u;
+    x = (x ^ x >> 16) >> 8;
+    *u = __builtin_convertvector((v16i)x, v16f) * 0x1p-24f;
+}
+
+TARGET static size_t NAME(sample)(const struct softmax_job *job, const struct softmax_sample *s,
+                                  size_t begin, size_t end)
+{
+    float unit = 1 / job->gradient_scale, half = 0.5f / job->hessian_scale;
+    float most = s->threshold * s->threshold, share = s->row_fraction * s->row_fraction;
+    size_t n = begin;
+    for (size_t row = begin; row < end; row += SOFTMAX_BLOCK) {
+        v16f g[16], h[16], size = {0}, u, weight = *(const v16f *)(job->weights + row);
+        NAME(slopes)(job, row, g, h);
+        NAME(random)(s, row, &u);
+        for (size_t c = 0; c < job->n_classes; c++)
+            size += g[c] * unit * (g[c] * unit) + h[c] * half * (h[c] * half);
+        if (s->spread && row / SOFTMAX_BLOCK % 4 == 0)
+            for (size_t i = 0; i < SOFTMAX_BLOCK; i++)
+                s->spread[spread_bin(size[i])]++;
+        if (!s->kept)
+            continue;
+        /* u < row_fraction min(1, s / threshold), squared */
+        v16i keep = (u * u * most < size * share) & (u * u < share) & (weight > 0.0f);
+        uint32_t bits = 0;
+        for (size_t i = 0; i < SOFTMAX_BLOCK; i++)
+            bits |= (uint32_t)keep[i] & 1u << i;
+        for (; bits; bits &= bits - 1) {
+            size_t i = (size_t)__builtin_ctz(bits);
+            float worth = size[i] < most ? s->threshold / sqrtf(size[i]) : 1;
+            for (size_t c = 0; c < job->n_classes; c++) {
+                int64_t cell = cell_quantised(g[c][i] * worth, h[c][i] * worth);
+                job->by_class[c * job->stride + n] = cell;
+                job->packed[n * job->lanes + c] = cell;
+            }
+            s->kept[n++] = (uint32_t)(row + i);
+        }
+    }
+    return n - begin;
 }
 
 #undef NAME

@@ -18,6 +18,7 @@ static void fill_defaults(medley_gbdt_options *o)
     o->min_sum_hessian = o->min_sum_hessian != 0 ? o->min_sum_hessian : 1e-3;
     o->feature_fraction = o->feature_fraction != 0 ? o->feature_fraction : 1;
     o->row_fraction = o->row_fraction != 0 ? o->row_fraction : 1;
+    o->gradient_fraction = o->gradient_fraction != 0 ? o->gradient_fraction : 1;
 }
 
 /* Written so that NaN fails. */
@@ -41,6 +42,7 @@ static medley_status check_numbers(const medley_gbdt_options *o, medley_error *e
         {"min_gain", o->min_gain, 0, 1e12},
         {"feature_fraction", o->feature_fraction, 1e-9, 1},
         {"row_fraction", o->row_fraction, 1e-9, 1},
+        {"gradient_fraction", o->gradient_fraction, 1e-9, 1},
         {"mask_rate", o->mask_rate, 0, 0.99},
         {"trees", o->trees, MEDLEY_TREES_PER_CLASS, MEDLEY_TREES_VECTOR},
     };
@@ -78,7 +80,7 @@ static medley_status check_data(const medley_gbdt_data *train,
                                 const medley_gbdt_options *o, medley_error *err)
 {
     size_t used = 0;
-    if (!train->table.columns)
+    if (!train->table.rows)
         return fail(err, MEDLEY_EINVAL, "the training table was prepared for validation");
     if (validation && (validation->n_classes != train->n_classes ||
                        !cut_alike(&validation->bins, &train->bins)))
