@@ -183,7 +183,7 @@ says "'nowhere' is no workspace: it has no medley.yaml" "no workspace"
 "$medley" frobnicate >out 2>err
 [ $? -eq 2 ]
 ok $? "an unknown verb is wrong usage"
-"$medley" status -C ws --json >/dev/full 2>err
+"$medley" --help >/dev/full 2>err
 [ $? -eq 1 ]
 ok $? "a full disk is a failure"
 says "cannot write to standard output" "and is said"
