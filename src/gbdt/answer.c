@@ -31,85 +31,121 @@ static void answer_ref(const struct conditions *c, struct conditions_space *s, c
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- marks to masks ---- */
-
-/* `words` is a constant wherever this is inlined. A condition of a kind that is not asked about
- * is overwritten by the next: no branch, and one mask of room at the end. */
-INLINE void sweep(const struct conditions *c, const struct conditions_space *s, size_t words)
+/* The mark of a value that exceeds so many thresholds; 0 is for missing. */
+INLINE uint32_t mark_of(size_t above, float v)
 {
-    uint64_t *out = s->masks;
+    return (uint32_t)(above + 1) & -(uint32_t)(v == v);
+}
+
+/* The masks of a feature's conditions, from `out` on; returns where the next feature's go. A
+ * condition of a kind that is not asked about is overwritten by the next: no branch, and one
+ * mask of room at the end. */
+#define SWEEP(NAME, MASK)                                                                     \
+    INLINE void *NAME(const struct conditions *c, const struct conditions_space *s, size_t u, \
+                      void *masks)                                                            \
+    {                                                                                         \
+        const uint8_t *kind = c->kinds + c->used[u].first_mark + 1;                           \
+        const uint8_t *end = kind + c->used[u].n_thresholds;                                  \
+        MASK *mark = (MASK *)s->marks, *out = masks, none = {0}, met = {0}, missing = *mark;  \
+        for (*mark++ = none; kind < end; kind++, mark++) {                                    \
+            met |= *mark;                                                                     \
+            *mark = none;                                                                     \
+            *out = met;                                                                       \
+            out += *kind & 1;                                                                 \
+            *out = met | missing;                                                             \
+            out += *kind >> 1;                                                                \
+        }                                                                                     \
+        *mark = none; /* rows above all */                                                    \
+        return out;                                                                           \
+    }
+
+typedef uint64_t mask_8 __attribute__((vector_size(64), aligned(64)));
+typedef uint64_t mask_4 __attribute__((vector_size(32), aligned(32)));
+
+#define TARGET256 __attribute__((target("avx2,popcnt,bmi2")))
+#define TARGET512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi2")))
+
+TARGET512 SWEEP(sweep_8, mask_8)
+TARGET256 SWEEP(sweep_4, mask_4)
+
+    /* Any number of words, a word at a time. */
+    static void *sweep_any(const struct conditions *c, const struct conditions_space *s,
+                           size_t u, void *masks)
+{
+    size_t words = s->words, n = c->used[u].n_thresholds;
+    const uint8_t *kinds = c->kinds + c->used[u].first_mark + 1;
+    uint64_t *out = masks;
+    for (size_t w = 0; w < words; w++) {
+        uint64_t met = 0, missing = s->marks[w];
+        out = (uint64_t *)masks + w;
+        s->marks[w] = 0;
+        for (size_t t = 0; t < n; t++) {
+            met |= s->marks[(t + 1) * words + w];
+            s->marks[(t + 1) * words + w] = 0;
+            *out = met;
+            out += (kinds[t] & 1) * words;
+            *out = met | missing;
+            out += (kinds[t] >> 1) * words;
+        }
+        s->marks[(n + 1) * words + w] = 0;
+        out -= w;
+    }
+    return out;
+}
+
+INLINE void set_marks(const struct conditions_space *s, size_t u, size_t words, size_t n)
+{
+    const uint32_t *above = s->above + u * 64 * words;
+    for (size_t row = 0; row < n; row++)
+        s->marks[above[row] * words + row / 64] |= (uint64_t)1 << row % 64;
+}
+
+/* A feature at a time, so that its marks stay in the nearest cache. */
+INLINE void sweep_other(const struct conditions *c, const struct conditions_space *s, size_t n)
+{
+    void *out = s->masks;
     for (size_t u = 0; u < c->n_used; u++) {
-        const struct condition_feature *f = &c->used[u];
-        uint64_t *mark = s->marks + f->first_mark * words;
-        const uint8_t *kind = c->kinds + f->first_mark + 1;
-        uint64_t missing[CONDITIONS_WORDS], met[CONDITIONS_WORDS] = {0};
-        for (size_t w = 0; w < words; w++) {
-            missing[w] = mark[w];
-            mark[w] = 0;
-        }
-        mark += words;
-        for (uint32_t t = 0; t < f->n_thresholds; t++, mark += words) {
-            for (size_t w = 0; w < words; w++) {
-                met[w] |= mark[w];
-                mark[w] = 0;
-                out[w] = met[w];
-            }
-            out += (kind[t] & 1) * words;
-            for (size_t w = 0; w < words; w++)
-                out[w] = met[w] | missing[w];
-            out += (kind[t] >> 1) * words;
-        }
-        for (size_t w = 0; w < words; w++)
-            mark[w] = 0; /* rows above all */
+        set_marks(s, u, s->words, n);
+        out = sweep_any(c, s, u, out);
     }
 }
 
-INLINE void set_mark(uint64_t *marks, size_t words, size_t mark, size_t row)
-{
-    marks[mark * words + row / 64] |= (uint64_t)1 << row % 64;
-}
-
-/* Where a value that exceeds `above` thresholds leaves its mark. */
-INLINE size_t mark_of(const struct condition_feature *f, size_t above, float v)
-{
-    return f->first_mark + ((above + 1) & -(size_t)(v == v));
-}
-
-/* ---- AVX2 ---- */
-
-__attribute__((target("avx2,popcnt"))) static void answer_avx2(const struct conditions *c,
-                                                               struct conditions_space *s,
-                                                               const float *x, size_t n)
+TARGET256 static void answer_avx2(const struct conditions *c, struct conditions_space *s,
+                                  const float *x, size_t n)
 {
     for (size_t row = 0; row < n; row++, x += c->n_features)
         for (size_t u = 0; u < c->n_used; u++) {
-            const struct condition_feature *f = &c->used[u];
-            float v = x[f->feature];
-            set_mark(s->marks, s->words, mark_of(f, search_avx2(c, f, v), v), row);
+            float v = x[c->used[u].feature];
+            s->above[u * 64 * s->words + row] = mark_of(search_avx2(c, &c->used[u], v), v);
         }
-    if (s->words == 4)
-        sweep(c, s, 4);
-    else
-        sweep(c, s, s->words);
+    if (s->words != 4) {
+        sweep_other(c, s, n);
+        return;
+    }
+    void *out = s->masks;
+    for (size_t u = 0; u < c->n_used; u++) {
+        set_marks(s, u, 4, n);
+        out = sweep_4(c, s, u, out);
+    }
 }
-
-/* ---- AVX-512 ---- */
-
-#define TARGET512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi2")))
 
 TARGET512 static void answer_avx512(const struct conditions *c, struct conditions_space *s,
                                     const float *x, size_t n)
 {
     for (size_t row = 0; row < n; row++, x += c->n_features)
         for (size_t u = 0; u < c->n_used; u++) {
-            const struct condition_feature *f = &c->used[u];
-            float v = x[f->feature];
-            set_mark(s->marks, s->words, mark_of(f, search_avx512(c, f, v), v), row);
+            float v = x[c->used[u].feature];
+            s->above[u * 64 * s->words + row] = mark_of(search_avx512(c, &c->used[u], v), v);
         }
-    if (s->words == 8)
-        sweep(c, s, 8);
-    else
-        sweep(c, s, s->words);
+    if (s->words != 8) {
+        sweep_other(c, s, n);
+        return;
+    }
+    void *out = s->masks;
+    for (size_t u = 0; u < c->n_used; u++) {
+        set_marks(s, u, 8, n);
+        out = sweep_8(c, s, u, out);
+    }
 }
 
 #endif

@@ -73,6 +73,9 @@ static void number_marks(struct conditions *c)
         c->kinds[c->n_marks - 1] |= now->missing_left ? 2 : 1;
     }
     c->n_marks += f ? 1 : 0;
+    for (size_t u = 0; u < c->n_used; u++)
+        if (c->used[u].n_thresholds + 2 > c->most_marks)
+            c->most_marks = c->used[u].n_thresholds + 2;
 }
 
 /* Keys of all levels, a multiple of 16; sets f->level when `levels` is wanted. */
@@ -202,12 +205,13 @@ medley_status conditions_space_init_more(const struct conditions *c, size_t word
 {
     *s = (struct conditions_space){.words = words};
     s->masks = mem_alloc64(c->n_conditions + 1 + more, words * sizeof *s->masks);
-    s->marks = mem_alloc64(c->n_marks, words * sizeof *s->marks);
-    if (!s->masks || !s->marks) {
+    s->marks = mem_alloc64(c->most_marks, words * sizeof *s->marks);
+    s->above = mem_alloc64(c->n_used, 64 * words * sizeof *s->above);
+    if (!s->masks || !s->marks || !s->above) {
         conditions_space_deinit(s);
         return fail_memory(err, "the answers of a block of rows");
     }
-    memset(s->marks, 0, c->n_marks * words * sizeof *s->marks);
+    memset(s->marks, 0, c->most_marks * words * sizeof *s->marks);
     return MEDLEY_OK;
 }
 
@@ -215,5 +219,6 @@ void conditions_space_deinit(struct conditions_space *s)
 {
     mem_free(s->masks);
     mem_free(s->marks);
+    mem_free(s->above);
     *s = (struct conditions_space){0};
 }

@@ -36,7 +36,8 @@ struct condition_feature {
 };
 
 struct conditions {
-    size_t n_features, n_conditions, n_marks, n_used;
+    size_t n_features, n_conditions, n_used;
+    size_t n_marks, most_marks;     /* of all features, of one */
     struct condition *list;         /* [n_conditions] by feature, threshold, missing_left */
     struct condition_feature *used; /* [n_used] by feature */
     float *keys;                    /* aligned to 64 */
@@ -61,7 +62,8 @@ static inline uint32_t condition_of(const struct conditions *c, size_t tree, uin
 struct conditions_space {
     size_t words;    /* 1..CONDITIONS_WORDS per mask */
     uint64_t *masks; /* [n_conditions + 1, words] the answers; aligned to 64 */
-    uint64_t *marks; /* [n_marks, words] all 0 between blocks; aligned to 64 */
+    uint64_t *marks; /* [most_marks, words] of one feature; all 0 between; aligned to 64 */
+    uint32_t *above; /* [n_used, 64 words] the mark of each row */
 };
 
 medley_status conditions_space_init(const struct conditions *c, size_t words,

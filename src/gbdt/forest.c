@@ -25,20 +25,12 @@ struct builder {
     size_t n_gates;              /* in use by this tree */
     struct numbering *numbering; /* [nodes] how leaves below are numbered */
     /* the current batch */
-    struct list {
-        struct forest_select *selects;
-        size_t n, capacity;
-    } lists[FOREST_GROUP]; /* of its parts */
-    size_t slots;          /* in use by its parts */
+    struct forest_select pending[FOREST_MOST_SELECTS]; /* result i is named slot 2 + i */
+    size_t n_pending;
     /* the current part */
-    struct list *list;
     float *table; /* [8][32] of output 0; output o is FOREST_GROUP * FOREST_LEAVES * o on */
-    uint16_t free_slots[FOREST_BITS * FOREST_LEAVES];
-    unsigned n_free;
 };
 
-/* What the parts of a batch can use at most, zeros and ones included. */
-#define MOST_SLOTS (2 + FOREST_GROUP * FOREST_BITS * FOREST_LEAVES)
 #define TABLE (FOREST_GROUP * FOREST_LEAVES)
 
 /* ---- groups: which trees are added together ---- */
@@ -221,33 +213,24 @@ static void leaf_bits(struct builder *b, int32_t child, unsigned number, uint16_
         b->table[o * TABLE + number] = v[o] + 0.0f; /* -0 becomes 0, as in the walk's sum */
 }
 
-static bool add_select(struct builder *b, uint16_t condition, uint16_t met, uint16_t not_met,
-                       uint16_t *to)
+static uint16_t add_select(struct builder *b, uint16_t condition, uint16_t met,
+                           uint16_t not_met)
 {
-    size_t zeros = b->f->zeros, ones = zeros + 1;
-    if (met == ones && not_met == zeros) {
-        *to = condition;
-        return true;
-    }
-    struct list *l = b->list;
-    if (!mem_reserve(&l->selects, &l->capacity, l->n + 1, sizeof *l->selects))
-        return false;
-    if (met > ones)
-        b->free_slots[b->n_free++] = met;
-    if (not_met > ones)
-        b->free_slots[b->n_free++] = not_met;
-    *to = b->n_free ? b->free_slots[--b->n_free] : (uint16_t)(zeros + b->slots++);
-    l->selects[l->n++] = (struct forest_select){condition, met, not_met, *to};
-    return true;
+    size_t zeros = b->f->zeros;
+    if (met == zeros + 1 && not_met == zeros)
+        return condition;
+    uint16_t to = (uint16_t)(zeros + 2 + b->n_pending);
+    b->pending[b->n_pending++] = (struct forest_select){condition, met, not_met, to};
+    return to;
 }
 
 /* At most 31 nodes deep. */
-static bool subtree_bits(struct builder *b, int32_t child, bool root, unsigned first,
+static void subtree_bits(struct builder *b, int32_t child, bool root, unsigned first,
                          uint16_t *bits)
 {
     if (child < 0 || (b->cut[child] && !root)) {
         leaf_bits(b, child, first, bits);
-        return true;
+        return;
     }
     const struct tree_node *n = &b->tree->nodes[child];
     uint16_t condition = (uint16_t)condition_of(b->f->conditions, b->number, (uint32_t)child);
@@ -255,48 +238,42 @@ static bool subtree_bits(struct builder *b, int32_t child, bool root, unsigned f
     unsigned left_at = first + (right_first ? size_below(b, n->right) : 0);
     unsigned right_at = first + (right_first ? 0 : size_below(b, n->left));
     uint16_t left[FOREST_BITS], right[FOREST_BITS];
-    if (!subtree_bits(b, n->left, false, left_at, left) ||
-        !subtree_bits(b, n->right, false, right_at, right))
-        return false;
+    subtree_bits(b, n->left, false, left_at, left);
+    subtree_bits(b, n->right, false, right_at, right);
     for (unsigned i = 0; i < FOREST_BITS; i++) {
         bool constant = left[i] == b->f->zeros || left[i] == b->f->zeros + 1;
-        bits[i] = left[i];
-        if ((left[i] != right[i] || !constant) &&
-            !add_select(b, condition, left[i], right[i], &bits[i]))
-            return false;
+        bits[i] = left[i] == right[i] && constant ? left[i]
+                                                  : add_select(b, condition, left[i], right[i]);
     }
-    return true;
-}
-
-/* The lists of a batch's parts become one: next is always the part with most to do. */
-static bool close_batch(struct builder *b)
-{
-    struct forest *f = b->f;
-    if (f->n_batches == 0)
-        return true;
-    struct forest_batch *batch = &f->batches[f->n_batches - 1];
-    size_t at[FOREST_GROUP] = {0}, n = 0;
-    for (unsigned p = 0; p < FOREST_GROUP; p++)
-        n += b->lists[p].n;
-    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + n, sizeof *f->selects))
-        return false;
-    batch->first_select = (uint32_t)f->n_selects;
-    batch->n_selects = (uint32_t)n;
-    for (; n > 0; n--) {
-        unsigned most = 0;
-        for (unsigned p = 1; p < FOREST_GROUP; p++)
-            if (b->lists[p].n - at[p] > b->lists[most].n - at[most])
-                most = p;
-        f->selects[f->n_selects++] = b->lists[most].selects[at[most]++];
-    }
-    for (unsigned p = 0; p < FOREST_GROUP; p++)
-        b->lists[p].n = 0;
-    f->n_slots = b->slots > f->n_slots ? b->slots : f->n_slots;
-    b->slots = 2;
-    return true;
 }
 
 /* ---- batches ---- */
+
+/* Puts the selects of the last batch in order and tells its parts where their bits will be. */
+static bool close_batch(struct builder *b)
+{
+    struct forest *f = b->f;
+    uint16_t slot_of[FOREST_MOST_SELECTS];
+    if (f->n_batches == 0)
+        return true;
+    struct forest_batch *batch = &f->batches[f->n_batches - 1];
+    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + b->n_pending,
+                     sizeof *f->selects))
+        return false;
+    size_t first = f->zeros + 2;
+    size_t slots = 2 + forest_schedule(b->pending, b->n_pending, first,
+                                       f->selects + f->n_selects, slot_of);
+    f->n_slots = slots > f->n_slots ? slots : f->n_slots;
+    for (uint32_t p = batch->first_part; p < batch->first_part + batch->n_parts; p++)
+        for (unsigned i = 0; i < FOREST_BITS; i++)
+            if (f->parts[p].bits[i] >= first)
+                f->parts[p].bits[i] = slot_of[f->parts[p].bits[i] - first];
+    batch->first_select = (uint32_t)f->n_selects;
+    batch->n_selects = (uint32_t)b->n_pending;
+    f->n_selects += b->n_pending;
+    b->n_pending = 0;
+    return true;
+}
 
 /* The batch that the next part of the group goes into, with its tables. */
 static struct forest_batch *batch_for(struct builder *b, const struct forest_group *g,
@@ -333,12 +310,9 @@ static bool add_part(struct builder *b, const struct forest_group *g, int32_t ro
         return false;
     struct forest_part p = {.first_gate = (uint32_t)f->n_gates};
     b->table = f->values + batch->first_value + batch->n_parts * FOREST_LEAVES;
-    b->list = &b->lists[batch->n_parts];
-    b->n_free = 0;
     if (root > 0 && !need_gate(b, root))
         return false;
-    if (!subtree_bits(b, root, true, first_number(b, root), p.bits))
-        return false;
+    subtree_bits(b, root, true, first_number(b, root), p.bits);
     p.gate = root > 0 ? b->gate[root] : 0;
     p.n_gates = (uint16_t)(f->n_gates - p.first_gate);
     f->parts[f->n_parts++] = p;
@@ -378,7 +352,6 @@ static bool builder_init(struct builder *b)
     b->size = mem_alloc(most, sizeof *b->size);
     b->gate = mem_alloc(most, sizeof *b->gate);
     b->numbering = mem_alloc(most, sizeof *b->numbering);
-    b->slots = 2;
     return b->numbering && b->parent && b->path && b->right && b->cut && b->size && b->gate;
 }
 
@@ -391,8 +364,6 @@ static void builder_deinit(struct builder *b)
     mem_free(b->size);
     mem_free(b->gate);
     mem_free(b->numbering);
-    for (unsigned p = 0; p < FOREST_GROUP; p++)
-        mem_free(b->lists[p].selects);
 }
 
 /* Tables are looked up by aligned loads. */
@@ -418,7 +389,7 @@ static medley_status build(struct forest *f, medley_error *err)
         st = fail_memory(err, "a model made ready");
     f->zeros = st == MEDLEY_OK ? f->conditions->n_conditions + 1 : 0;
     f->n_slots = 2;
-    f->only_walk = f->zeros + MOST_SLOTS > UINT16_MAX;
+    f->only_walk = f->zeros + 2 + FOREST_MOST_SELECTS > UINT16_MAX;
     for (size_t g = 0; st == MEDLEY_OK && !f->only_walk && g < f->n_groups; g++)
         for (unsigned i = 0; st == MEDLEY_OK && i < f->groups[g].n_trees; i++)
             if (!add_tree(&b, &f->groups[g], i))

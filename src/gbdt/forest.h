@@ -81,6 +81,14 @@ struct forest {
     _Atomic(struct forest_space *) spares[FOREST_SPARES]; /* kept between calls, or NULL */
 };
 
+/* What the parts of a batch can need at most. */
+#define FOREST_MOST_SELECTS (FOREST_GROUP * FOREST_BITS * (FOREST_LEAVES - 1))
+
+/* schedule.c: puts the selects of a batch in order, in out[n]; result i, which pending calls
+ * first_slot + i, goes to slot_of[i]. Returns the number of slots used. */
+size_t forest_schedule(const struct forest_select *pending, size_t n, size_t first_slot,
+                       struct forest_select *out, uint16_t *slot_of);
+
 medley_status forest_new(const struct medley_gbdt *model, struct forest **out,
                          medley_error *err);
 void forest_free(struct forest *f);

@@ -26,8 +26,7 @@ TARGET INLINE void NAME(numbers)(const NAME(mask) bit[FOREST_BITS], uint8_t *out
     }
 }
 
-/* The selects of the parts of a batch take turns: each waits for the one before in its own
- * part, through memory, which is ten cycles; meanwhile seven others can go ahead. */
+/* In the order that schedule.c found. */
 TARGET INLINE void NAME(selects)(const struct forest_select *q, size_t n, NAME(mask) * mask)
 {
     for (const struct forest_select *end = q + n; q < end; q++)
