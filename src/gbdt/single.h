@@ -61,7 +61,7 @@ struct single_impl {
 };
 extern const struct single_impl single_impls[]; /* the walk first; NULL name ends */
 
-/* Margins of one row, by the fastest kernel that the CPU and the model allow. */
-void single_run(const struct forest *f, const float *x, double *margins);
+/* The fastest that the CPU and the model allow; single_impls itself is the walk. */
+const struct single_impl *single_fastest(const struct forest *f);
 
 #endif

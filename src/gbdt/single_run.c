@@ -178,17 +178,11 @@ const struct single_impl single_impls[] = {
     {NULL, NULL, NULL},
 };
 
-void single_run(const struct forest *f, const float *x, double *margins)
+const struct single_impl *single_fastest(const struct forest *f)
 {
-#if defined(__x86_64__)
-    if (f->single && cpu_has_vbmi()) {
-        run_vbmi(f, x, margins);
-        return;
-    }
-    if (f->single && cpu_has_avx2()) {
-        run_avx2(f, x, margins);
-        return;
-    }
-#endif
-    forest_walk(f, x, margins);
+    const struct single_impl *best = single_impls;
+    for (const struct single_impl *i = single_impls + 1; f->single && i->name; i++)
+        if (i->usable())
+            best = i;
+    return best;
 }
