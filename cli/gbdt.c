@@ -10,6 +10,7 @@ static const struct verb sub_verbs[] = {
     {"train", "fit boosted trees to a table", gbdt_train},
     {"predict", "probabilities or margins of rows", gbdt_predict},
     {"explain", "exact Shapley values of rows", gbdt_explain},
+    {"rank", "what groups of features are worth, by refitting", gbdt_rank},
     {"convert", "from and to LightGBM and XGBoost", gbdt_convert},
     {NULL, NULL, NULL},
 };

@@ -11,6 +11,7 @@ int gbdt_train(int argc, char **argv);
 int gbdt_predict(int argc, char **argv);
 int gbdt_explain(int argc, char **argv);
 int gbdt_convert(int argc, char **argv);
+int gbdt_rank(int argc, char **argv);
 
 /* Options that take a table to a table; the child parser's input is one of these. */
 struct gbdt_rows {
@@ -19,6 +20,9 @@ struct gbdt_rows {
     const char *out;       /* -o; NULL or ending in .npy or .csv, or "-" */
 };
 extern const struct argp gbdt_rows_argp;
+
+/* Options of growing trees; the child parser's input is a medley_gbdt_options. */
+extern const struct argp gbdt_trees_argp;
 
 /* Sets the number of threads from --threads. */
 void gbdt_threads(const char *text);

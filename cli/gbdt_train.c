@@ -28,84 +28,10 @@ enum {
     OPT_VALID_FEATURES,
     OPT_VALID_LABELS,
     OPT_PLAYERS,
-    OPT_ROUNDS,
-    OPT_LEAVES,
-    OPT_DEPTH,
-    OPT_MIN_DATA,
-    OPT_MIN_HESSIAN,
-    OPT_MIN_GAIN,
-    OPT_BINS,
-    OPT_RATE,
-    OPT_LAMBDA,
-    OPT_FEATURE_FRACTION,
-    OPT_ROW_FRACTION,
     OPT_STOPPING,
-    OPT_VECTOR,
     OPT_MASK,
-    OPT_SEED,
     OPT_JSON,
 };
-
-static bool parse_limit(int key, char *arg, medley_gbdt_options *o)
-{
-    switch (key) {
-    case OPT_ROUNDS:
-        o->rounds = (unsigned)cli_count("--rounds", arg, 1, 1000000);
-        return true;
-    case OPT_LEAVES:
-        o->num_leaves = (unsigned)cli_count("--leaves", arg, 2, 255);
-        return true;
-    case OPT_DEPTH:
-        o->max_depth = (unsigned)cli_count("--max-depth", arg, 0, 255);
-        return true;
-    case OPT_MIN_DATA:
-        o->min_data_in_leaf = (unsigned)cli_count("--min-data", arg, 1, 1000000000);
-        return true;
-    case OPT_MIN_HESSIAN:
-        o->min_sum_hessian = cli_number("--min-hessian", arg, 1e-12, 1e12);
-        return true;
-    case OPT_MIN_GAIN:
-        o->min_gain = cli_number("--min-gain", arg, 0, 1e12);
-        return true;
-    case OPT_BINS:
-        o->max_bins = (unsigned)cli_count("--bins", arg, 2, 255);
-        return true;
-    case OPT_LAMBDA:
-        o->lambda_l2 = cli_number("--lambda", arg, 0, 1e12);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool parse_training(int key, char *arg, medley_gbdt_options *o)
-{
-    switch (key) {
-    case OPT_RATE:
-        o->learning_rate = cli_number("--learning-rate", arg, 1e-9, 100);
-        return true;
-    case OPT_FEATURE_FRACTION:
-        o->feature_fraction = cli_number("--feature-fraction", arg, 1e-9, 1);
-        return true;
-    case OPT_ROW_FRACTION:
-        o->row_fraction = cli_number("--row-fraction", arg, 1e-9, 1);
-        return true;
-    case OPT_STOPPING:
-        o->early_stopping = (unsigned)cli_count("--early-stopping", arg, 0, 1000000);
-        return true;
-    case OPT_VECTOR:
-        o->trees = MEDLEY_TREES_VECTOR;
-        return true;
-    case OPT_MASK:
-        o->mask_rate = cli_number("--mask-rate", arg, 0, 0.99);
-        return true;
-    case OPT_SEED:
-        o->seed = cli_count("--seed", arg, 0, UINT64_MAX);
-        return true;
-    default:
-        return parse_limit(key, arg, o);
-    }
-}
 
 static bool parse_path(int key, char *arg, struct train_args *a)
 {
@@ -148,9 +74,15 @@ static bool parse_path(int key, char *arg, struct train_args *a)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct train_args *a = state->input;
-    if (parse_path(key, arg, a) || parse_training(key, arg, &a->options))
+    if (parse_path(key, arg, a))
         return 0;
-    if (key == OPT_JSON)
+    if (key == ARGP_KEY_INIT)
+        state->child_inputs[0] = &a->options;
+    else if (key == OPT_STOPPING)
+        a->options.early_stopping = (unsigned)cli_count("--early-stopping", arg, 0, 1000000);
+    else if (key == OPT_MASK)
+        a->options.mask_rate = cli_number("--mask-rate", arg, 0, 0.99);
+    else if (key == OPT_JSON)
         a->json = true;
     else if (key == 't')
         gbdt_threads(arg);
@@ -176,32 +108,21 @@ static const struct argp_option options[] = {
     {"valid-labels", OPT_VALID_LABELS, "FILE", 0, "its classes", 0},
     {"output", 'o', "FILE", 0, "model to write", 0},
     {"json", OPT_JSON, NULL, 0, "print a summary as JSON", 0},
-    {NULL, 0, NULL, 0, "Training:", 2},
-    {"rounds", OPT_ROUNDS, "N", 0, "boosting rounds (200)", 0},
-    {"learning-rate", OPT_RATE, "X", 0, "(0.05)", 0},
+    {NULL, 0, NULL, 0, "Stopping, masking:", 2},
     {"early-stopping", OPT_STOPPING, "N", 0, "stop after N rounds without a better log-loss",
      0},
-    {"vector", OPT_VECTOR, NULL, 0, "one tree per round for all classes", 0},
-    {"seed", OPT_SEED, "N", 0, "of sampling and masks (0)", 0},
-    {"row-fraction", OPT_ROW_FRACTION, "X", 0, "rows sampled per round (1)", 0},
-    {"feature-fraction", OPT_FEATURE_FRACTION, "X", 0, "features tried per tree (1)", 0},
     {"mask-rate", OPT_MASK, "X", 0, "chance that a player is made missing in a row (0)", 0},
     {"players", OPT_PLAYERS, "SPEC", 0,
      "who is masked together, as bert=0-3,sage=4-7; features left out are never masked", 0},
-    {NULL, 0, NULL, 0, "Trees:", 3},
-    {"leaves", OPT_LEAVES, "N", 0, "leaves of a tree (31)", 0},
-    {"max-depth", OPT_DEPTH, "N", 0, "0: no limit (0)", 0},
-    {"min-data", OPT_MIN_DATA, "N", 0, "rows of a leaf, estimated from the hessian (20)", 0},
-    {"min-hessian", OPT_MIN_HESSIAN, "X", 0, "hessian sum of a leaf (0.001)", 0},
-    {"min-gain", OPT_MIN_GAIN, "X", 0, "gain of a split (0)", 0},
-    {"lambda", OPT_LAMBDA, "X", 0, "L2 penalty on leaf values (0)", 0},
-    {"bins", OPT_BINS, "N", 0, "bins per feature (255)", 0},
     {0},
 };
+
+static const struct argp_child children[] = {{&gbdt_trees_argp, 0, NULL, 3}, {0}};
 
 static const struct argp argp = {
     .options = options,
     .parser = parse,
+    .children = children,
     .doc =
         "Fits gradient-boosted trees to a table of features; missing values (NaN, empty "
         "fields) "

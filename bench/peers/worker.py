@@ -95,20 +95,22 @@ def xgboost_calls(job, x):
 
 
 def shap_calls(job, x):
+    """For LightGBM's models shap itself calls LightGBM's contributions."""
+    import lightgbm
     import shap
-    explainer = shap.TreeExplainer(open_model(job))
+    explainer = shap.TreeExplainer(lightgbm.Booster(model_file=job["model"]))
     yield "contributions", lambda: explainer.shap_values(x, check_additivity=False)
 
 
 def fasttreeshap_calls(job, x):
+    """It takes a booster for a regression: only the classifier says that there are classes."""
     import fasttreeshap
-    explainer = fasttreeshap.TreeExplainer(open_model(job), algorithm="v2", n_jobs=job["threads"])
-    yield "contributions", lambda: explainer.shap_values(x, check_additivity=False)
-
-
-def open_model(job):
     import lightgbm
-    return lightgbm.Booster(model_file=job["model"])
+    model = lightgbm.LGBMClassifier(objective="multiclass")
+    model._Booster = lightgbm.Booster(model_file=job["model"])
+    model._n_classes, model.fitted_ = job["classes"], True
+    explainer = fasttreeshap.TreeExplainer(model, algorithm="v2", n_jobs=job["threads"])
+    yield "contributions", lambda: explainer.shap_values(x, check_additivity=False)
 
 
 def call(job):
