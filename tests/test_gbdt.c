@@ -13,6 +13,18 @@
 
 /* ---- bins ---- */
 
+/* By column and by row. */
+static bool make_binned(const struct bins *b, const float *x, size_t n, struct binned *t)
+{
+    struct binned rows;
+    if (binned_new(b, x, n, t, NULL) != MEDLEY_OK ||
+        binned_room(n, b->n_features, false, true, &rows, NULL) != MEDLEY_OK)
+        return false;
+    binned_turn(t, b->n_features, 0, n, &rows);
+    t->rows = rows.rows;
+    return true;
+}
+
 static void test_bins(void)
 {
     /* Feature 0: three values and missing; 1: constant; 2: all missing; 3: many values. */
@@ -28,8 +40,7 @@ static void test_bins(void)
     }
     struct bins b = {0};
     struct binned t = {0};
-    ok(bins_fit(x, N, 4, 50, &b, NULL) == MEDLEY_OK &&
-           binned_new(&b, x, N, true, &t, NULL) == MEDLEY_OK,
+    ok(bins_fit(x, N, 4, 50, &b, NULL) == MEDLEY_OK && make_binned(&b, x, N, &t),
        "bins are made");
     ok(b.n_cuts[0] == 2 && b.n_cuts[1] == 0 && b.n_cuts[2] == 0,
        "2, 0 and 0 cuts for three values, one and none");
@@ -68,7 +79,7 @@ static void test_extreme_values(void)
     struct bins b = {0};
     struct binned t = {0};
     bins_fit(x, 8, 1, 255, &b, NULL);
-    binned_new(&b, x, 8, true, &t, NULL);
+    make_binned(&b, x, 8, &t);
     ok(b.n_cuts[0] == 6, "the two zeros are one value");
     bool ordered = true;
     for (size_t i = 0; i < 8; i++)
@@ -98,7 +109,7 @@ static void test_histograms(size_t features, unsigned lanes)
     struct bins b = {0};
     struct binned t = {0};
     bins_fit(x, n, features, 100, &b, NULL);
-    binned_new(&b, x, n, true, &t, NULL);
+    make_binned(&b, x, n, &t);
     size_t cells = histogram_cells(&b) * lanes;
     int64_t *gradients = mem_alloc64(n * lanes, sizeof *gradients);
     int64_t *wanted = mem_alloc64(cells, sizeof *wanted),
@@ -159,7 +170,7 @@ static void test_split_search(size_t features, unsigned outputs, bool missing, s
     struct bins b = {0};
     struct binned t = {0};
     bins_fit(x, n, features, 60, &b, NULL);
-    binned_new(&b, x, n, true, &t, NULL);
+    make_binned(&b, x, n, &t);
     size_t cells = histogram_cells(&b);
     int64_t *h = mem_alloc64(cells * outputs, sizeof *h), totals[16] = {0};
     int64_t *gradients = mem_alloc64(n, sizeof *gradients);

@@ -29,7 +29,7 @@ static void test_scores(uint32_t outputs)
     struct rng r;
     struct binned table;
     rng_init(&r, SEED, outputs);
-    binned_room(SCORE_ROWS, SCORE_FEATURES, false, &table, NULL);
+    binned_room(SCORE_ROWS, SCORE_FEATURES, true, false, &table, NULL);
     for (size_t i = 0; i < SCORE_FEATURES * table.pitch; i++)
         table.columns[i] = rng_below(&r, 4) ? (uint8_t)rng_below(&r, 256) : 0;
     float *weights = mem_alloc64(SCORE_ROWS, sizeof *weights);

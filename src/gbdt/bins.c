@@ -248,13 +248,14 @@ static uint8_t bin_of(const float *cuts, float v)
     return v == v ? (uint8_t)(p + 1) : 0;
 }
 
-static void rows_from_columns(struct binned *t, size_t n_features, size_t begin, size_t end)
+void binned_turn(const struct binned *columns, size_t n_features, size_t begin, size_t end,
+                 struct binned *rows)
 {
     for (size_t i = begin; i < end; i++) {
-        uint8_t *row = t->rows + i * t->stride;
+        uint8_t *row = rows->rows + i * rows->stride;
         for (size_t f = 0; f < n_features; f++)
-            row[f] = t->columns[f * t->pitch + i];
-        memset(row + n_features, 0, t->stride - n_features);
+            row[f] = columns->columns[f * columns->pitch + i];
+        memset(row + n_features, 0, rows->stride - n_features);
     }
 }
 
@@ -275,8 +276,6 @@ static void apply_rows(void *context, size_t begin, size_t end, unsigned worker)
         for (size_t f = 0; f < b->n_features; f++)
             t->columns[f * t->pitch + i] = bin_of(b->cuts + f * BINS_CUTS, x[f]);
     }
-    if (t->rows)
-        rows_from_columns(t, b->n_features, begin, end);
 }
 
 void binned_deinit(struct binned *t)
@@ -295,27 +294,29 @@ static size_t stride_of(size_t n_features)
     return stride < n_features ? (n_features + 63) / 64 * 64 : stride;
 }
 
-medley_status binned_room(size_t n, size_t n_features, bool rows, struct binned *t,
-                          medley_error *err)
+medley_status binned_room(size_t n, size_t n_features, bool columns, bool rows,
+                          struct binned *out, medley_error *err)
 {
-    *t = (struct binned){.n = n, .stride = stride_of(n_features), .pitch = (n + 66) / 64 * 64};
-    t->columns = mem_alloc64(n_features, t->pitch);
+    struct binned t = {.n = n, .stride = stride_of(n_features), .pitch = (n + 66) / 64 * 64};
+    if (columns)
+        t.columns = mem_alloc64(n_features, t.pitch);
     if (rows)
-        t->rows = mem_alloc64(n, t->stride);
-    if (!t->columns || (rows && !t->rows)) {
-        binned_deinit(t);
+        t.rows = mem_alloc64(n, t.stride);
+    if ((columns && !t.columns) || (rows && !t.rows)) {
+        binned_deinit(&t);
         return fail_memory(err, "binned features");
     }
-    for (size_t f = 0; f < n_features; f++)
-        memset(t->columns + f * t->pitch + n, 0, t->pitch - n);
+    for (size_t f = 0; columns && f < n_features; f++)
+        memset(t.columns + f * t.pitch + n, 0, t.pitch - n);
+    *out = t;
     return MEDLEY_OK;
 }
 
-medley_status binned_new(const struct bins *b, const float *x, size_t n, bool rows,
-                         struct binned *out, medley_error *err)
+medley_status binned_new(const struct bins *b, const float *x, size_t n, struct binned *out,
+                         medley_error *err)
 {
     struct binned t;
-    medley_status st = binned_room(n, b->n_features, rows, &t, err);
+    medley_status st = binned_room(n, b->n_features, true, false, &t, err);
     if (st != MEDLEY_OK)
         return st;
     struct apply job = {b, x, &t};
@@ -341,15 +342,13 @@ static void select_rows(void *context, size_t begin, size_t end, unsigned worker
         memcpy(job->to->columns + i * job->to->pitch + begin,
                from->columns + f * from->pitch + begin, end - begin);
     }
-    if (job->to->rows)
-        rows_from_columns(job->to, job->n_features, begin, end);
 }
 
 medley_status binned_select(const struct binned *from, const uint32_t *features,
                             size_t n_features, struct binned *out, medley_error *err)
 {
     struct binned t;
-    medley_status st = binned_room(from->n, n_features, from->rows != NULL, &t, err);
+    medley_status st = binned_room(from->n, n_features, true, false, &t, err);
     if (st != MEDLEY_OK)
         return st;
     struct selection job = {from, features, n_features, &t};

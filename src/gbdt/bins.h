@@ -19,12 +19,12 @@ struct bins {
                                     last is the number of bin rows of all */
 };
 
-/* A table in bins, twice: by row for histograms, by column for partitioning. */
+/* A table in bins: by column for scoring and partitioning, by row for histograms. */
 struct binned {
     size_t n, stride; /* rows; bytes from a row to the next, a multiple of 8 */
     size_t pitch;     /* bytes from a column to the next, a multiple of 64, at least n + 3 */
     uint8_t *rows;    /* [n, stride]; bytes past n_features are 0; NULL when not wanted */
-    uint8_t *columns; /* [n_features, pitch]; bytes past n are 0 */
+    uint8_t *columns; /* [n_features, pitch]; bytes past n are 0; NULL when not wanted */
 };
 
 /* x[n, n_features], NaN missing. At most max_bins (2..255) value bins per feature. */
@@ -36,12 +36,16 @@ medley_status bins_select(const struct bins *b, const uint32_t *features, size_t
                           struct bins *out, medley_error *err);
 void bins_deinit(struct bins *b);
 
-medley_status binned_new(const struct bins *b, const float *x, size_t n, bool rows,
-                         struct binned *out, medley_error *err);
+/* By column. */
+medley_status binned_new(const struct bins *b, const float *x, size_t n, struct binned *out,
+                         medley_error *err);
 /* Room for n rows, not filled but for the columns' ends. */
-medley_status binned_room(size_t n, size_t n_features, bool rows, struct binned *t,
-                          medley_error *err);
-/* The bins of some features; rows where t has some. */
+medley_status binned_room(size_t n, size_t n_features, bool columns, bool rows,
+                          struct binned *out, medley_error *err);
+/* Fills rows begin..end of a table by row from one by column. */
+void binned_turn(const struct binned *columns, size_t n_features, size_t begin, size_t end,
+                 struct binned *rows);
+/* The bins of some features, by column. */
 medley_status binned_select(const struct binned *t, const uint32_t *features, size_t n_features,
                             struct binned *out, medley_error *err);
 medley_status binned_copy(const struct binned *t, size_t n_features, struct binned *out,

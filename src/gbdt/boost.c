@@ -90,6 +90,7 @@ static medley_status set_base(struct boost *b, medley_error *err)
     /* |gradient| <= weight, hessian <= weight / 2: both sums stay below 2^31, rounding
      * included, and one row below 2^22, where float rounding to integers is exact. A sample by
      * gradient adds up to the same but for chance, and is many rows: twice is out of reach. */
+    b->most_weight = most;
     if (b->options.gradient_fraction < 1) {
         total *= 2;
         most *= SWEEP_MOST_WORTH;
@@ -98,6 +99,13 @@ static medley_status set_base(struct boost *b, medley_error *err)
     b->gradient_scale = (float)scale;
     b->hessian_scale = (float)(2 * scale);
     return MEDLEY_OK;
+}
+
+size_t boost_features_wanted(const struct boost *b)
+{
+    size_t n = b->bins.n_features;
+    size_t want = (size_t)ceil(b->options.feature_fraction * (double)n);
+    return want < n ? want : n;
 }
 
 static medley_status spaces_init(struct boost *b, medley_error *err)
@@ -109,10 +117,11 @@ static medley_status spaces_init(struct boost *b, medley_error *err)
     b->parts = b->train.n < 32768 || groups >= 2 * pool_threads() ? 1 : pool_threads();
     b->root = mem_alloc64(cells * b->lanes, b->parts * sizeof *b->root);
     b->allowed = mem_alloc(trees, groups);
+    b->drawn = mem_alloc(b->bins.n_features, sizeof *b->drawn);
     b->spaces = mem_zalloc(trees, sizeof *b->spaces);
     b->grown = mem_zalloc(trees, sizeof *b->grown);
     b->results = mem_zalloc(trees, sizeof *b->results);
-    if (!b->root || !b->allowed || !b->spaces || !b->grown || !b->results)
+    if (!b->root || !b->allowed || !b->drawn || !b->spaces || !b->grown || !b->results)
         return fail_memory(err, "space for training");
     medley_status st = MEDLEY_OK;
     for (size_t k = 0; k < trees && st == MEDLEY_OK; k++)
@@ -200,6 +209,7 @@ void boost_deinit(struct boost *b)
     mem_free(b->features);
     mem_free(b->root);
     mem_free(b->allowed);
+    mem_free(b->drawn);
     mem_free(b->spaces);
     mem_free(b->grown);
     mem_free(b->results);
@@ -208,25 +218,51 @@ void boost_deinit(struct boost *b)
 
 /* ---- one round ---- */
 
-/* ceil(feature_fraction * F) features for each tree, by a partial shuffle. */
-static void draw_features(struct boost *b, size_t round)
+/* `left` of n features, upwards, each set of them as likely as any other. */
+static void draw(uint64_t seed, uint64_t stream, size_t n, size_t left, uint32_t *out)
 {
-    size_t n = b->bins.n_features, groups = b->bins.n_groups;
-    size_t want = (size_t)ceil(b->options.feature_fraction * (double)n);
-    for (size_t k = 0; k < b->trees_per_round; k++) {
-        uint8_t *allowed = b->allowed + k * groups;
-        struct rng rng;
-        size_t left = want < n ? want : n;
-        memset(allowed, 0, groups);
-        if (left < n)
-            rng_init(&rng, b->options.seed,
-                     (round * b->trees_per_round + k) << 8 | STREAM_FEATURES);
-        for (size_t f = 0; f < n; f++)
-            if (left == n - f || (left && rng_below(&rng, (uint32_t)(n - f)) < left)) {
-                allowed[f / BINS_GROUP] |= (uint8_t)(1u << f % BINS_GROUP);
-                left--;
-            }
+    struct rng rng;
+    if (left < n)
+        rng_init(&rng, seed, stream << 8 | STREAM_FEATURES);
+    for (size_t f = 0; f < n; f++)
+        if (left == n - f || (left && rng_below(&rng, (uint32_t)(n - f)) < left)) {
+            *out++ = (uint32_t)f;
+            left--;
+        }
+}
+
+static void allow(uint8_t *allowed, const uint32_t *features, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        allowed[features ? features[i] / BINS_GROUP : i / BINS_GROUP] |=
+            (uint8_t)(1u << (features ? features[i] : i) % BINS_GROUP);
+}
+
+/* Features for each tree where all rows are used; where a sample is gathered, the same ones for
+ * all classes, so that the others need not be gathered. */
+static medley_status draw_features(struct boost *b, medley_error *err)
+{
+    size_t n = b->bins.n_features, want = boost_features_wanted(b), trees = b->trees_per_round;
+    size_t groups = b->sample.bins.n_groups;
+    struct boost_sample *s = &b->sample;
+    memset(b->allowed, 0, trees * groups);
+    if (!s->all) {
+        struct bins chosen;
+        draw(b->options.seed, b->round, n, want, s->features);
+        medley_status st = bins_select(&b->bins, s->features, want, &chosen, err);
+        if (st != MEDLEY_OK)
+            return st;
+        bins_deinit(&s->bins);
+        s->bins = chosen;
+        for (size_t k = 0; k < trees; k++)
+            allow(b->allowed + k * groups, NULL, want);
+        return MEDLEY_OK;
     }
+    for (size_t k = 0; k < trees; k++) {
+        draw(b->options.seed, b->round * trees + k, n, want, b->drawn);
+        allow(b->allowed + k * groups, b->drawn, want);
+    }
+    return MEDLEY_OK;
 }
 
 /* Task t: group t % groups of part t / groups of the chunks. */
@@ -235,17 +271,17 @@ static void root_task(void *context, size_t begin, size_t end, unsigned worker)
     (void)worker;
     struct boost *b = context;
     const struct boost_sample *s = &b->sample;
-    size_t cells = histogram_cells(&b->bins) * b->lanes, groups = b->bins.n_groups;
+    size_t cells = histogram_cells(&s->bins) * b->lanes, groups = s->bins.n_groups;
     for (size_t t = begin; t < end; t++) {
         size_t part = t / groups, g = t % groups;
-        struct histogram_job job = {.bins = &b->bins,
+        struct histogram_job job = {.bins = &s->bins,
                                     .table = &s->table,
                                     .group_begin = g,
                                     .group_end = g + 1,
                                     .gradients = s->packed,
                                     .lanes = b->lanes,
                                     .cells = b->root + part * cells};
-        size_t from = b->bins.group_first[g], to = b->bins.group_first[g + 1];
+        size_t from = s->bins.group_first[g], to = s->bins.group_first[g + 1];
         memset(job.cells + from * BINS_GROUP * b->lanes, 0,
                (to - from) * BINS_GROUP * b->lanes * sizeof *job.cells);
         for (size_t c = s->n_chunks * part / b->parts; c < s->n_chunks * (part + 1) / b->parts;
@@ -259,17 +295,24 @@ static void root_task(void *context, size_t begin, size_t end, unsigned worker)
 
 static void root_histograms(struct boost *b)
 {
-    size_t cells = histogram_cells(&b->bins) * b->lanes;
-    parallel_for(b->parts * b->bins.n_groups, 1, root_task, b);
+    size_t cells = histogram_cells(&b->sample.bins) * b->lanes;
+    parallel_for(b->parts * b->sample.bins.n_groups, 1, root_task, b);
     for (size_t part = 1; part < b->parts; part++)
         for (size_t i = 0; i < cells; i++)
             b->root[i] += b->root[part * cells + i];
 }
 
+/* From places among chosen features to their numbers; NULL: the same. */
+static void rename_features(struct tree *t, const uint32_t *numbers)
+{
+    for (uint32_t i = 0; numbers && i + 1 < t->n_leaves; i++)
+        t->nodes[i].feature = numbers[t->nodes[i].feature];
+}
+
 static void grow_one(struct boost *b, size_t k)
 {
     bool vector = b->options.trees == MEDLEY_TREES_VECTOR;
-    struct grow_job job = {.bins = &b->bins,
+    struct grow_job job = {.bins = &b->sample.bins,
                            .table = &b->sample.table,
                            .gradients = b->sample.by_class + k * b->train.stride,
                            .gradient_stride = b->train.stride,
@@ -278,10 +321,12 @@ static void grow_one(struct boost *b, size_t k)
                            .root = b->root,
                            .root_lanes = b->lanes,
                            .root_lane = (unsigned)k,
-                           .allowed = b->allowed + k * b->bins.n_groups,
+                           .allowed = b->allowed + k * b->sample.bins.n_groups,
                            .limits = &b->limits};
     memcpy(b->spaces[k].index, b->sample.index, b->sample.n * sizeof *b->sample.index);
     b->results[k] = grow_tree(&job, &b->spaces[k], b->sample.n, &b->grown[k], NULL);
+    if (b->results[k] == MEDLEY_OK)
+        rename_features(b->grown[k], b->sample.features);
 }
 
 static void grow_trees(void *context, size_t begin, size_t end, unsigned worker)
@@ -311,9 +356,12 @@ static medley_status one_round(struct boost *b, size_t round, medley_error *err)
     b->round = round;
     if (b->options.mask_rate > 0)
         mask_round(b, round);
+    if (round == 0 || b->options.feature_fraction < 1) {
+        medley_status st = draw_features(b, err);
+        if (st != MEDLEY_OK)
+            return st;
+    }
     sweep_round(b);
-    if (round == 0 || b->options.feature_fraction < 1)
-        draw_features(b, round);
     root_histograms(b);
     if (b->trees_per_round == 1)
         grow_one(b, 0); /* not inside parallel_for: the tree itself may use all threads */
@@ -323,16 +371,6 @@ static medley_status one_round(struct boost *b, size_t round, medley_error *err)
 }
 
 /* ---- all rounds ---- */
-
-/* Features as the prepared data number them. */
-static void rename_features(struct boost *b)
-{
-    for (size_t k = 0; b->features && k < b->model->n_trees; k++)
-        for (uint32_t i = 0; i + 1 < b->model->trees[k]->n_leaves; i++) {
-            struct tree_node *node = &b->model->trees[k]->nodes[i];
-            node->feature = b->features[node->feature];
-        }
-}
 
 medley_status boost_run(struct boost *b, medley_error *err)
 {
@@ -364,6 +402,7 @@ medley_status boost_run(struct boost *b, medley_error *err)
         gbdt_truncate(b->model, best_round + 1);
     if (bar)
         progress_end("train gbdt");
-    rename_features(b);
+    for (size_t k = 0; k < b->model->n_trees; k++)
+        rename_features(b->model->trees[k], b->features);
     return MEDLEY_OK;
 }

@@ -26,7 +26,9 @@ struct boost_sample {
     size_t chunk;         /* rows, a multiple of SCORE_BLOCK */
     size_t n_chunks;      /* of the training rows */
     uint32_t *chunk_rows; /* [n_chunks] rows kept */
-    struct binned table;  /* of the kept rows; borrowed when all */
+    struct bins bins;     /* of the features that this round may use */
+    uint32_t *features;   /* [bins.n_features] their numbers in boost.bins; NULL: all of them */
+    struct binned table;  /* of the kept rows and those features; columns borrowed when all */
     uint32_t *kept;       /* [stride] numbers of the training rows; NULL when all */
     int64_t *packed;      /* [stride, lanes] gradients, see struct softmax_job */
     int64_t *by_class;    /* [K, stride] */
@@ -46,13 +48,15 @@ struct boost {
     struct boost_sample sample;
     size_t round;
 
+    double most_weight;                  /* of a training row */
     float gradient_scale, hessian_scale; /* quantised units per 1 */
     unsigned lanes;                      /* classes padded for vector registers */
     size_t parts;                        /* histogram copies that rows are shared out to */
     int64_t *root;                       /* [parts][bin rows, 8, lanes] */
 
     /* per tree of a round */
-    uint8_t *allowed; /* [trees][n_groups] */
+    uint8_t *allowed; /* [trees][sample.bins.n_groups] */
+    uint32_t *drawn;  /* [n_features] features of a tree */
     struct grow_space *spaces;
     struct tree **grown;
     medley_status *results;
@@ -74,6 +78,9 @@ void boost_deinit(struct boost *b); /* also after a failed init; frees the model
 /* Margins before any tree. */
 void boost_start_scores(const struct boost *b, struct boost_rows *r);
 
+/* ceil(feature_fraction * F): the features that a tree may use. */
+size_t boost_features_wanted(const struct boost *b);
+
 /* A row kept by gradient counts for at most this many times the largest gradient. */
 #define SWEEP_MOST_WORTH 8
 
@@ -82,7 +89,7 @@ medley_status sweep_init(struct boost *b, medley_error *err);
 void sweep_deinit(struct boost *b);
 void sweep_round(struct boost *b); /* margins of pending trees, then gradients and the sample */
 void sweep_settle(struct boost *b);  /* only the margins of pending trees */
-void sweep_rescore(struct boost *b); /* margins anew, from all trees */
+void sweep_rescore(struct boost *b); /* after bins have changed: margins anew, from all trees */
 
 /* valid.c: adds the last round's trees to the validation rows; their mean log-loss. */
 medley_status valid_round(struct boost *b, double *loss, medley_error *err);

@@ -85,7 +85,7 @@ medley_status medley_gbdt_data_new(const medley_table *table, unsigned max_bins,
     st = like ? bins_copy(&like->bins, &d->bins, err)
               : bins_fit(table->features, d->n, d->n_features, max_bins, &d->bins, err);
     if (st == MEDLEY_OK)
-        st = binned_new(&d->bins, table->features, d->n, !like, &d->table, err);
+        st = binned_new(&d->bins, table->features, d->n, &d->table, err);
     if (st == MEDLEY_OK)
         st = copy_rows(table, d, err);
     if (st == MEDLEY_OK)

@@ -8,7 +8,7 @@
 struct medley_gbdt_data {
     size_t n, n_features, n_classes;
     struct bins bins;
-    struct binned table; /* rows only in data to train on */
+    struct binned table; /* by column */
     uint8_t *labels;     /* [n] */
     float *weights;      /* [n] or NULL */
 };

@@ -30,6 +30,7 @@ static void histogram_add_ref(const struct histogram_job *job)
     }
 }
 
+#define ROWS_AT_A_TIME 1024
 #define AHEAD 16 /* rows fetched in advance when the order is not that of memory */
 
 static inline size_t row_at(const struct histogram_job *job, size_t k)
@@ -67,46 +68,36 @@ static inline void add_group(int64_t *h, uint64_t w, int64_t v)
     h[(w >> 56) * 8 + 7] += v;
 }
 
-/* Rows index[0..n) into `groups` (a constant after inlining) groups from `g` on: one reading of
- * a row's gradient serves them all. Everything in locals: cells might alias the job's fields.
- */
-__attribute__((always_inline)) static inline void add_some_groups(
-    const struct histogram_job *job, size_t g, size_t groups)
+/* Everything in locals: cells might alias the job's fields. */
+static void add_one_group(const struct histogram_job *job, size_t g, size_t from, size_t to)
 {
     const uint8_t *rows = job->table->rows + g * BINS_GROUP;
-    const uint32_t *index = job->index, *first = job->bins->group_first + g;
+    const uint32_t *index = job->index;
     const int64_t *gradients = job->gradients;
-    size_t n = job->n, begin = job->begin, stride = job->table->stride;
-    int64_t *h[4] = {NULL};
-    for (size_t i = 0; i < groups; i++)
-        h[i] = job->cells + (size_t)first[i] * BINS_GROUP;
-    for (size_t k = 0; k < n; k++) {
+    size_t begin = job->begin, stride = job->table->stride;
+    int64_t *h = job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP;
+    for (size_t k = from; k < to; k++) {
         size_t row = index ? index[k] : begin + k;
-        if (index && k + AHEAD < n) {
+        if (index && k + AHEAD < to) {
             __builtin_prefetch(rows + index[k + AHEAD] * stride);
             __builtin_prefetch(gradients + index[k + AHEAD]);
         }
-        int64_t v = gradients[row];
-        uint64_t w[4];
-        memcpy(w, rows + row * stride, groups * sizeof *w);
-        for (size_t i = 0; i < groups; i++)
-            add_group(h[i], w[i], v);
+        uint64_t w;
+        memcpy(&w, rows + row * stride, sizeof w);
+        add_group(h, w, gradients[row]);
     }
 }
 
+/* Some rows, group by group, then the next rows: a group's cells (16 KiB) stay in L1 and so do
+ * its addresses in registers; the rows stay in L2 from group to group. All groups of a row at
+ * once took a third longer, all rows of a group at once twice as long with 96 features. */
 static void add_one_class(const struct histogram_job *job)
 {
-    size_t g = job->group_begin;
-    while (job->group_end - g >= 4) {
-        add_some_groups(job, g, 4);
-        g += 4;
+    for (size_t from = 0; from < job->n; from += ROWS_AT_A_TIME) {
+        size_t to = job->n - from < ROWS_AT_A_TIME ? job->n : from + ROWS_AT_A_TIME;
+        for (size_t g = job->group_begin; g < job->group_end; g++)
+            add_one_group(job, g, from, to);
     }
-    if (job->group_end - g == 3)
-        add_some_groups(job, g, 3);
-    else if (job->group_end - g == 2)
-        add_some_groups(job, g, 2);
-    else if (job->group_end - g == 1)
-        add_some_groups(job, g, 1);
 }
 
 #if defined(__x86_64__)

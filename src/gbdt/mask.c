@@ -43,17 +43,15 @@ static void mask_rows(void *context, size_t begin, size_t end, unsigned worker)
     (void)worker;
     struct mask_job *job = context;
     struct boost *b = job->b;
-    struct binned *t = &b->train.table;
+    const struct binned *from = &b->unmasked;
+    struct binned *to = &b->train.table;
     uint64_t limit = (uint64_t)(b->options.mask_rate * 0x1p53);
     uint64_t seed = mix64(b->options.seed, STREAM_MASK, job->draw);
-    for (size_t i = begin; i < end; i++) {
-        const uint8_t *from = b->unmasked.rows + i * t->stride;
-        uint8_t *to = t->rows + i * t->stride;
-        for (size_t f = 0; f < b->bins.n_features; f++) {
-            uint32_t player = player_of(b, f);
+    for (size_t f = 0; f < b->bins.n_features; f++) {
+        uint32_t player = player_of(b, f);
+        for (size_t i = begin; i < end; i++) {
             bool lost = player != NEVER && mix64(seed, i, player) >> 11 < limit;
-            to[f] = lost ? 0 : from[f];
-            t->columns[f * t->pitch + i] = to[f];
+            to->columns[f * to->pitch + i] = lost ? 0 : from->columns[f * from->pitch + i];
         }
     }
 }
@@ -65,6 +63,5 @@ void mask_round(struct boost *b, size_t round)
     struct mask_job job = {b, round / PERIOD};
     sweep_settle(b); /* the last trees were grown from rows as they were */
     parallel_for(b->train.n, 1024, mask_rows, &job);
-    if (round > 0)
-        sweep_rescore(b);
+    sweep_rescore(b);
 }

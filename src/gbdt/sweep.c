@@ -12,7 +12,6 @@
 #include "base/pool.h"
 #include "base/rng.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Rows a chunk. A chunk's part of the sample's arrays should be many pages, of which the sample
@@ -41,18 +40,46 @@ static bool all_rows(const struct boost *b)
     return b->options.row_fraction >= 1 && !sampled_by_gradient(b);
 }
 
+/* The rows of all features, again when masks have changed. */
+static void turn_chunks(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct boost *b = context;
+    binned_turn(&b->train.table, b->bins.n_features, begin, end, &b->sample.table);
+}
+
+static void turn_all(struct boost *b)
+{
+    parallel_for(b->train.n, CHUNK, turn_chunks, b);
+}
+
+/* A table of all rows: the columns are the training rows' own. */
+static medley_status all_room(struct boost *b, struct boost_sample *s, medley_error *err)
+{
+    medley_status st = binned_room(b->train.n, b->bins.n_features, false, true, &s->table, err);
+    s->table.columns = b->train.table.columns;
+    if (st == MEDLEY_OK)
+        st = bins_copy(&b->bins, &s->bins, err);
+    if (st == MEDLEY_OK)
+        turn_all(b);
+    return st;
+}
+
 static medley_status sample_room(struct boost *b, struct boost_sample *s, medley_error *err)
 {
-    if (s->all) {
-        s->table = b->train.table;
-        return MEDLEY_OK;
-    }
+    size_t features = boost_features_wanted(b);
     s->kept = mem_alloc(b->train.stride, sizeof *s->kept);
+    s->features = mem_alloc(features, sizeof *s->features);
     if (sampled_by_gradient(b))
         s->spread = mem_zalloc(pool_threads(), SPREAD_BINS * sizeof *s->spread);
-    if (!s->kept || (sampled_by_gradient(b) && !s->spread))
+    if (!s->kept || !s->features || (sampled_by_gradient(b) && !s->spread))
         return fail_memory(err, "a sample of the training rows");
-    return binned_room(b->train.stride, b->bins.n_features, true, &s->table, err);
+    for (size_t f = 0; f < features; f++)
+        s->features[f] = (uint32_t)f;
+    medley_status st = bins_select(&b->bins, s->features, features, &s->bins, err);
+    if (st == MEDLEY_OK)
+        st = binned_room(b->train.stride, features, true, true, &s->table, err);
+    return st;
 }
 
 medley_status sweep_init(struct boost *b, medley_error *err)
@@ -70,14 +97,17 @@ medley_status sweep_init(struct boost *b, medley_error *err)
         return fail_memory(err, "gradients of the training rows");
     if (b->lanes > b->n_classes) /* lanes of no class are added up too */
         memset(s->packed, 0, b->train.stride * b->lanes * sizeof *s->packed);
-    return sample_room(b, s, err);
+    return s->all ? all_room(b, s, err) : sample_room(b, s, err);
 }
 
 void sweep_deinit(struct boost *b)
 {
     struct boost_sample *s = &b->sample;
-    if (!s->all)
-        binned_deinit(&s->table);
+    if (s->all)
+        s->table.columns = NULL;
+    binned_deinit(&s->table);
+    bins_deinit(&s->bins);
+    mem_free(s->features);
     mem_free(s->chunk_rows);
     mem_free(s->packed);
     mem_free(s->by_class);
@@ -145,19 +175,13 @@ static void gather(struct boost *b, size_t begin, size_t n)
 {
     const struct binned *from = &b->train.table, *to = &b->sample.table;
     const uint32_t *kept = b->sample.kept + begin;
-    size_t words = to->stride / 8;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t *row = (const uint64_t *)(from->rows + kept[i] * from->stride);
-        uint64_t *copy = (uint64_t *)(to->rows + (begin + i) * to->stride);
-        for (size_t w = 0; w < words; w++)
-            copy[w] = row[w];
-    }
-    for (size_t f = 0; f < b->bins.n_features; f++) {
-        const uint8_t *column = from->columns + f * from->pitch;
+    for (size_t f = 0; f < b->sample.bins.n_features; f++) {
+        const uint8_t *column = from->columns + b->sample.features[f] * from->pitch;
         uint8_t *copy = to->columns + f * to->pitch + begin;
         for (size_t i = 0; i < n; i++)
             copy[i] = column[kept[i]];
     }
+    binned_turn(to, b->sample.bins.n_features, begin, begin + n, &b->sample.table);
 }
 
 static struct softmax_sample sampling(const struct boost *b, unsigned worker)
@@ -246,12 +270,10 @@ static void pending_done(struct boost *b)
 static void next_threshold(struct boost *b)
 {
     uint32_t *spread = b->sample.spread;
-    double most = 0, target = b->options.gradient_fraction * (double)b->train.n / 4;
+    double target = b->options.gradient_fraction * (double)b->train.n / 4;
     for (size_t i = SPREAD_BINS; i < SPREAD_BINS * pool_threads(); i++)
         spread[i % SPREAD_BINS] += spread[i];
-    for (size_t i = 0; i < b->train.n; i++)
-        most = fmax(most, b->train.weights[i]);
-    b->sample.threshold = softmax_threshold(spread, target, SWEEP_MOST_WORTH * most);
+    b->sample.threshold = softmax_threshold(spread, target, SWEEP_MOST_WORTH * b->most_weight);
     memset(spread, 0, pool_threads() * SPREAD_BINS * sizeof *spread);
 }
 
@@ -289,6 +311,8 @@ void sweep_settle(struct boost *b)
 
 void sweep_rescore(struct boost *b)
 {
+    if (b->sample.all)
+        turn_all(b);
     boost_start_scores(b, &b->train);
     parallel_for(b->sample.n_chunks, 1, rescore_chunks, b);
     b->pending = false;

@@ -80,8 +80,6 @@ static medley_status check_data(const medley_gbdt_data *train,
                                 const medley_gbdt_options *o, medley_error *err)
 {
     size_t used = 0;
-    if (!train->table.rows)
-        return fail(err, MEDLEY_EINVAL, "the training table was prepared for validation");
     if (validation && (validation->n_classes != train->n_classes ||
                        !cut_alike(&validation->bins, &train->bins)))
         return fail(err, MEDLEY_EINVAL,
