@@ -132,9 +132,12 @@ MEDLEY_API medley_status medley_gbdt_predict(const medley_gbdt *model, const flo
  * values are rounded to float32. */
 enum medley_model_format {
     MEDLEY_MODEL_MEDLEY = 0, /* readable text with every bit */
-    MEDLEY_MODEL_LIGHTGBM    /* text, v3 and v4; written as v4 */
+    MEDLEY_MODEL_LIGHTGBM,   /* text, v3 and v4; written as v4 */
+    MEDLEY_MODEL_XGBOOST_JSON, /* 1.7 to 3.x, trees of one output or of all; written so that all
+                                  these versions read it, one tree per output */
+    MEDLEY_MODEL_XGBOOST_UBJ
 };
-/* "medley", "lightgbm"; NULL past the last. */
+/* "medley", "lightgbm", "xgboost-json", "xgboost-ubj"; NULL past the last. */
 MEDLEY_API const char *medley_gbdt_format_name(enum medley_model_format format);
 MEDLEY_API medley_status medley_gbdt_load(const char *path, medley_gbdt **out, medley_error *err);
 /* Replaces the file atomically. save writes MEDLEY_MODEL_MEDLEY. */

@@ -11,8 +11,9 @@
 #define MAX_BYTES ((size_t)4 << 30)
 
 /* In the order of enum medley_model_format. */
-static const struct model_format *const formats[] = {&model_format_medley,
-                                                     &model_format_lightgbm};
+static const struct model_format *const formats[] = {
+    &model_format_medley, &model_format_lightgbm, &model_format_xgboost_json,
+    &model_format_xgboost_ubj};
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
 const char *medley_gbdt_format_name(enum medley_model_format format)

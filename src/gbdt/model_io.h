@@ -18,7 +18,8 @@ struct model_format {
     medley_status (*write)(const medley_gbdt *model, FILE *f, medley_error *err);
 };
 
-extern const struct model_format model_format_medley, model_format_lightgbm;
+extern const struct model_format model_format_medley, model_format_lightgbm,
+    model_format_xgboost_json, model_format_xgboost_ubj;
 
 /* Makes node `n` (children and missing_left set) the split "x <= t goes left" of double
  * arithmetic, exactly, for float32 x that are not infinite. */

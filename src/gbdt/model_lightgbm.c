@@ -11,7 +11,7 @@
  * what LightGBM's own pred_contrib uses.
  *
  * Proof: tests/test_gbdt_lightgbm.c, fuzz/fuzz_lightgbm.c. */
-#include "gbdt/model_io.h"
+#include "gbdt/model_lightgbm.h"
 #include "gbdt/text_reader.h"
 
 #include "base/error.h"
@@ -582,4 +582,5 @@ static bool recognises(struct str data)
     return str_starts(data, "tree\n") || str_starts(data, "tree\r\n");
 }
 
-const struct model_format model_format_lightgbm = {"lightgbm", recognises, read_file, NULL};
+const struct model_format model_format_lightgbm = {"lightgbm", recognises, read_file,
+                                                   lightgbm_write};
