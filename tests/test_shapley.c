@@ -10,28 +10,37 @@
 
 #define SEED 20240605u
 
-/* All trees through one kernel, in double between trees. values[rows <= 64][P][K]. */
+/* All trees through one kernel, in double between trees; those without games are walked.
+ * values[rows <= 64][P][K]. */
 static void run_impl(const struct game_impl *impl, const medley_explainer *e, const float *x,
                      size_t rows, double *values)
 {
-    size_t F = e->model->n_features, P = e->n_players, K = e->n_classes;
-    float *columns = mem_alloc64(F * 64, sizeof *columns);
+    size_t P = e->n_players, K = e->n_classes, F = e->model->n_features;
     float *part = mem_alloc64(K * P * 64, sizeof *part);
-    for (size_t f = 0; f < F; f++)
-        for (size_t i = 0; i < 64; i++)
-            columns[f * 64 + i] = x[(i < rows ? i : 0) * F + f];
+    uint64_t *slots = mem_alloc64(e->most_slots + 1, GAME_WORDS * sizeof *slots);
+    double *walk = mem_alloc64(walk_space_size(e), sizeof *walk);
+    struct conditions_space answers;
+    conditions_space_init(e->conditions, GAME_WORDS, &answers, NULL);
+    conditions_answer(e->conditions, &answers, x, rows);
     memset(values, 0, rows * P * K * sizeof *values);
-    for (size_t t = 0; t < e->model->n_trees; t++) {
-        struct game_job job = {e, t, t + 1, columns, part};
+    for (size_t t = 0; t < e->n_order; t++) {
+        const struct game_tree *g = &e->trees[e->order[t]];
+        struct game_job job = {e, g, slots, 0, part};
         memset(part, 0, K * P * 64 * sizeof *part);
-        impl->add(&job);
+        game_slots(e, g, answers.masks, slots);
+        impl->play(&job);
         for (size_t i = 0; i < rows; i++)
             for (size_t p = 0; p < P; p++)
-                for (size_t c = 0; c < K; c++)
-                    values[(i * P + p) * K + c] += part[(c * P + p) * 64 + i];
+                for (size_t o = 0; o < g->tree->n_outputs; o++)
+                    values[(i * P + p) * K + g->tree->first_class + o] +=
+                        part[(o * P + p) * 64 + game_place(i)];
     }
-    mem_free(columns);
+    for (size_t i = 0; i < rows; i++)
+        walk_row(e, x + i * F, false, walk, values + i * P * K);
+    conditions_space_deinit(&answers);
     mem_free(part);
+    mem_free(slots);
+    mem_free(walk);
 }
 
 /* Largest difference between a kernel and brute force, relative to the largest value. */
@@ -103,6 +112,134 @@ static void test_brute_force(void)
     }
 }
 
+/* Kernels: the same bits. Tables of every size, parts of both sizes. */
+static void test_kernels(void)
+{
+    struct rng r;
+    rng_init(&r, SEED, 6);
+    for (int round = 0; round < 12; round++) {
+        size_t F = 6 + 5 * (size_t)(round % 4), P = round % 3 ? F : F / 3;
+        medley_gbdt *m = random_model(&r, 6, F, 3, round % 2, round % 5 == 4);
+        medley_explainer *e = NULL;
+        uint32_t players[32];
+        float *x = malloc(64 * F * sizeof *x);
+        double *wanted = malloc(64 * P * 3 * sizeof *wanted);
+        double *got = malloc(64 * P * 3 * sizeof *got);
+        for (size_t f = 0; f < F; f++)
+            players[f] = (uint32_t)(f % P);
+        random_rows(&r, 64 * F, x);
+        medley_explainer_new(m, players, P, &e, NULL);
+        run_impl(&game_impls[0], e, x, 64, wanted);
+        for (const struct game_impl *impl = game_impls + 1; impl->name; impl++) {
+            if (!impl->usable())
+                continue;
+            run_impl(impl, e, x, 64, got);
+            ok(memcmp(got, wanted, 64 * P * 3 * sizeof *got) == 0,
+               "model %d, %s: the definition's bits (seed %u)", round, impl->name, SEED);
+        }
+        medley_explainer_free(e);
+        medley_gbdt_free(m);
+        free(x);
+        free(wanted);
+        free(got);
+    }
+}
+
+/* What one call gives against a definition, for rows one by one and together; the largest
+ * difference over the largest value. */
+struct compared {
+    double worst, largest;
+};
+static void compare(struct compared *c, const float *got, const double *wanted, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        c->largest = fmax(c->largest, fabs(wanted[i]));
+        c->worst = fmax(c->worst, fabs(got[i] - wanted[i]));
+    }
+}
+
+enum { BACKGROUND = 70, SOME = 6 };
+
+/* Rows alone, rows in tables, no room for tables, interactions, interventional. */
+static void test_games(void)
+{
+    static const struct {
+        size_t features, players, classes;
+        enum medley_trees kind;
+        bool chain;
+        const char *name;
+    } cases[] = {
+        {9, 4, 3, MEDLEY_TREES_PER_CLASS, false, "players of several features"},
+        {8, 8, 2, MEDLEY_TREES_PER_CLASS, false, "each feature a player"},
+        {7, 3, 4, MEDLEY_TREES_VECTOR, false, "vector trees"},
+        {10, 10, 2, MEDLEY_TREES_PER_CLASS, true, "long paths"},
+        {6, 1, 2, MEDLEY_TREES_VECTOR, true, "one player"},
+        {8, 5, 1, MEDLEY_TREES_PER_CLASS, false, "one output"},
+    };
+    struct rng r;
+    rng_init(&r, SEED, 7);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t F = cases[i].features, P = cases[i].players, K = cases[i].classes;
+        uint32_t players[16];
+        float x[SOME * 16], background[BACKGROUND * 16], got[SOME * 16 * 16 * 4];
+        double wanted[16 * 16 * 4], base[16], own[16];
+        struct compared alone = {0, 1}, tables = alone, walked = alone, pairs = alone,
+                        mixed = alone;
+        medley_gbdt *m = random_model(&r, 2, F, K, cases[i].kind, cases[i].chain);
+        for (size_t f = 0; f < F; f++)
+            players[f] = f < P ? (uint32_t)f : rng_below(&r, (uint32_t)P);
+        random_rows(&r, SOME * F, x);
+        random_rows(&r, BACKGROUND * F, background);
+        medley_explainer *e = NULL, *small = NULL, *against = NULL;
+        medley_explainer_options o = {.player_of_feature = players, .n_players = P};
+        medley_explainer_make(m, &o, &e, NULL);
+        o.table_bytes = 1;
+        medley_explainer_make(m, &o, &small, NULL);
+        o.table_bytes = 0;
+        o.background = background;
+        o.n_background = BACKGROUND;
+        medley_explainer_make(m, &o, &against, NULL);
+        for (size_t row = 0; row < SOME; row++) {
+            const float *v = x + row * F;
+            shapley_by_coalitions(m, players, P, v, wanted, base);
+            medley_explainer_values(e, v, 1, got, NULL);
+            compare(&alone, got, wanted, P * K);
+            medley_explainer_values(e, x, SOME, got, NULL);
+            compare(&tables, got + row * P * K, wanted, P * K);
+            medley_explainer_values(small, x, SOME, got, NULL);
+            compare(&walked, got + row * P * K, wanted, P * K);
+            interactions_by_coalitions(m, players, P, v, wanted);
+            medley_explainer_interactions(e, x, SOME, got, NULL);
+            compare(&pairs, got + row * P * P * K, wanted, P * P * K);
+            interventional_by_coalitions(m, players, P, v, background, BACKGROUND, wanted,
+                                         base);
+            medley_explainer_values(against, x, SOME, got, NULL);
+            compare(&mixed, got + row * P * K, wanted, P * K);
+            medley_explainer_base(against, own);
+            for (size_t c = 0; c < K; c++)
+                mixed.worst = fmax(mixed.worst, fabs(base[c] - own[c]));
+        }
+        ok(alone.worst < TOLERANCE * alone.largest, "%s, alone: %.1e", cases[i].name,
+           alone.worst);
+        ok(tables.worst < TOLERANCE * tables.largest, "%s, by tables: %.1e", cases[i].name,
+           tables.worst);
+        ok(walked.worst < TOLERANCE * walked.largest && small->n_games == 0,
+           "%s, without tables: %.1e", cases[i].name, walked.worst);
+        ok(pairs.worst < TOLERANCE * pairs.largest, "%s, interactions: %.1e", cases[i].name,
+           pairs.worst);
+        ok(mixed.worst < TOLERANCE * mixed.largest,
+           "%s, interventional: %.1e (%zu leaves without tables)", cases[i].name, mixed.worst,
+           (size_t)(against->trees[m->n_trees - 1].first_slow +
+                    against->trees[m->n_trees - 1].n_slow));
+        ok(medley_explainer_interactions(against, x, 1, got, NULL) == MEDLEY_EUNSUPPORTED,
+           "no interactions against a background");
+        medley_explainer_free(e);
+        medley_explainer_free(small);
+        medley_explainer_free(against);
+        medley_gbdt_free(m);
+    }
+}
+
 /* Brute force cannot reach 60 players; kernels must still agree and add up. */
 static void test_many_players(void)
 {
@@ -142,9 +279,10 @@ static void test_trained(void)
     medley_gbdt_options o = {.rounds = 40, .num_leaves = 15, .learning_rate = 0.1};
     uint32_t players[12];
     float *values = malloc(700 * 3 * 4 * sizeof *values), margins[700 * 4], one[12];
-    double base[16], worst = 0, largest = 0, same = 0;
+    double base[16], worst = 0, largest = 0, same = 0, apart = 0;
     medley_gbdt *m = NULL;
     medley_explainer *e = NULL;
+    float *some = malloc(700 * 12 * sizeof *some);
     for (uint32_t f = 0; f < 12; f++)
         players[f] = f / 4;
     medley_gbdt_train(&s.t, NULL, &o, &m, NULL);
@@ -164,10 +302,22 @@ static void test_trained(void)
     ok(worst < 1e-6 * fmax(1, largest), "trained model: sums within %.1e of margins up to %.1f",
        worst, largest);
     for (size_t i = 0; i < 700; i += 97) {
+        size_t n = 5 + i % 64 < 700 - i ? 5 + i % 64 : 700 - i;
+        medley_explainer_values(e, s.x + i * 12, n, some, NULL);
+        same += memcmp(some, values + i * 12, n * 12 * sizeof *some) == 0;
         medley_explainer_values(e, s.x + i * 12, 1, one, NULL);
-        same += memcmp(one, values + i * 12, sizeof one) == 0;
+        for (size_t j = 0; j < 12; j++)
+            apart = fmax(apart, fabs(one[j] - values[i * 12 + j]));
     }
-    ok(same == 8, "a row alone has the bits it has among others");
+    ok(same == 8, "rows have the bits that they have among others");
+    ok(apart < 1e-6 * fmax(1, largest), "a row alone differs by rounding: %.1e", apart);
+    pool_set_threads(1);
+    medley_explainer_values(e, s.x, 700, some, NULL);
+    ok(memcmp(some, values, 700 * 12 * sizeof *some) == 0, "one thread, the same bits");
+    pool_set_threads(0);
+    ok(medley_explainer_memory(e) > e->n_numbers * sizeof(float), "%zu bytes held",
+       medley_explainer_memory(e));
+    free(some);
     medley_explainer_free(e);
     medley_gbdt_free(m);
     free(values);
@@ -239,16 +389,20 @@ static void test_memory(void)
     struct rng r;
     rng_init(&r, SEED, 5);
     medley_gbdt *m = random_model(&r, 1, 4, 2, MEDLEY_TREES_PER_CLASS, true);
-    float x[4], values[8];
+    float x[20], values[40], pairs[32];
+    medley_explainer_options against = {.background = x, .n_background = 5};
     size_t n = 0;
-    bool good = true, done = false;
-    random_rows(&r, 4, x);
-    for (; !done && n < 1000; n++) {
+    bool good = true, done = false, both = false;
+    random_rows(&r, 20, x);
+    for (; !(both && done) && n < 1000; n++) {
+        both = done;
         medley_explainer *e = NULL;
         mem_fail_after(n);
-        medley_status st = medley_explainer_new(m, NULL, 4, &e, NULL);
+        medley_status st = medley_explainer_make(m, n % 2 ? &against : NULL, &e, NULL);
         if (st == MEDLEY_OK)
-            st = medley_explainer_values(e, x, 1, values, NULL);
+            st = medley_explainer_values(e, x, 5, values, NULL);
+        if (st == MEDLEY_OK && !e->background)
+            st = medley_explainer_interactions(e, x, 1, pairs, NULL);
         mem_fail_after(SIZE_MAX);
         done = st == MEDLEY_OK;
         good &= done || st == MEDLEY_ENOMEM;
@@ -261,6 +415,8 @@ static void test_memory(void)
 int main(void)
 {
     test_brute_force();
+    test_kernels();
+    test_games();
     test_many_players();
     test_trained();
     test_players_are_not_sums();

@@ -1,84 +1,161 @@
-/* explainer.h: a model taken apart into the small games of its leaves; private to src/shapley.
+/* explainer.h: a model taken apart into small games; private to src/shapley.
  *
  * TreeSHAP's value function is a sum over leaves, and a leaf's part depends on a coalition only
  * through the players on its path: a player present lets the row through if the row meets all
  * of the player's conditions on the path (1 or 0); a player absent lets through the share r of
  * the training cover. So a leaf with k players is a game of k players, with value v prod_i (i
- * present ? met_i : r_i). Its Shapley values are (Friedman and others, in integral form)
+ * present ? met_i : r_i). Its Shapley values are (the multilinear extension's gradient,
+ * integrated along the diagonal: Owen 1972)
  *
  *     phi_j = v (met_j - r_j) integral over y in [0,1] of prod_{i != j} ((1 - y) r_i + y met_i)
  *
- * For k <= GAME_TABLE_PLAYERS a table over the 2^k patterns of met holds
- *     A[b] = v integral of prod_{met}(r + (1 - r) y) prod_{not met} r (1 - y) / (1 - y)
- * and phi_j = -A[b] for a player not met, A[b without j] (1 - r_j) / r_j for one met. For more
- * players the integral is taken by Gauss-Legendre quadrature with ceil(k / 2) points, which is
- * exact for these polynomials of degree k - 1. */
+ * Neighbouring leaves are taken together as one game (cluster.c): what a row's answers make of
+ * all of them is its *state*, a number below 64, and a table per player holds the sum of their
+ * values for each state. Where there are more states, the integral becomes a sum over ceil(k/2)
+ * Gauss-Legendre points, which is exact for polynomials of degree k - 1; then a point's product
+ * falls into parts of few states each, and phi_j = sum over points of D_j[state of j's part]
+ * times the other parts' G[state].
+ *
+ * Trees too deep or too big for tables are walked in double (walk.c). */
 #ifndef SHAPLEY_EXPLAINER_H
 #define SHAPLEY_EXPLAINER_H
 
-#include "gbdt/tree.h"
+#include "gbdt/conditions.h"
 #include "medley/shapley.h"
+#include "shapley/paths.h"
 
-#define GAME_TABLE_PLAYERS 8
-#define GAME_BLOCK 64 /* rows at a time: one bit each */
+#define GAME_ROWS 64   /* of a block: one bit each */
+#define GAME_WORDS 8   /* blocks that share the answers to the model's conditions */
+#define GAME_STATES 64 /* of a table, at most */
+#define GAME_PART_STATES 32
+#define GAME_PARTS 8
+#define GAME_PLAYERS 24 /* on a path; trees with longer ones are walked */
+#define GAME_POINTS 12  /* GAME_PLAYERS / 2 */
+#define GAME_TREES 8    /* added in float before they join the sums in double */
 
-/* A player on the path to a leaf. */
-struct game_element {
-    uint32_t player;
-    uint16_t slot;     /* of the mask of rows that meet all its conditions */
-    float coefficient; /* (1 - r) / r; unused with quadrature */
+/* Adds weight to the state of the rows in a slot's mask. */
+struct game_add {
+    uint32_t slot, weight;
 };
 
-struct game_leaf {
-    uint16_t n_players;   /* k, at least 1 */
-    uint16_t n_points;    /* of the quadrature; 0: a table */
-    uint32_t leaf;        /* in the tree, for its values */
-    size_t first_element; /* [k] elements */
-    size_t first_number;  /* of the table [max(16, 2^k)], or per point: weight, -1 / (1 - y),
-                             then  per player r (1 - y), f = r + (1 - r) y, (1 - r) / f */
+/* Players whose conditions make one state. */
+struct game_part {
+    uint32_t first_add, first_player;
+    uint16_t n_adds, n_players;
+    uint16_t n_states; /* room in a table: 16, 32 or 64 */
 };
 
-/* Masks of a tree: slot 0 is all rows; node i writes slots 1 + 2 i (rows that go left and met
- * the same player's conditions above) and 2 + 2 i (right). */
+/* Some leaves of a tree. Numbers, for each output of the tree: without points
+ * [players][states]; with points, for each part, G[points][states] and then D[points][states]
+ * of each player. */
+struct game {
+    uint32_t first_part;
+    uint16_t n_parts, n_points; /* 0 points: one part, with a table */
+    size_t first_number;
+};
+
 struct game_tree {
     const struct tree *tree;
-    size_t first_source; /* [nodes] slot of the same player's conditions above each node */
-    size_t first_leaf, n_leaves; /* none for a tree without nodes */
+    size_t number;                  /* in the model */
+    size_t first_edge, first_node;  /* of explainer.r, 2 per node; of sources and players */
+    uint32_t first_game, n_games;   /* none: see walked */
+    uint32_t first_slow, n_slow;    /* leaves without a game, interventional only */
+    unsigned most_players;          /* on a path */
+    const double *points, *weights; /* for most_players, rounded up to 8 by weights of 0 */
+    bool walked;
 };
+
+/* Up to GAME_TREES trees of the same outputs, in explainer.order. */
+struct game_group {
+    uint32_t first, n;
+};
+
+struct background;
 
 struct medley_explainer {
     const struct medley_gbdt *model;
+    struct conditions *conditions;
     size_t n_players, n_classes;
     double base[GBDT_MAX_CLASSES];
     struct game_tree *trees; /* [model->n_trees] */
-    struct game_leaf *leaves;
-    struct game_element *elements;
-    uint16_t *sources;
-    float *numbers;                                    /* aligned to 64 */
-    size_t n_leaves, n_elements, n_sources, n_numbers; /* in use */
+    uint32_t *order;         /* [model->n_trees] trees with games, by class */
+    struct game_group *groups;
+    struct game *games;
+    struct game_part *parts;
+    struct game_add *adds;
+    uint32_t *players; /* of parts */
+    float *numbers;    /* aligned to 64 */
+    size_t n_order, n_groups, n_games, n_parts, n_adds, n_part_players, n_numbers; /* in use */
+
+    /* what a walk needs: struct tree_paths of all trees, one after another */
+    double *r;         /* per edge */
+    uint32_t *sources; /* per node */
+    uint32_t *node_players;
+    size_t n_edges, n_nodes;
+    double **rules; /* [n_rules] points and weights of trees that need more than GAUSS_KEPT */
+    size_t n_rules;
+    size_t most_slots;             /* of a tree */
+    size_t n_walked;               /* trees */
+    struct background *background; /* NULL: path-dependent */
 };
 
-/* Adds the values of trees begin..end for the 64 rows of a block. */
+/* The masks of a tree's slots for GAME_WORDS blocks, from the answers to the conditions. */
+void game_slots(const struct medley_explainer *e, const struct game_tree *g,
+                const uint64_t *answers, uint64_t *slots);
+
+/* Adds a tree's values for the 64 rows of block `word` to values[outputs, P, 64]; row i stands
+ * at game_place(i). Every kernel gives the same bits. */
 struct game_job {
-    const struct medley_explainer *explainer;
-    size_t begin, end;
-    const float *columns; /* [F, 64] aligned to 64 */
-    float *values;        /* [K, P, 64] aligned to 64 */
+    const struct medley_explainer *e;
+    const struct game_tree *tree;
+    const uint64_t *slots; /* [slots, GAME_WORDS] */
+    size_t word;
+    float *values; /* aligned to 64 */
 };
 struct game_impl {
     const char *name;
-    void (*add)(const struct game_job *job);
+    void (*play)(const struct game_job *job);
     bool (*usable)(void);
 };
 extern const struct game_impl game_impls[]; /* slowest first; ends with a NULL name */
-void game_add(const struct game_job *job);  /* the fastest usable */
+const struct game_impl *game_fastest(void);
+
+/* States are bytes of 32-bit lanes, taken apart by byte. */
+static inline size_t game_place(size_t row)
+{
+    return (row & 3) * 16 + (row >> 2);
+}
+
+/* build.c: trees to games, until `bytes` of tables. */
+medley_status games_build(struct medley_explainer *e, const uint32_t *player_of_feature,
+                          size_t bytes, medley_error *err);
+
+/* walk.c: adds a row's values from trees without games (or from all of them) to values[P, K].
+ * space: walk_space_size() doubles. */
+size_t walk_space_size(const struct medley_explainer *e);
+void walk_row(const struct medley_explainer *e, const float *x, bool all_trees, double *space,
+              double *values);
 
 /* Points y and weights of n-point Gauss-Legendre quadrature on [0, 1]. */
 void gauss_legendre(unsigned n, double *points, double *weights);
+/* The same, made once for n up to GAUSS_KEPT; past n points of weight 0. */
+#define GAUSS_KEPT 32
+#define GAUSS_ROOM 40
+struct gauss_rule {
+    double points[GAUSS_ROOM], weights[GAUSS_ROOM];
+};
+const struct gauss_rule *gauss_rule(unsigned n);
 
-/* The definition: all coalitions of all players (at most 20), in double. values[P, K], base[K].
- */
+/* The definitions: all coalitions of all players (at most 20), in double. values[P, K],
+ * base[K]; interactions[P, P, K]. */
 void shapley_by_coalitions(const struct medley_gbdt *model, const uint32_t *player_of_feature,
                            size_t n_players, const float *x, double *values, double *base);
+void interactions_by_coalitions(const struct medley_gbdt *model,
+                                const uint32_t *player_of_feature, size_t n_players,
+                                const float *x, double *interactions);
+void interventional_by_coalitions(const struct medley_gbdt *model,
+                                  const uint32_t *player_of_feature, size_t n_players,
+                                  const float *x, const float *background, size_t n_background,
+                                  double *values, double *base);
 
 #endif

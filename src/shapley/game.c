@@ -1,260 +1,264 @@
-/* game.c: plays the leaf games of 64 rows: the portable kernel and the one for AVX-512.
- * Proof: tests/test_shapley.c runs every row of the table against brute force. */
+/* game.c: plays the games of 64 rows: the definition and the kernels for AVX2 and AVX-512. All
+ * do the same additions and fused multiplications in the same order, so that they give the same
+ * bits. Proof: tests/test_shapley.c runs every row of the table against brute force. */
 #include "shapley/explainer.h"
 
 #include "base/cpu.h"
+
+#include <math.h>
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-enum { SLOTS = 2 * GBDT_MAX_LEAVES };
-
-/* Where a leaf's values go: values + (class * players + player) * 64. */
-static inline float *place(const struct game_job *job, size_t class_index, uint32_t player)
+void game_slots(const struct medley_explainer *e, const struct game_tree *g,
+                const uint64_t *answers, uint64_t *slots)
 {
-    return job->values + (class_index * job->explainer->n_players + player) * GAME_BLOCK;
-}
-
-/* What multiplies the value that a table or quadrature gives: 1 where it was folded in. */
-static inline float output_scale(const struct tree *t, const struct game_leaf *leaf, uint32_t o)
-{
-    return t->n_outputs == 1 ? 1.0f : t->values[(size_t)leaf->leaf * t->n_outputs + o];
-}
-
-/* ---- portable ---- */
-
-static void masks_portable(const struct game_job *job, const struct game_tree *g, uint64_t *m)
-{
-    const uint16_t *source = job->explainer->sources + g->first_source;
-    m[0] = UINT64_MAX;
+    const uint32_t *sources = e->sources + g->first_node;
+    typedef uint64_t word2 __attribute__((vector_size(16), aligned(16)));
+    memset(slots, 0xff, GAME_WORDS * sizeof *slots);
     for (uint32_t i = 0; i + 1 < g->tree->n_leaves; i++) {
-        const struct tree_node *n = &g->tree->nodes[i];
-        const float *x = job->columns + (size_t)n->feature * GAME_BLOCK;
-        uint64_t left = 0;
-        for (unsigned r = 0; r < GAME_BLOCK; r++)
-            left |= (uint64_t)node_goes_left(n, x[r]) << r;
-        m[1 + 2 * i] = m[source[i]] & left;
-        m[2 + 2 * i] = m[source[i]] & ~left;
+        size_t condition = condition_of(e->conditions, g->number, i);
+        const word2 *met = (const word2 *)(answers + condition * GAME_WORDS);
+        const word2 *above = (const word2 *)(slots + (size_t)sources[i] * GAME_WORDS);
+        word2 *left = (word2 *)(slots + (size_t)slot_of(i, false) * GAME_WORDS);
+        word2 *right = (word2 *)(slots + (size_t)slot_of(i, true) * GAME_WORDS);
+        for (unsigned w = 0; w < GAME_WORDS / 2; w++) {
+            left[w] = above[w] & met[w];
+            right[w] = above[w] & ~met[w];
+        }
     }
 }
 
-/* phi[k] of one row of a leaf with a table. */
-static void play_table(const struct game_leaf *leaf, const struct game_element *el,
-                       const float *table, const bool *met, float *phi)
+/* ---- the definition ---- */
+
+static unsigned state_of(const struct game_job *job, const struct game_part *p, unsigned row)
 {
-    unsigned pattern = 0;
-    for (unsigned i = 0; i < leaf->n_players; i++)
-        pattern |= (unsigned)met[i] << i;
-    for (unsigned i = 0; i < leaf->n_players; i++)
-        phi[i] = table[pattern & ~(1u << i)] * (met[i] ? el[i].coefficient : -1);
+    const struct game_add *a = job->e->adds + p->first_add;
+    unsigned state = 0;
+    for (unsigned i = 0; i < p->n_adds; i++)
+        if (job->slots[(size_t)a[i].slot * GAME_WORDS + job->word] >> row & 1)
+            state += a[i].weight;
+    return state;
 }
 
-static void play_quadrature(const struct game_leaf *leaf, const float *z, const bool *met,
-                            float *phi)
+static void table_ref(const struct game_job *job, const struct game *g, unsigned row)
 {
-    for (unsigned i = 0; i < leaf->n_players; i++)
-        phi[i] = 0;
-    for (unsigned q = 0; q < leaf->n_points; q++, z += 2 + 3 * leaf->n_players) {
-        float product = z[0];
-        for (unsigned i = 0; i < leaf->n_players; i++)
-            product *= met[i] ? z[2 + 3 * i + 1] : z[2 + 3 * i];
-        for (unsigned i = 0; i < leaf->n_players; i++)
-            phi[i] += product * (met[i] ? z[2 + 3 * i + 2] : z[1]);
+    const struct game_part *p = &job->e->parts[g->first_part];
+    const uint32_t *players = job->e->players + p->first_player;
+    const float *table = job->e->numbers + g->first_number + state_of(job, p, row);
+    float *out = job->values + game_place(row);
+    for (uint32_t o = 0; o < job->tree->tree->n_outputs; o++)
+        for (unsigned i = 0; i < p->n_players; i++, table += p->n_states)
+            out[(o * job->e->n_players + players[i]) * GAME_ROWS] += *table;
+}
+
+/* The product of the other parts' G, in order. */
+static float others_ref(const float *const *tables, const struct game_part *p, unsigned n,
+                        unsigned own, unsigned q)
+{
+    float product = 1;
+    for (unsigned b = 0; b < n; b++)
+        if (b != own)
+            product *= tables[b][q * p[b].n_states];
+    return product;
+}
+
+static void parts_ref(const struct game_job *job, const struct game *g, unsigned row)
+{
+    const struct game_part *p = &job->e->parts[g->first_part];
+    const float *at = job->e->numbers + g->first_number, *tables[GAME_PARTS];
+    for (uint32_t o = 0; o < job->tree->tree->n_outputs; o++) {
+        float *out = job->values + o * job->e->n_players * GAME_ROWS + game_place(row);
+        for (unsigned a = 0; a < g->n_parts; a++) {
+            tables[a] = at + state_of(job, &p[a], row);
+            at += (size_t)g->n_points * (p[a].n_players + 1) * p[a].n_states;
+        }
+        for (unsigned a = 0; a < g->n_parts; a++) {
+            const uint32_t *players = job->e->players + p[a].first_player;
+            const float *d = tables[a] + (size_t)g->n_points * p[a].n_states;
+            for (unsigned i = 0; i < p[a].n_players; i++) {
+                float phi = 0;
+                for (unsigned q = 0; q < g->n_points; q++, d += p[a].n_states)
+                    phi = fmaf(*d, others_ref(tables, p, g->n_parts, a, q), phi);
+                out[players[i] * GAME_ROWS] += phi;
+            }
+        }
     }
 }
 
-static void leaf_portable(const struct game_job *job, const struct tree *t,
-                          const struct game_leaf *leaf, const uint64_t *m)
+static void play_ref(const struct game_job *job)
 {
-    const struct game_element *el = job->explainer->elements + leaf->first_element;
-    const float *numbers = job->explainer->numbers + leaf->first_number;
-    bool met[GBDT_MAX_LEAVES];
-    float phi[GBDT_MAX_LEAVES];
-    for (unsigned r = 0; r < GAME_BLOCK; r++) {
-        for (unsigned i = 0; i < leaf->n_players; i++)
-            met[i] = m[el[i].slot] >> r & 1;
-        if (leaf->n_points)
-            play_quadrature(leaf, numbers, met, phi);
-        else
-            play_table(leaf, el, numbers, met, phi);
-        for (uint32_t o = 0; o < t->n_outputs; o++)
-            for (unsigned i = 0; i < leaf->n_players; i++)
-                place(job, t->first_class + o, el[i].player)[r] +=
-                    phi[i] * output_scale(t, leaf, o);
-    }
+    const struct game *g = job->e->games + job->tree->first_game;
+    for (const struct game *end = g + job->tree->n_games; g < end; g++)
+        for (unsigned row = 0; row < GAME_ROWS; row++) {
+            if (g->n_points)
+                parts_ref(job, g, row);
+            else
+                table_ref(job, g, row);
+        }
 }
-
-static void game_portable(const struct game_job *job)
-{
-    uint64_t m[SLOTS];
-    for (size_t i = job->begin; i < job->end; i++) {
-        const struct game_tree *g = &job->explainer->trees[i];
-        masks_portable(job, g, m);
-        for (size_t j = 0; j < g->n_leaves; j++)
-            leaf_portable(job, g->tree, &job->explainer->leaves[g->first_leaf + j], m);
-    }
-}
-
-/* ---- AVX-512 ---- */
 
 #if defined(__x86_64__)
 
+#define ALWAYS static inline __attribute__((always_inline))
+/* Loops over registers must unroll, or the compiler keeps the registers in memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* ---- AVX-512: 16 rows in a register, 4 registers ---- */
+
+#define NAME(x) x##_avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define INLINE TARGET __attribute__((always_inline)) static inline
+#define REGISTERS 4
 
-/* NaN is neither <= nor >. */
-TARGET static void masks_avx512(const struct game_job *job, const struct game_tree *g,
-                                uint64_t *m)
+typedef __m512 NAME(v);
+
+/* The states of 64 rows; register t of a lookup takes byte t of each 32-bit lane. */
+struct NAME(states) {
+    __m512i at[4];
+    __mmask16 high[4]; /* of 64 states: 32 and above */
+};
+
+TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct game_part *p,
+                                     struct NAME(states) * out)
 {
-    const uint16_t *source = job->explainer->sources + g->first_source;
-    m[0] = UINT64_MAX;
-    for (uint32_t i = 0; i + 1 < g->tree->n_leaves; i++) {
-        const struct tree_node *n = &g->tree->nodes[i];
-        const float *x = job->columns + (size_t)n->feature * GAME_BLOCK;
-        __m512 threshold = _mm512_set1_ps(n->threshold);
-        uint64_t left = 0;
-        for (unsigned q = 0; q < 4; q++) {
-            __m512 v = _mm512_load_ps(x + 16 * q);
-            uint64_t part = n->missing_left ? _mm512_cmp_ps_mask(v, threshold, _CMP_NGT_UQ)
-                                            : _mm512_cmp_ps_mask(v, threshold, _CMP_LE_OQ);
-            left |= part << 16 * q;
-        }
-        m[1 + 2 * i] = m[source[i]] & left;
-        m[2 + 2 * i] = m[source[i]] & ~left;
-    }
+    const struct game_add *a = job->e->adds + p->first_add;
+    __m512i s = _mm512_setzero_si512();
+    for (unsigned i = 0; i < p->n_adds; i++)
+        s = _mm512_mask_add_epi8(s, job->slots[(size_t)a[i].slot * GAME_WORDS + job->word], s,
+                                 _mm512_set1_epi8((char)a[i].weight));
+    out->at[0] = s;
+    out->at[1] = _mm512_srli_epi32(s, 8);
+    out->at[2] = _mm512_srli_epi32(s, 16);
+    out->at[3] = _mm512_srli_epi32(s, 24);
+    UNROLL
+    for (unsigned t = 0; t < 4; t++)
+        out->high[t] = _mm512_test_epi32_mask(s, _mm512_set1_epi32(0x20 << 8 * t));
 }
 
-INLINE void add_phi(const struct game_job *job, const struct tree *t,
-                    const struct game_leaf *leaf, uint32_t player, unsigned row, __m512 phi)
+/* out[t] = table[states of register t]; `size` is a constant after inlining. Permutations look
+ * at the low 4 or 5 bits of a lane alone. */
+TARGET ALWAYS void NAME(look_up)(const float *table, unsigned size,
+                                 const struct NAME(states) * s, __m512 *out)
 {
-    if (t->n_outputs == 1) {
-        float *at = place(job, t->first_class, player) + row;
-        _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), phi));
+    __m512 a = _mm512_load_ps(table);
+    if (size == 16) {
+        UNROLL
+        for (unsigned t = 0; t < 4; t++)
+            out[t] = _mm512_permutexvar_ps(s->at[t], a);
         return;
     }
-    for (uint32_t o = 0; o < t->n_outputs; o++) {
-        float *at = place(job, t->first_class + o, player) + row;
-        __m512 scale = _mm512_set1_ps(output_scale(t, leaf, o));
-        _mm512_store_ps(at, _mm512_fmadd_ps(phi, scale, _mm512_load_ps(at)));
-    }
-}
-
-/* Sixteen numbers of a table of `size` (a constant after inlining): tables of up to 64 lie in
- * registers and are looked up by permutation. */
-INLINE __m512 look_up(const float *table, unsigned size, __m512i at)
-{
-    if (size <= 16)
-        return _mm512_permutexvar_ps(at, _mm512_load_ps(table));
-    if (size > 64)
-        return _mm512_i32gather_ps(at, table, 4);
-    __m512 low = _mm512_permutex2var_ps(_mm512_load_ps(table), at, _mm512_load_ps(table + 16));
+    __m512 b = _mm512_load_ps(table + 16);
+    UNROLL
+    for (unsigned t = 0; t < 4; t++)
+        out[t] = _mm512_permutex2var_ps(a, s->at[t], b);
     if (size == 32)
-        return low;
-    __m512 high =
-        _mm512_permutex2var_ps(_mm512_load_ps(table + 32), at, _mm512_load_ps(table + 48));
-    return _mm512_mask_mov_ps(low, _mm512_test_epi32_mask(at, _mm512_set1_epi32(32)), high);
+        return;
+    __m512 c = _mm512_load_ps(table + 32), d = _mm512_load_ps(table + 48);
+    UNROLL
+    for (unsigned t = 0; t < 4; t++)
+        out[t] = _mm512_mask_mov_ps(out[t], s->high[t], _mm512_permutex2var_ps(c, s->at[t], d));
 }
 
-INLINE void leaf_table(const struct game_job *job, const struct tree *t,
-                       const struct game_leaf *leaf, const uint64_t *m, unsigned size)
+TARGET ALWAYS void NAME(add_to)(float *to, const __m512 *v)
 {
-    const struct game_element *el = job->explainer->elements + leaf->first_element;
-    const float *table = job->explainer->numbers + leaf->first_number;
-    __m512i bytes = _mm512_setzero_si512(), pattern[4];
-    for (unsigned i = 0; i < leaf->n_players; i++)
-        bytes = _mm512_mask_add_epi8(bytes, m[el[i].slot], bytes,
-                                     _mm512_set1_epi8((char)(1u << i)));
-    pattern[0] = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 0));
-    pattern[1] = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 1));
-    pattern[2] = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 2));
-    pattern[3] = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 3));
-    for (unsigned i = 0; i < leaf->n_players; i++) {
-        uint64_t met = m[el[i].slot];
-        __m512 coefficient = _mm512_set1_ps(el[i].coefficient), minus = _mm512_set1_ps(-1);
-        __m512i others = _mm512_set1_epi32(~(1 << i));
-        for (unsigned q = 0; q < 4; q++) {
-            __m512 v = look_up(table, size, _mm512_and_si512(pattern[q], others));
-            __m512 by = _mm512_mask_mov_ps(minus, (__mmask16)(met >> 16 * q), coefficient);
-            add_phi(job, t, leaf, el[i].player, 16 * q, _mm512_mul_ps(v, by));
+    UNROLL
+    for (unsigned t = 0; t < 4; t++)
+        _mm512_store_ps(to + 16 * t, _mm512_add_ps(_mm512_load_ps(to + 16 * t), v[t]));
+}
+
+#define SET1 _mm512_set1_ps
+#define MUL _mm512_mul_ps
+#define FMA _mm512_fmadd_ps
+#include "shapley/game_body.h"
+
+/* ---- AVX2: 8 rows in a register, 8 registers ---- */
+
+#define NAME(x) x##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define REGISTERS 8
+
+typedef __m256 NAME(v);
+
+/* Register 2 t + h takes byte t of the lanes of half h: the same places as above. */
+struct NAME(states) {
+    __m256i at[8];
+};
+
+TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct game_part *p,
+                                     struct NAME(states) * out)
+{
+    const struct game_add *a = job->e->adds + p->first_add;
+    const __m256i byte =
+        _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    for (unsigned h = 0; h < 2; h++) {
+        __m256i s = _mm256_setzero_si256();
+        for (unsigned i = 0; i < p->n_adds; i++) {
+            uint64_t mask = job->slots[(size_t)a[i].slot * GAME_WORDS + job->word];
+            __m256i m = _mm256_set1_epi32((int)(uint32_t)(mask >> 32 * h));
+            m = _mm256_and_si256(_mm256_shuffle_epi8(m, byte), bit);
+            m = _mm256_cmpeq_epi8(m, bit);
+            s = _mm256_add_epi8(s, _mm256_and_si256(m, _mm256_set1_epi8((char)a[i].weight)));
         }
+        UNROLL
+        for (unsigned t = 0; t < 4; t++)
+            out->at[2 * t + h] =
+                _mm256_and_si256(_mm256_srli_epi32(s, (int)(8 * t)), _mm256_set1_epi32(0xff));
     }
 }
 
-TARGET static void leaf_quadrature(const struct game_job *job, const struct tree *t,
-                                   const struct game_leaf *leaf, const uint64_t *m,
-                                   unsigned row)
+TARGET ALWAYS void NAME(look_up)(const float *table, unsigned size,
+                                 const struct NAME(states) * s, __m256 *out)
 {
-    const struct game_element *el = job->explainer->elements + leaf->first_element;
-    const float *z = job->explainer->numbers + leaf->first_number;
-    unsigned k = leaf->n_players;
-    __m512 phi[GBDT_MAX_LEAVES];
-    for (unsigned i = 0; i < k; i++)
-        phi[i] = _mm512_setzero_ps();
-    for (unsigned q = 0; q < leaf->n_points; q++, z += 2 + 3 * k) {
-        __m512 product = _mm512_set1_ps(z[0]), unmet = _mm512_set1_ps(z[1]);
-        for (unsigned i = 0; i < k; i++) {
-            __mmask16 met = (__mmask16)(m[el[i].slot] >> row);
-            const float *own = z + 2 + 3 * i;
-            product = _mm512_mul_ps(product, _mm512_mask_mov_ps(_mm512_set1_ps(own[0]), met,
-                                                                _mm512_set1_ps(own[1])));
-        }
-        for (unsigned i = 0; i < k; i++) {
-            __mmask16 met = (__mmask16)(m[el[i].slot] >> row);
-            __m512 by = _mm512_mask_mov_ps(unmet, met, _mm512_set1_ps(z[2 + 3 * i + 2]));
-            phi[i] = _mm512_fmadd_ps(product, by, phi[i]);
-        }
-    }
-    for (unsigned i = 0; i < k; i++)
-        add_phi(job, t, leaf, el[i].player, row, phi[i]);
-}
-
-TARGET static void leaf_avx512(const struct game_job *job, const struct tree *t,
-                               const struct game_leaf *leaf, const uint64_t *m)
-{
-    if (leaf->n_points) {
-        for (unsigned row = 0; row < GAME_BLOCK; row += 16)
-            leaf_quadrature(job, t, leaf, m, row);
+    if (size > 16) {
+        UNROLL
+        for (unsigned t = 0; t < 8; t++)
+            out[t] = _mm256_i32gather_ps(table, s->at[t], 4);
         return;
     }
-    if (leaf->n_players <= 4)
-        leaf_table(job, t, leaf, m, 16);
-    else if (leaf->n_players == 5)
-        leaf_table(job, t, leaf, m, 32);
-    else if (leaf->n_players == 6)
-        leaf_table(job, t, leaf, m, 64);
-    else
-        leaf_table(job, t, leaf, m, 256);
-}
-
-TARGET static void game_avx512(const struct game_job *job)
-{
-    uint64_t m[SLOTS];
-    for (size_t i = job->begin; i < job->end; i++) {
-        const struct game_tree *g = &job->explainer->trees[i];
-        masks_avx512(job, g, m);
-        for (size_t j = 0; j < g->n_leaves; j++)
-            leaf_avx512(job, g->tree, &job->explainer->leaves[g->first_leaf + j], m);
+    __m256 a = _mm256_load_ps(table), b = _mm256_load_ps(table + 8);
+    UNROLL
+    for (unsigned t = 0; t < 8; t++) {
+        __m256 high = _mm256_castsi256_ps(_mm256_slli_epi32(s->at[t], 28));
+        out[t] = _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, s->at[t]),
+                                  _mm256_permutevar8x32_ps(b, s->at[t]), high);
     }
 }
+
+TARGET ALWAYS void NAME(add_to)(float *to, const __m256 *v)
+{
+    UNROLL
+    for (unsigned t = 0; t < 8; t++)
+        _mm256_store_ps(to + 8 * t, _mm256_add_ps(_mm256_load_ps(to + 8 * t), v[t]));
+}
+
+#define SET1 _mm256_set1_ps
+#define MUL _mm256_mul_ps
+#define FMA _mm256_fmadd_ps
+#include "shapley/game_body.h"
 
 #endif
 
 const struct game_impl game_impls[] = {
-    {"portable", game_portable, cpu_always},
+    {"ref", play_ref, cpu_always},
 #if defined(__x86_64__)
-    {"avx512", game_avx512, cpu_has_avx512},
+    {"avx2", play_avx2, cpu_has_avx2},
+    {"avx512", play_avx512, cpu_has_avx512},
 #endif
     {NULL, NULL, NULL},
 };
 
-void game_add(const struct game_job *job)
+const struct game_impl *game_fastest(void)
 {
-#if defined(__x86_64__)
-    if (cpu_has_avx512()) {
-        game_avx512(job);
-        return;
-    }
-#endif
-    game_portable(job);
+    const struct game_impl *best = &game_impls[0];
+    for (const struct game_impl *i = game_impls; i->name; i++)
+        if (i->usable())
+            best = i;
+    return best;
 }

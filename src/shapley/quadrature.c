@@ -3,6 +3,7 @@
 #include "shapley/explainer.h"
 
 #include <math.h>
+#include <pthread.h>
 
 /* P_n(x) and its derivative. */
 static double legendre(unsigned n, double x, double *derivative)
@@ -31,4 +32,24 @@ void gauss_legendre(unsigned n, double *points, double *weights)
         points[i] = (1 + x) / 2;
         weights[i] = 1 / ((1 - x * x) * slope * slope);
     }
+}
+
+/* ---- kept rules ---- */
+
+static struct gauss_rule kept[GAUSS_KEPT + 1];
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+
+static void make_kept(void)
+{
+    for (unsigned n = 1; n <= GAUSS_KEPT; n++) {
+        gauss_legendre(n, kept[n].points, kept[n].weights);
+        for (unsigned i = n; i < GAUSS_ROOM; i++)
+            kept[n].points[i] = 0.5; /* of weight 0 */
+    }
+}
+
+const struct gauss_rule *gauss_rule(unsigned n)
+{
+    pthread_once(&kept_once, make_kept);
+    return &kept[n];
 }
