@@ -129,13 +129,133 @@ TARGET256 static void answer_avx2(const struct conditions *c, struct conditions_
     }
 }
 
+/* The branch of a binary tree that 16 values are at, of 2^step. Its keys are 1 to 8 registers,
+ * of which permutations see two at a time. */
+TARGET512 INLINE __m512 branch_keys(const __m512 *table, unsigned step, __m512i at)
+{
+    if (step < 4)
+        return _mm512_permutexvar_ps(at, table[0]);
+    if (step == 4)
+        return _mm512_permutexvar_ps(at, table[1]);
+    if (step == 5)
+        return _mm512_permutex2var_ps(table[2], at, table[3]);
+    __mmask16 bit5 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
+    const __m512 *t = table + (step == 6 ? 4 : 8);
+    __m512 low = _mm512_mask_blend_ps(bit5, _mm512_permutex2var_ps(t[0], at, t[1]),
+                                      _mm512_permutex2var_ps(t[2], at, t[3]));
+    if (step == 6)
+        return low;
+    __mmask16 bit6 = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64));
+    __m512 high = _mm512_mask_blend_ps(bit5, _mm512_permutex2var_ps(t[4], at, t[5]),
+                                       _mm512_permutex2var_ps(t[6], at, t[7]));
+    return _mm512_mask_blend_ps(bit6, low, high);
+}
+
+/* Marks of 64 values of a feature. `depth` is a constant wherever this is inlined. */
+TARGET512 INLINE void marks_64(const float *keys, unsigned depth, const float *x, uint32_t *out)
+{
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512 table[16];
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < (1u << depth) / 16; i++)
+        table[i] = _mm512_load_ps(keys + 16 * i);
+    for (unsigned q = 0; q < 4; q++) {
+        __m512 v = _mm512_load_ps(x + 16 * q);
+        __m512i at = one;
+#pragma GCC unroll 8
+        for (unsigned step = 0; step < depth; step++) {
+            __mmask16 above = _mm512_cmp_ps_mask(v, branch_keys(table, step, at), _CMP_GT_OQ);
+            at = _mm512_add_epi32(at, at);
+            at = _mm512_mask_add_epi32(at, above, at, one);
+        }
+        /* at is 2^depth and the number of keys exceeded; a mark is that and 1, or 0 for NaN */
+        at = _mm512_maskz_sub_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), at,
+                                    _mm512_set1_epi32((1 << depth) - 1));
+        _mm512_store_si512(out + 16 * q, at);
+    }
+}
+
+TARGET512 static void marks_of(const struct conditions *c, const struct condition_feature *f,
+                               const float *x, uint32_t *out)
+{
+    const float *keys = c->keys + f->tree;
+    switch (f->depth) {
+    case 4:
+        marks_64(keys, 4, x, out);
+        break;
+    case 5:
+        marks_64(keys, 5, x, out);
+        break;
+    case 6:
+        marks_64(keys, 6, x, out);
+        break;
+    case 7:
+        marks_64(keys, 7, x, out);
+        break;
+    case 8:
+        marks_64(keys, 8, x, out);
+        break;
+    default:
+        for (unsigned i = 0; i < 64; i++)
+            out[i] = mark_of(search_avx512(c, f, x[i]), x[i]);
+    }
+}
+
+/* 16 rows of up to 16 features into columns[16][64], by swapping ever larger pieces. */
+TARGET512 INLINE void transpose_16(const float *const *rows, __mmask16 present, float *columns)
+{
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_maskz_loadu_ps(present, rows[i]);
+    for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            __m512d low = _mm512_castps_pd(b[i + j]), high = _mm512_castps_pd(b[i + j + 2]);
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    for (int j = 0; j < 4; j++) /* a[4 g + j]: columns j, 4 + j, 8 + j, 12 + j of rows 4 g.. */
+        for (int h = 0; h < 2; h++) {
+            b[j + 8 * h] = _mm512_shuffle_f32x4(a[8 * h + j], a[8 * h + 4 + j], 0x88);
+            b[j + 8 * h + 4] = _mm512_shuffle_f32x4(a[8 * h + j], a[8 * h + 4 + j], 0xdd);
+        }
+    for (int j = 0; j < 4; j++)
+        for (int h = 0; h < 2; h++) { /* b[j + 4 h]: columns 4 h + j and 8 + 4 h + j */
+            __m512 low = b[j + 4 * h], high = b[j + 4 * h + 8];
+            _mm512_store_ps(columns + 64 * (4 * h + j), _mm512_shuffle_f32x4(low, high, 0x88));
+            _mm512_store_ps(columns + 64 * (8 + 4 * h + j),
+                            _mm512_shuffle_f32x4(low, high, 0xdd));
+        }
+}
+
+/* Features first .. first + 15 of 64 rows; those past the last row repeat it. */
+TARGET512 static void columns_of(const struct conditions *c, const float *x, size_t n,
+                                 size_t first, float *columns)
+{
+    size_t left = c->n_features - first;
+    __mmask16 present = (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
+    for (size_t q = 0; q < 4; q++) {
+        const float *rows[16];
+        for (size_t i = 0; i < 16; i++)
+            rows[i] = x + (16 * q + i < n ? 16 * q + i : n - 1) * c->n_features + first;
+        transpose_16(rows, present, columns + 16 * q);
+    }
+}
+
 TARGET512 static void answer_avx512(const struct conditions *c, struct conditions_space *s,
                                     const float *x, size_t n)
 {
-    for (size_t row = 0; row < n; row++, x += c->n_features)
-        for (size_t u = 0; u < c->n_used; u++) {
-            float v = x[c->used[u].feature];
-            s->above[u * 64 * s->words + row] = mark_of(search_avx512(c, &c->used[u], v), v);
+    float columns[16 * 64] __attribute__((aligned(64)));
+    for (size_t row = 0; row < n; row += 64)
+        for (size_t u = 0; u < c->n_used;) {
+            size_t first = c->used[u].feature / 16 * 16;
+            columns_of(c, x + row * c->n_features, n - row, first, columns);
+            for (; u < c->n_used && c->used[u].feature < first + 16; u++)
+                marks_of(c, &c->used[u], columns + 64 * (c->used[u].feature - first),
+                         s->above + u * 64 * s->words + row);
         }
     if (s->words != 8) {
         sweep_other(c, s, n);

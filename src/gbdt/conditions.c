@@ -92,7 +92,24 @@ static size_t lay_out(struct condition_feature *f, size_t first)
         f->level[l] = first + total;
         total += sizes[f->levels - 1 - l];
     }
-    return total;
+    f->tree = first + total;
+    f->depth = 0;
+    if (f->n_thresholds > 255)
+        return total;
+    for (f->depth = 4; f->n_thresholds >= 1u << f->depth; f->depth++)
+        ;
+    return total + ((size_t)1 << f->depth);
+}
+
+/* Sorted keys breadth first: number i of step s, the p-th there, is the middle of its range. */
+static void fill_tree(const struct condition_feature *f, const float *sorted, float *tree)
+{
+    for (unsigned s = 0; s < f->depth; s++)
+        for (size_t p = 0; p < (size_t)1 << s; p++) {
+            size_t at = ((2 * p + 1) << (f->depth - 1 - s)) - 1;
+            if (at < f->n_thresholds)
+                tree[((size_t)1 << s) + p] = sorted[at];
+        }
 }
 
 static void fill_keys(struct conditions *c)
@@ -105,6 +122,7 @@ static void fill_keys(struct conditions *c)
         for (; now < end && now->feature == f->feature; now++)
             if (n == 0 || keys[n - 1] != now->threshold)
                 keys[n++] = now->threshold;
+        fill_tree(f, keys, c->keys + f->tree);
         for (unsigned l = f->levels - 1; l-- > 0;) {
             float *above = c->keys + f->level[l];
             n /= 16;

@@ -33,6 +33,10 @@ struct condition_feature {
     size_t first_mark;
     unsigned levels;
     size_t level[CONDITIONS_LEVELS]; /* of conditions.keys; the top (16 keys) first */
+    /* Up to 255 thresholds also lie in keys as a binary tree, breadth first from number 1 on (0
+     * is unused): 2^depth of them, depth 4 to 8, for searching 16 values at a time. 0: not. */
+    unsigned depth;
+    size_t tree;
 };
 
 struct conditions {
