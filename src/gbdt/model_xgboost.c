@@ -220,9 +220,12 @@ static const char *take_feature(struct xtree *x, size_t i, const json *v)
     return NULL;
 }
 
+/* Null stands for what is not finite: 2.x has it in leaves whose values are elsewhere. */
 static const char *take_condition(struct xtree *x, size_t i, const json *v)
 {
-    return as_float(v, &x->nodes[i].condition) ? NULL : "a finite number";
+    x->nodes[i].condition = NAN;
+    bool empty = v && json_kind_of(v) == JSON_NULL;
+    return empty || as_float(v, &x->nodes[i].condition) ? NULL : "a finite number";
 }
 
 static const char *take_default(struct xtree *x, size_t i, const json *v)
@@ -337,6 +340,8 @@ static medley_status number_nodes(const struct source *s, struct xtree *x, size_
         int32_t at = x->stack[--depth];
         struct xnode *n = &x->nodes[at];
         int32_t children[2] = {n->right, n->left};
+        if (!isfinite(n->condition) && !(n->left == -1 && x->vectors))
+            return bad_item(s, "split_conditions", (size_t)at, "a finite number");
         if (n->left == -1) {
             n->id = ~leaves++;
             if (x->by_leaf && (n->right < 0 || (size_t)n->right >= x->n_vectors))
@@ -686,7 +691,36 @@ static medley_status read_head(const struct source *s, const json *learner,
     return st == MEDLEY_OK ? read_names(s, learner, *out) : st;
 }
 
-static medley_status read_json(const char *path, struct str data, medley_gbdt **out,
+/* XGBoost writes NaN and Infinity, which JSON does not have: null says as much here. Appends
+ * the text with these words replaced outside strings. */
+static void replace_words(struct str data, struct strbuf *out)
+{
+    static const char *const words[] = {"NaN", "-NaN", "Infinity", "-Infinity"};
+    bool quoted = false;
+    size_t from = 0;
+    for (size_t i = 0; i < data.n; i++) {
+        char c = data.s[i];
+        if (quoted && c == '\\')
+            i++; /* whatever follows is part of the text */
+        else if (c == '"')
+            quoted = !quoted;
+        if (quoted || (c != 'N' && c != '-' && c != 'I'))
+            continue;
+        for (size_t w = 0; w < 4; w++) {
+            size_t n = strlen(words[w]);
+            if (data.n - i < n || memcmp(data.s + i, words[w], n) != 0)
+                continue;
+            sb_add(out, data.s + from, i - from);
+            sb_addz(out, "null");
+            from = i + n;
+            i = from - 1;
+            break;
+        }
+    }
+    sb_add(out, data.s + from, data.n - from);
+}
+
+static medley_status read_text(const char *path, struct str data, medley_gbdt **out,
                                medley_error *err)
 {
     struct source s = {.path = path, .err = err, .tree = SIZE_MAX};
@@ -708,6 +742,20 @@ static medley_status read_json(const char *path, struct str data, medley_gbdt **
     return st;
 }
 
+static medley_status read_json(const char *path, struct str data, medley_gbdt **out,
+                               medley_error *err)
+{
+    struct strbuf text;
+    if (!memmem(data.s, data.n, "NaN", 3) && !memmem(data.s, data.n, "Infinity", 8))
+        return read_text(path, data, out, err);
+    sb_init(&text);
+    replace_words(data, &text);
+    medley_status st =
+        text.failed ? fail_memory(err, path) : read_text(path, sb_str(&text), out, err);
+    sb_deinit(&text);
+    return st;
+}
+
 static medley_status read_ubj(const char *path, struct str data, medley_gbdt **out,
                               medley_error *err)
 {
@@ -717,7 +765,7 @@ static medley_status read_ubj(const char *path, struct str data, medley_gbdt **o
     if (text.failed)
         st = fail_memory(err, path);
     if (st == MEDLEY_OK)
-        st = read_json(path, sb_str(&text), out, err);
+        st = read_text(path, sb_str(&text), out, err);
     sb_deinit(&text);
     return st;
 }
