@@ -10,6 +10,7 @@
 #include "tests/gbdt_help.h"
 
 #include <float.h>
+#include <pthread.h>
 
 #define SEED 20240914u
 
@@ -209,6 +210,49 @@ static void test_probabilities(size_t k)
         }
 }
 
+/* Threads that ask a fresh model at once: one of them makes it ready, all get the same. */
+struct asker {
+    const medley_gbdt *model;
+    const float *x;
+    float out[600 * 3];
+    pthread_t thread;
+};
+
+static void *ask(void *context)
+{
+    struct asker *a = context;
+    for (int i = 0; i < 5; i++) {
+        medley_gbdt_margins(a->model, a->x, 1, a->out, NULL);
+        medley_gbdt_margins(a->model, a->x, 600, a->out, NULL);
+    }
+    return NULL;
+}
+
+static void test_host_threads(void)
+{
+    enum { ASKERS = 4 };
+    struct rng r;
+    rng_init(&r, SEED, 5);
+    struct shape shape = {"", 60, 6, 3, 2, 40, false, false, true};
+    static struct asker askers[ASKERS];
+    static float x[600 * 6], wanted[600 * 3];
+    medley_gbdt *m = forest_model(&r, &shape);
+    grid_rows(&r, 600 * 6, x);
+    for (int i = 0; i < ASKERS; i++) {
+        askers[i].model = m;
+        askers[i].x = x;
+        pthread_create(&askers[i].thread, NULL, ask, &askers[i]);
+    }
+    bool same = true;
+    for (int i = 0; i < ASKERS; i++)
+        pthread_join(askers[i].thread, NULL);
+    medley_gbdt_margins(m, x, 600, wanted, NULL);
+    for (int i = 0; i < ASKERS; i++)
+        same &= memcmp(askers[i].out, wanted, sizeof wanted) == 0;
+    ok(same, "%d threads of the host share a model from its first prediction on", ASKERS);
+    medley_gbdt_free(m);
+}
+
 static void test_changes(void)
 {
     struct rng r;
@@ -275,6 +319,7 @@ int main(void)
     test_door(&shapes[8]);
     for (size_t k = 2; k <= 16; k += 7)
         test_probabilities(k);
+    test_host_threads();
     test_changes();
     test_memory();
     return tap_done();

@@ -157,8 +157,9 @@ TARGET512 INLINE void marks_64(const float *keys, unsigned depth, const float *x
     const __m512i one = _mm512_set1_epi32(1);
     __m512 table[16];
 #pragma GCC unroll 16
-    for (unsigned i = 0; i < (1u << depth) / 16; i++)
-        table[i] = _mm512_load_ps(keys + 16 * i);
+    for (unsigned i = 0; i < 16; i++)
+        if (i < (1u << depth) / 16)
+            table[i] = _mm512_load_ps(keys + 16 * i);
     for (unsigned q = 0; q < 4; q++) {
         __m512 v = _mm512_load_ps(x + 16 * q);
         __m512i at = one;
