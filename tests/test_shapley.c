@@ -25,9 +25,9 @@ static void run_impl(const struct game_impl *impl, const medley_explainer *e, co
     memset(values, 0, rows * P * K * sizeof *values);
     for (size_t t = 0; t < e->n_order; t++) {
         const struct game_tree *g = &e->trees[e->order[t]];
-        struct game_job job = {e, g, slots, 0, part};
+        struct game_job job = {e, g, slots, 1, 0, part};
         memset(part, 0, K * P * 64 * sizeof *part);
-        game_slots(e, g, answers.masks, slots);
+        impl->slots(e, g, answers.masks, slots);
         impl->play(&job);
         for (size_t i = 0; i < rows; i++)
             for (size_t p = 0; p < P; p++)

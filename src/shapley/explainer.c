@@ -189,20 +189,6 @@ static void add_slow(const struct values_job *job, const struct game_tree *g,
     }
 }
 
-/* part[words, outputs, P, 64] into sums[words, K, P, 64]. */
-static void add_part(const struct medley_explainer *e, const struct tree *t, const float *part,
-                     size_t words, double *sums)
-{
-    size_t n = t->n_outputs * e->n_players * GAME_ROWS;
-    for (size_t w = 0; w < words; w++) {
-        double *to = sums + w * block_values(e) + t->first_class * e->n_players * GAME_ROWS;
-        const float *from = part + w * n;
-        for (size_t i = 0; i < n; i += 8)
-            for (size_t j = 0; j < 8; j++)
-                to[i + j] += from[i + j];
-    }
-}
-
 /* One group of trees for one block of rows. */
 static void add_group(const struct values_job *job, const struct game_group *group,
                       struct values_space *s, size_t block, size_t rows)
@@ -215,14 +201,14 @@ static void add_group(const struct values_job *job, const struct game_group *gro
     memset(s->part, 0, words * n * sizeof *s->part);
     for (uint32_t i = 0; i < group->n; i++) {
         const struct game_tree *g = &e->trees[e->order[group->first + i]];
-        game_slots(e, g, s->answers[block].masks, s->slots);
-        for (size_t w = 0; w < words; w++) {
-            struct game_job play = {e, g, s->slots, w, s->part + w * n};
-            job->impl->play(&play);
-        }
+        job->impl->slots(e, g, s->answers[block].masks, s->slots);
+        struct game_job play = {e, g, s->slots, words, n, s->part};
+        job->impl->play(&play);
         add_slow(job, g, s, sums, rows);
     }
-    add_part(e, first, s->part, words, sums);
+    sums += first->first_class * e->n_players * GAME_ROWS;
+    for (size_t w = 0; w < words; w++)
+        job->impl->join(s->part + w * n, n, sums + w * block_values(e));
 }
 
 /* sums[words, K, P, 64] of one block to out[rows, P, K], with the trees walked. */

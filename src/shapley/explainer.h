@@ -99,22 +99,24 @@ struct medley_explainer {
     struct background *background; /* NULL: path-dependent */
 };
 
-/* The masks of a tree's slots for GAME_WORDS blocks, from the answers to the conditions. */
-void game_slots(const struct medley_explainer *e, const struct game_tree *g,
-                const uint64_t *answers, uint64_t *slots);
-
-/* Adds a tree's values for the 64 rows of block `word` to values[outputs, P, 64]; row i stands
- * at game_place(i). Every kernel gives the same bits. */
+/* Adds a tree's values for 64 rows a word to values[words][outputs, P, 64]; row i of a word
+ * stands at game_place(i). Every kernel gives the same bits. */
 struct game_job {
     const struct medley_explainer *e;
     const struct game_tree *tree;
     const uint64_t *slots; /* [slots, GAME_WORDS] */
-    size_t word;
-    float *values; /* aligned to 64 */
+    size_t words, stride;  /* stride: from a word's values to the next; a multiple of 16 */
+    float *values;         /* aligned to 64 */
 };
 struct game_impl {
     const char *name;
+    /* The masks of a tree's slots, slots[slots, GAME_WORDS], from the answers to the model's
+     * conditions; both aligned to 64. */
+    void (*slots)(const struct medley_explainer *e, const struct game_tree *g,
+                  const uint64_t *answers, uint64_t *slots);
     void (*play)(const struct game_job *job);
+    /* sums += part, n a multiple of 64; both aligned to 64. */
+    void (*join)(const float *part, size_t n, double *sums);
     bool (*usable)(void);
 };
 extern const struct game_impl game_impls[]; /* slowest first; ends with a NULL name */

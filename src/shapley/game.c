@@ -12,43 +12,24 @@
 #include <immintrin.h>
 #endif
 
-void game_slots(const struct medley_explainer *e, const struct game_tree *g,
-                const uint64_t *answers, uint64_t *slots)
-{
-    const uint32_t *sources = e->sources + g->first_node;
-    typedef uint64_t word2 __attribute__((vector_size(16), aligned(16)));
-    memset(slots, 0xff, GAME_WORDS * sizeof *slots);
-    for (uint32_t i = 0; i + 1 < g->tree->n_leaves; i++) {
-        size_t condition = condition_of(e->conditions, g->number, i);
-        const word2 *met = (const word2 *)(answers + condition * GAME_WORDS);
-        const word2 *above = (const word2 *)(slots + (size_t)sources[i] * GAME_WORDS);
-        word2 *left = (word2 *)(slots + (size_t)slot_of(i, false) * GAME_WORDS);
-        word2 *right = (word2 *)(slots + (size_t)slot_of(i, true) * GAME_WORDS);
-        for (unsigned w = 0; w < GAME_WORDS / 2; w++) {
-            left[w] = above[w] & met[w];
-            right[w] = above[w] & ~met[w];
-        }
-    }
-}
-
 /* ---- the definition ---- */
 
-static unsigned state_of(const struct game_job *job, const struct game_part *p, unsigned row)
+static unsigned state_of(const struct game_job *job, const struct game_part *p, size_t row)
 {
     const struct game_add *a = job->e->adds + p->first_add;
     unsigned state = 0;
     for (unsigned i = 0; i < p->n_adds; i++)
-        if (job->slots[(size_t)a[i].slot * GAME_WORDS + job->word] >> row & 1)
+        if (job->slots[(size_t)a[i].slot * GAME_WORDS + row / 64] >> row % 64 & 1)
             state += a[i].weight;
     return state;
 }
 
-static void table_ref(const struct game_job *job, const struct game *g, unsigned row)
+static void table_ref(const struct game_job *job, const struct game *g, size_t row)
 {
     const struct game_part *p = &job->e->parts[g->first_part];
     const uint32_t *players = job->e->players + p->first_player;
     const float *table = job->e->numbers + g->first_number + state_of(job, p, row);
-    float *out = job->values + game_place(row);
+    float *out = job->values + row / 64 * job->stride + game_place(row % 64);
     for (uint32_t o = 0; o < job->tree->tree->n_outputs; o++)
         for (unsigned i = 0; i < p->n_players; i++, table += p->n_states)
             out[(o * job->e->n_players + players[i]) * GAME_ROWS] += *table;
@@ -65,12 +46,13 @@ static float others_ref(const float *const *tables, const struct game_part *p, u
     return product;
 }
 
-static void parts_ref(const struct game_job *job, const struct game *g, unsigned row)
+static void parts_ref(const struct game_job *job, const struct game *g, size_t row)
 {
     const struct game_part *p = &job->e->parts[g->first_part];
     const float *at = job->e->numbers + g->first_number, *tables[GAME_PARTS];
     for (uint32_t o = 0; o < job->tree->tree->n_outputs; o++) {
-        float *out = job->values + o * job->e->n_players * GAME_ROWS + game_place(row);
+        float *out = job->values + row / 64 * job->stride + o * job->e->n_players * GAME_ROWS +
+                     game_place(row % 64);
         for (unsigned a = 0; a < g->n_parts; a++) {
             tables[a] = at + state_of(job, &p[a], row);
             at += (size_t)g->n_points * (p[a].n_players + 1) * p[a].n_states;
@@ -92,12 +74,34 @@ static void play_ref(const struct game_job *job)
 {
     const struct game *g = job->e->games + job->tree->first_game;
     for (const struct game *end = g + job->tree->n_games; g < end; g++)
-        for (unsigned row = 0; row < GAME_ROWS; row++) {
+        for (size_t row = 0; row < job->words * GAME_ROWS; row++) {
             if (g->n_points)
                 parts_ref(job, g, row);
             else
                 table_ref(job, g, row);
         }
+}
+
+static void slots_ref(const struct medley_explainer *e, const struct game_tree *g,
+                      const uint64_t *answers, uint64_t *slots)
+{
+    const uint32_t *sources = e->sources + g->first_node;
+    memset(slots, 0xff, GAME_WORDS * sizeof *slots);
+    for (uint32_t i = 0; i + 1 < g->tree->n_leaves; i++) {
+        size_t condition = condition_of(e->conditions, g->number, i);
+        for (size_t w = 0; w < GAME_WORDS; w++) {
+            uint64_t met = answers[condition * GAME_WORDS + w];
+            uint64_t above = slots[(size_t)sources[i] * GAME_WORDS + w];
+            slots[(size_t)slot_of(i, false) * GAME_WORDS + w] = above & met;
+            slots[(size_t)slot_of(i, true) * GAME_WORDS + w] = above & ~met;
+        }
+    }
+}
+
+static void join_ref(const float *part, size_t n, double *sums)
+{
+    for (size_t i = 0; i < n; i++)
+        sums[i] += part[i];
 }
 
 #if defined(__x86_64__)
@@ -125,12 +129,12 @@ struct NAME(states) {
 };
 
 TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct game_part *p,
-                                     struct NAME(states) * out)
+                                     size_t word, struct NAME(states) * out)
 {
     const struct game_add *a = job->e->adds + p->first_add;
     __m512i s = _mm512_setzero_si512();
     for (unsigned i = 0; i < p->n_adds; i++)
-        s = _mm512_mask_add_epi8(s, job->slots[(size_t)a[i].slot * GAME_WORDS + job->word], s,
+        s = _mm512_mask_add_epi8(s, job->slots[(size_t)a[i].slot * GAME_WORDS + word], s,
                                  _mm512_set1_epi8((char)a[i].weight));
     out->at[0] = s;
     out->at[1] = _mm512_srli_epi32(s, 8);
@@ -191,7 +195,7 @@ struct NAME(states) {
 };
 
 TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct game_part *p,
-                                     struct NAME(states) * out)
+                                     size_t word, struct NAME(states) * out)
 {
     const struct game_add *a = job->e->adds + p->first_add;
     const __m256i byte =
@@ -200,7 +204,7 @@ TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct ga
     for (unsigned h = 0; h < 2; h++) {
         __m256i s = _mm256_setzero_si256();
         for (unsigned i = 0; i < p->n_adds; i++) {
-            uint64_t mask = job->slots[(size_t)a[i].slot * GAME_WORDS + job->word];
+            uint64_t mask = job->slots[(size_t)a[i].slot * GAME_WORDS + word];
             __m256i m = _mm256_set1_epi32((int)(uint32_t)(mask >> 32 * h));
             m = _mm256_and_si256(_mm256_shuffle_epi8(m, byte), bit);
             m = _mm256_cmpeq_epi8(m, bit);
@@ -246,12 +250,12 @@ TARGET ALWAYS void NAME(add_to)(float *to, const __m256 *v)
 #endif
 
 const struct game_impl game_impls[] = {
-    {"ref", play_ref, cpu_always},
+    {"ref", slots_ref, play_ref, join_ref, cpu_always},
 #if defined(__x86_64__)
-    {"avx2", play_avx2, cpu_has_avx2},
-    {"avx512", play_avx512, cpu_has_avx512},
+    {"avx2", slots_avx2, play_avx2, join_avx2, cpu_has_avx2},
+    {"avx512", slots_avx512, play_avx512, join_avx512, cpu_has_avx512},
 #endif
-    {NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 const struct game_impl *game_fastest(void)
