@@ -65,12 +65,12 @@ typedef uint64_t mask_4 __attribute__((vector_size(32), aligned(32)));
 #define TARGET256 __attribute__((target("avx2,popcnt,bmi2")))
 #define TARGET512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi2")))
 
-TARGET512 SWEEP(sweep_8, mask_8)
-TARGET256 SWEEP(sweep_4, mask_4)
+SWEEP(sweep_8, mask_8)
+SWEEP(sweep_4, mask_4)
 
-    /* Any number of words, a word at a time. */
-    static void *sweep_any(const struct conditions *c, const struct conditions_space *s,
-                           size_t u, void *masks)
+/* Any number of words, a word at a time. */
+static void *sweep_any(const struct conditions *c, const struct conditions_space *s, size_t u,
+                       void *masks)
 {
     size_t words = s->words, n = c->used[u].n_thresholds;
     const uint8_t *kinds = c->kinds + c->used[u].first_mark + 1;
@@ -101,12 +101,20 @@ INLINE void set_marks(const struct conditions_space *s, size_t u, size_t words, 
 }
 
 /* A feature at a time, so that its marks stay in the nearest cache. */
-INLINE void sweep_other(const struct conditions *c, const struct conditions_space *s, size_t n)
+INLINE void sweep_all(const struct conditions *c, const struct conditions_space *s, size_t n)
 {
     void *out = s->masks;
     for (size_t u = 0; u < c->n_used; u++) {
-        set_marks(s, u, s->words, n);
-        out = sweep_any(c, s, u, out);
+        if (s->words == 8) {
+            set_marks(s, u, 8, n);
+            out = sweep_8(c, s, u, out);
+        } else if (s->words == 4) {
+            set_marks(s, u, 4, n);
+            out = sweep_4(c, s, u, out);
+        } else {
+            set_marks(s, u, s->words, n);
+            out = sweep_any(c, s, u, out);
+        }
     }
 }
 
@@ -118,15 +126,7 @@ TARGET256 static void answer_avx2(const struct conditions *c, struct conditions_
             float v = x[c->used[u].feature];
             s->above[u * 64 * s->words + row] = mark_of(search_avx2(c, &c->used[u], v), v);
         }
-    if (s->words != 4) {
-        sweep_other(c, s, n);
-        return;
-    }
-    void *out = s->masks;
-    for (size_t u = 0; u < c->n_used; u++) {
-        set_marks(s, u, 4, n);
-        out = sweep_4(c, s, u, out);
-    }
+    sweep_all(c, s, n);
 }
 
 /* The branch of a binary tree that 16 values are at, of 2^step. Its keys are 1 to 8 registers,
@@ -258,15 +258,7 @@ TARGET512 static void answer_avx512(const struct conditions *c, struct condition
                 marks_of(c, &c->used[u], columns + 64 * (c->used[u].feature - first),
                          s->above + u * 64 * s->words + row);
         }
-    if (s->words != 8) {
-        sweep_other(c, s, n);
-        return;
-    }
-    void *out = s->masks;
-    for (size_t u = 0; u < c->n_used; u++) {
-        set_marks(s, u, 8, n);
-        out = sweep_8(c, s, u, out);
-    }
+    sweep_all(c, s, n);
 }
 
 #endif
