@@ -297,7 +297,7 @@ static size_t stride_of(size_t n_features)
 medley_status binned_room(size_t n, size_t n_features, bool columns, bool rows,
                           struct binned *out, medley_error *err)
 {
-    struct binned t = {.n = n, .stride = stride_of(n_features), .pitch = (n + 66) / 64 * 64};
+    struct binned t = {.n = n, .stride = stride_of(n_features), .pitch = (n + 63) / 64 * 64};
     if (columns)
         t.columns = mem_alloc64(n_features, t.pitch);
     if (rows)

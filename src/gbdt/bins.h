@@ -22,7 +22,7 @@ struct bins {
 /* A table in bins: by column for scoring and partitioning, by row for histograms. */
 struct binned {
     size_t n, stride; /* rows; bytes from a row to the next, a multiple of 8 */
-    size_t pitch;     /* bytes from a column to the next, a multiple of 64, at least n + 3 */
+    size_t pitch;     /* bytes from a column to the next, a multiple of 64 */
     uint8_t *rows;    /* [n, stride]; bytes past n_features are 0; NULL when not wanted */
     uint8_t *columns; /* [n_features, pitch]; bytes past n are 0; NULL when not wanted */
 };

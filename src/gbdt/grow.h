@@ -47,7 +47,7 @@ medley_status grow_tree(const struct grow_job *job, struct grow_space *s, size_t
 /* Stable partition: rows whose bin is at most `bin` (missing ones by missing_left) stay at the
  * front of index[0..n), in order; returns how many. */
 struct partition_job {
-    const uint8_t *column; /* bins of the feature; readable 3 bytes past the last row */
+    const uint8_t *column; /* bins of the feature */
     uint8_t bin;
     bool missing_left;
     uint32_t *index, *other; /* other: room for n + 16 */

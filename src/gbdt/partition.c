@@ -6,10 +6,6 @@
 
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 static size_t partition_ref(const struct partition_job *job)
 {
     size_t left = 0, right = 0;
@@ -26,58 +22,51 @@ static size_t partition_ref(const struct partition_job *job)
     return left;
 }
 
-#if defined(__x86_64__)
-
-/* 16 rows at a time: gather their bins, compress the row numbers to either side. The gather
- * reads 32 bits for each byte, hence the room past the column. */
-__attribute__((target("avx512f"))) static size_t partition_avx512(
-    const struct partition_job *job)
+/* Four rows at a time: the chain through the number of left rows is one addition a row. A row
+ * is written to both sides and counts on one; left rows land at or before where they were read.
+ * On Zen 5 .53 ns a row; 16 rows by gather and compress took .83 to 2.0, and 1.0 one row at a
+ * time.
+ */
+static size_t partition_unrolled(const struct partition_job *job)
 {
-    size_t left = 0, right = 0, i = 0;
-    __m512i last = _mm512_set1_epi32(job->bin), byte = _mm512_set1_epi32(255);
-    for (; i + 16 <= job->n; i += 16) {
-        __m512i rows = _mm512_loadu_si512(job->index + i);
-        __m512i bins = _mm512_and_si512(_mm512_i32gather_epi32(rows, job->column, 1), byte);
-        __mmask16 stays = _mm512_cmple_epu32_mask(bins, last);
-        if (!job->missing_left)
-            stays &= _mm512_test_epi32_mask(bins, bins);
-        /* Left rows are written at or before where they were read; whole vectors, of which only
-         * the front counts. Storing through the mask directly is slow on AMD. */
-        unsigned n_left = (unsigned)__builtin_popcount(stays);
-        _mm512_storeu_si512(job->index + left, _mm512_maskz_compress_epi32(stays, rows));
-        _mm512_storeu_si512(job->other + right,
-                            _mm512_maskz_compress_epi32((__mmask16)~stays, rows));
-        left += n_left;
-        right += 16 - n_left;
+    const uint8_t *column = job->column;
+    uint32_t *index = job->index, *other = job->other;
+    size_t n = job->n, left = 0, i = 0;
+    uint8_t offset = !job->missing_left; /* sends missing (0) to 255 */
+    uint8_t last = (uint8_t)(job->bin - offset);
+    for (; i + 4 <= n; i += 4) {
+        uint32_t a = index[i], b = index[i + 1], c = index[i + 2], d = index[i + 3];
+        size_t after_a = left + ((uint8_t)(column[a] - offset) <= last);
+        size_t after_b = after_a + ((uint8_t)(column[b] - offset) <= last);
+        size_t after_c = after_b + ((uint8_t)(column[c] - offset) <= last);
+        other[i - left] = a;
+        other[i + 1 - after_a] = b;
+        other[i + 2 - after_b] = c;
+        other[i + 3 - after_c] = d;
+        index[left] = a;
+        index[after_a] = b;
+        index[after_b] = c;
+        index[after_c] = d;
+        left = after_c + ((uint8_t)(column[d] - offset) <= last);
     }
-    for (; i < job->n; i++) {
-        uint32_t row = job->index[i];
-        uint8_t bin = job->column[row];
-        if (bin ? bin <= job->bin : job->missing_left)
-            job->index[left++] = row;
-        else
-            job->other[right++] = row;
+    for (; i < n; i++) {
+        uint32_t row = index[i];
+        bool stays = (uint8_t)(column[row] - offset) <= last;
+        other[i - left] = row;
+        index[left] = row;
+        left += stays;
     }
-    memcpy(job->index + left, job->other, right * sizeof *job->other);
+    memcpy(index + left, other, (n - left) * sizeof *other);
     return left;
 }
 
-#endif
-
 const struct partition_impl partition_impls[] = {
     {"ref", partition_ref, cpu_always},
-#if defined(__x86_64__)
-    {"avx512", partition_avx512, cpu_has_avx512},
-#endif
+    {"unrolled", partition_unrolled, cpu_always},
     {NULL, NULL, NULL},
 };
 
 size_t partition_rows(const struct partition_job *job)
 {
-#if defined(__x86_64__)
-    /* Rows are 32-bit gather offsets, signed. */
-    if (cpu_has_avx512())
-        return partition_avx512(job);
-#endif
-    return partition_ref(job);
+    return partition_unrolled(job);
 }
