@@ -242,7 +242,9 @@ static double loss_of_columns(const struct world *w, size_t columns)
     for (size_t i = 0; i < 3000; i++)
         memcpy(x + i * columns, w->x + i * w->columns, columns * sizeof *x);
     medley_table t = {x, w->shop.y, NULL, 2000, columns, 3};
-    medley_gbdt_train(&t, NULL, &few, &model, NULL);
+    medley_gbdt_options every = few;
+    every.feature_fraction = 1; /* what a game takes unless told */
+    medley_gbdt_train(&t, NULL, &every, &model, NULL);
     medley_gbdt_predict(model, x + 2000 * columns, 1000, out, NULL);
     metrics_compute(out, w->shop.y + 2000, NULL, 1000, 3, &m);
     medley_gbdt_free(model);

@@ -44,7 +44,8 @@ typedef struct medley_coalition medley_coalition; /* immutable; threads may shar
  * rows (or what the features of no player give). Up to exact_players all coalitions are played and
  * values are exact; beyond, players join in random orders, each order also backwards (Mitchell and
  * others 2022), which is unbiased and has a standard error. Orders are not truncated: that would
- * bias small players towards 0. The same for the same data and options whatever the threads.
+ * bias small players towards 0. Refits try all their features unless trees->feature_fraction says
+ * otherwise: drawing them would let a player without use count. The same for the same data and options whatever the threads.
  * Errors: EINVAL (a player without features, more than 64, early stopping or use_features in
  * `trees`, weights of held-out rows), ENOMEM, EINTERRUPTED. */
 MEDLEY_API medley_status medley_coalition_play(

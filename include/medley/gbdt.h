@@ -46,11 +46,13 @@ typedef struct medley_gbdt_options {
     double lambda_l2;           /* as given */
     double min_sum_hessian;     /* [1e-3] */
     double min_gain;            /* as given */
-    double feature_fraction;    /* features tried, drawn anew per tree [1] */
+    double feature_fraction;    /* features tried, drawn anew per tree, or per round where rows are
+                                   sampled [0.5, 1 for fewer than 8 features] */
     double row_fraction;        /* rows sampled, drawn anew per round [1] */
     double gradient_fraction;   /* share of the rows that a round's trees grow from, those of large
                                    gradients likelier, the others counting for more: minimal
-                                   variance sampling (Ibragimov and Gusev 2019). 1: all [1] */
+                                   variance sampling (Ibragimov and Gusev 2019). 1: all
+                                   [sqrt(25000 / n), from 0.2 to 1] */
     unsigned early_stopping;    /* rounds without a better validation log-loss; 0: off */
     enum medley_trees trees;
     const double *class_weights;   /* [K]; NULL: all 1. Not applied to validation */

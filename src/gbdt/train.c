@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAX_ROUNDS 1000000u
@@ -16,9 +17,19 @@ static void fill_defaults(medley_gbdt_options *o)
     o->max_bins = o->max_bins ? o->max_bins : 255;
     o->learning_rate = o->learning_rate != 0 ? o->learning_rate : 0.05;
     o->min_sum_hessian = o->min_sum_hessian != 0 ? o->min_sum_hessian : 1e-3;
-    o->feature_fraction = o->feature_fraction != 0 ? o->feature_fraction : 1;
     o->row_fraction = o->row_fraction != 0 ? o->row_fraction : 1;
-    o->gradient_fraction = o->gradient_fraction != 0 ? o->gradient_fraction : 1;
+}
+
+/* What depends on the data, on stacked probabilities (4 classes): half of the features per tree
+ * lower the log-loss at every size (10k x 24: .552 against .563; 1M x 24: .5088 against .5093)
+ * and halve the work where rows are sampled. So many rows that noise does not show: of 100k
+ * half (.5136 against .5135), of 1M a fifth. */
+static void fill_data_defaults(medley_gbdt_options *o, size_t n, size_t features)
+{
+    if (o->feature_fraction == 0)
+        o->feature_fraction = features < 8 ? 1 : 0.5;
+    if (o->gradient_fraction == 0)
+        o->gradient_fraction = fmin(1, fmax(0.2, sqrt(25000.0 / (double)n)));
 }
 
 /* Written so that NaN fails. */
@@ -40,9 +51,9 @@ static medley_status check_numbers(const medley_gbdt_options *o, medley_error *e
         {"lambda_l2", o->lambda_l2, 0, 1e12},
         {"min_sum_hessian", o->min_sum_hessian, 0, 1e12},
         {"min_gain", o->min_gain, 0, 1e12},
-        {"feature_fraction", o->feature_fraction, 1e-9, 1},
+        {"feature_fraction", o->feature_fraction, 0, 1},
         {"row_fraction", o->row_fraction, 1e-9, 1},
-        {"gradient_fraction", o->gradient_fraction, 1e-9, 1},
+        {"gradient_fraction", o->gradient_fraction, 0, 1},
         {"mask_rate", o->mask_rate, 0, 0.99},
         {"trees", o->trees, MEDLEY_TREES_PER_CLASS, MEDLEY_TREES_VECTOR},
     };
@@ -75,31 +86,36 @@ static bool cut_alike(const struct bins *a, const struct bins *b)
            memcmp(a->cuts, b->cuts, a->n_features * BINS_CUTS * sizeof *a->cuts) == 0;
 }
 
+static size_t features_used(const medley_gbdt_data *train, const medley_gbdt_options *o)
+{
+    size_t used = 0;
+    for (size_t f = 0; f < train->n_features; f++)
+        used += !o->use_features || o->use_features[f];
+    return used;
+}
+
 static medley_status check_data(const medley_gbdt_data *train,
                                 const medley_gbdt_data *validation,
                                 const medley_gbdt_options *o, medley_error *err)
 {
-    size_t used = 0;
     if (validation && (validation->n_classes != train->n_classes ||
                        !cut_alike(&validation->bins, &train->bins)))
         return fail(err, MEDLEY_EINVAL,
                     "the validation table was not prepared like the training table");
-    for (size_t f = 0; f < train->n_features; f++)
-        used += !o->use_features || o->use_features[f];
-    if (used == 0)
+    if (features_used(train, o) == 0)
         return fail(err, MEDLEY_EINVAL, "none of %zu features is used", train->n_features);
     return check_arrays(o, train, err);
 }
 
 static medley_status train_checked(const medley_gbdt_data *train,
-                                   const medley_gbdt_data *validation,
-                                   const medley_gbdt_options *o, medley_gbdt **out,
-                                   medley_error *err)
+                                   const medley_gbdt_data *validation, medley_gbdt_options *o,
+                                   medley_gbdt **out, medley_error *err)
 {
     struct boost b;
     medley_status st = check_data(train, validation, o, err);
     if (st != MEDLEY_OK)
         return st;
+    fill_data_defaults(o, train->n, features_used(train, o));
     st = boost_init(&b, train, validation, o, err);
     if (st == MEDLEY_OK)
         st = boost_run(&b, err);

@@ -108,6 +108,8 @@ static medley_status play_one(const struct playing *p, const struct refit *r, me
     for (size_t f = 0; f < features; f++)
         used[f] = takes_part(p, r->coalition, f);
     o.use_features = used;
+    if (o.feature_fraction == 0) /* drawing features would make a player without use count */
+        o.feature_fraction = 1;
     o.quiet = true;
     st = medley_gbdt_train_data(p->data, NULL, &o, &model, err);
     if (st == MEDLEY_OK)
