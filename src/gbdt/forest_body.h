@@ -1,6 +1,6 @@
 /* forest_body.h: rows through a forest, a block of one bit per row and mask register at a time;
- * included once per instruction set, with NAME, TARGET, BYTES (of a register) and SELECT, and
- * lookup_8() defined. */
+ * included once per instruction set, with NAME, TARGET, BYTES (of a register), SELECT and
+ * NAME(lookup) defined. */
 
 typedef uint64_t NAME(mask) __attribute__((vector_size(BYTES), aligned(BYTES)));
 
