@@ -36,7 +36,7 @@ static void run_impl(const struct game_impl *impl, const medley_explainer *e, co
                         part[(o * P + p) * 64 + game_place(i)];
     }
     for (size_t i = 0; i < rows; i++)
-        walk_row(e, x + i * F, false, walk, values + i * P * K);
+        walk_row(e, x + i * F, WALK_WITHOUT_GAMES, walk, values + i * P * K);
     conditions_space_deinit(&answers);
     mem_free(part);
     mem_free(slots);

@@ -58,6 +58,8 @@ medley_status medley_explainer_make(const medley_gbdt *model,
     if (st == MEDLEY_OK)
         st = games_build(e, o->player_of_feature, o->table_bytes ? o->table_bytes : TABLE_BYTES,
                          err);
+    if (st == MEDLEY_OK && !e->background && !rows_build(e))
+        st = fail_memory(err, "an explainer");
     if (st == MEDLEY_OK)
         *out = e;
     else
@@ -92,6 +94,7 @@ void medley_explainer_free(medley_explainer *e)
     mem_free(e->r);
     mem_free(e->sources);
     mem_free(e->node_players);
+    mem_free(e->rows);
     for (size_t i = 0; i < e->n_rules; i++)
         mem_free(e->rules[i]);
     mem_free(e->rules);
@@ -106,6 +109,7 @@ size_t medley_explainer_players(const medley_explainer *e)
 size_t medley_explainer_memory(const medley_explainer *e)
 {
     return sizeof *e + conditions_memory(e->conditions) + background_memory(e->background) +
+           rows_memory(e) +
            (e->model->n_trees + 1) * (sizeof *e->trees + sizeof *e->order + sizeof *e->groups) +
            e->n_games * sizeof *e->games + e->n_parts * sizeof *e->parts +
            e->n_adds * sizeof *e->adds + e->n_part_players * sizeof *e->players +
@@ -229,7 +233,8 @@ static void store_block(const struct values_job *job, struct values_space *s,
         for (size_t p = 0; p < players; p++)
             for (size_t c = 0; c < classes; c++)
                 s->row[p * classes + c] = from[(c * players + p) * GAME_ROWS];
-        walk_row(e, job->x + (begin + i) * e->model->n_features, false, s->walk, s->row);
+        walk_row(e, job->x + (begin + i) * e->model->n_features, WALK_WITHOUT_GAMES, s->walk,
+                 s->row);
         for (size_t j = 0; j < players * classes; j++)
             to[j] = (float)s->row[j];
     }
@@ -284,11 +289,15 @@ static void walk_rows(void *context, size_t begin, size_t end, unsigned worker)
     struct values_job *job = context;
     const struct medley_explainer *e = job->e;
     size_t n = e->n_players * e->n_classes;
-    double *space = mem_alloc64(walk_space_size(e) + n, sizeof *space);
+    size_t room =
+        walk_space_size(e) > row_space_size(e) ? walk_space_size(e) : row_space_size(e);
+    double *space = mem_alloc64(room + n, sizeof *space);
     for (size_t i = begin; space && i < end && !interrupted(); i++) {
-        double *values = space + walk_space_size(e);
+        const float *x = job->x + i * e->model->n_features;
+        double *values = space + room;
         memset(values, 0, n * sizeof *values);
-        walk_row(e, job->x + i * e->model->n_features, true, space, values);
+        row_values(e, x, space, values);
+        walk_row(e, x, WALK_DEEP, space, values);
         for (size_t j = 0; j < n; j++)
             job->out[i * n + j] = (float)values[j];
     }

@@ -71,6 +71,7 @@ struct game_group {
 };
 
 struct background;
+struct row_node;
 
 struct medley_explainer {
     const struct medley_gbdt *model;
@@ -91,6 +92,7 @@ struct medley_explainer {
     double *r;         /* per edge */
     uint32_t *sources; /* per node */
     uint32_t *node_players;
+    struct row_node *rows; /* per node; NULL with a background */
     size_t n_edges, n_nodes;
     double **rules; /* [n_rules] points and weights of trees that need more than GAUSS_KEPT */
     size_t n_rules;
@@ -132,11 +134,19 @@ static inline size_t game_place(size_t row)
 medley_status games_build(struct medley_explainer *e, const uint32_t *player_of_feature,
                           size_t bytes, medley_error *err);
 
-/* walk.c: adds a row's values from trees without games (or from all of them) to values[P, K].
- * space: walk_space_size() doubles. */
+/* Each adds a row's values from some trees to values[P, K]; space: as many doubles as the size
+ * says, aligned to 64. walk.c: from trees that the others leave out, in double. */
+enum walked { WALK_WITHOUT_GAMES, WALK_DEEP, WALK_ALL };
 size_t walk_space_size(const struct medley_explainer *e);
-void walk_row(const struct medley_explainer *e, const float *x, bool all_trees, double *space,
-              double *values);
+void walk_row(const struct medley_explainer *e, const float *x, enum walked which,
+              double *space, double *values);
+/* row.c: from trees whose paths have at most 2 ROW_POINTS players, in float. */
+#define ROW_POINTS 8
+bool rows_build(struct medley_explainer *e);
+size_t rows_memory(const struct medley_explainer *e);
+size_t row_space_size(const struct medley_explainer *e);
+void row_values(const struct medley_explainer *e, const float *x, double *space,
+                double *values);
 
 /* Points y and weights of n-point Gauss-Legendre quadrature on [0, 1]. */
 void gauss_legendre(unsigned n, double *points, double *weights);
@@ -147,6 +157,11 @@ struct gauss_rule {
     double points[GAUSS_ROOM], weights[GAUSS_ROOM];
 };
 const struct gauss_rule *gauss_rule(unsigned n);
+/* The same in float, for n up to ROW_POINTS. */
+struct row_rule {
+    float points[ROW_POINTS], weights[ROW_POINTS];
+};
+const struct row_rule *row_rule(unsigned n);
 
 /* The definitions: all coalitions of all players (at most 20), in double. values[P, K],
  * base[K]; interactions[P, P, K]. */

@@ -186,7 +186,7 @@ static void pair_rows(void *context, size_t begin, size_t end, unsigned worker)
         for (size_t t = 0; t < e->model->n_trees; t++)
             if (e->trees[t].tree->n_leaves > 1)
                 add_tree(e, &e->trees[t], x, &s);
-        walk_row(e, x, true, s.walk, s.values);
+        walk_row(e, x, WALK_ALL, s.walk, s.values);
         store_row(e, &s, job->out + i * values * e->n_players);
     }
     if (!good)

@@ -37,6 +37,7 @@ void gauss_legendre(unsigned n, double *points, double *weights)
 /* ---- kept rules ---- */
 
 static struct gauss_rule kept[GAUSS_KEPT + 1];
+static struct row_rule rows[ROW_POINTS + 1] __attribute__((aligned(64)));
 static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
 
 static void make_kept(void)
@@ -46,10 +47,21 @@ static void make_kept(void)
         for (unsigned i = n; i < GAUSS_ROOM; i++)
             kept[n].points[i] = 0.5; /* of weight 0 */
     }
+    for (unsigned n = 1; n <= ROW_POINTS; n++)
+        for (unsigned i = 0; i < ROW_POINTS; i++) {
+            rows[n].points[i] = (float)kept[n].points[i];
+            rows[n].weights[i] = (float)kept[n].weights[i];
+        }
 }
 
 const struct gauss_rule *gauss_rule(unsigned n)
 {
     pthread_once(&kept_once, make_kept);
     return &kept[n];
+}
+
+const struct row_rule *row_rule(unsigned n)
+{
+    pthread_once(&kept_once, make_kept);
+    return &rows[n];
 }

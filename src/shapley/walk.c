@@ -1,5 +1,5 @@
-/* walk.c: values of one row by walking whole trees, in double: what a single row takes, and
- * trees without tables (too deep, too big, past the bound of memory).
+/* walk.c: values of one row by walking whole trees, in double: trees without tables (too
+ * deep, too big, past the bound of memory).
  *
  * For a Gauss-Legendre point y, an edge has factor G = r + (1 - r) y when met and r (1 - y)
  * when not, and the way to a leaf has the product P of the factors of each player's last edge.
@@ -37,48 +37,35 @@ size_t walk_space_size(const struct medley_explainer *e)
 
 #define NAME(x) x##_portable
 #define TARGET
-#define WIDTH 8
 #include "shapley/walk_body.h"
 
 #if defined(__x86_64__)
 #define NAME(x) x##_avx2
 #define TARGET __attribute__((target("avx2")))
-#define WIDTH 8
 #include "shapley/walk_body.h"
 
 #define NAME(x) x##_avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define WIDTH 8
-#include "shapley/walk_body.h"
-
-#define NAME(x) x##_few_avx512
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define WIDTH 4
-#include "shapley/walk_body.h"
-#define NAME(x) x##_few_avx2
-#define TARGET __attribute__((target("avx2")))
-#define WIDTH 4
 #include "shapley/walk_body.h"
 #endif
 
 static void walk_tree(const struct walk *w)
 {
 #if defined(__x86_64__)
-    bool few = w->points <= 4;
     if (cpu_has_avx512()) {
-        (few ? tree_few_avx512 : tree_avx512)(w);
+        tree_avx512(w);
         return;
     }
     if (cpu_has_avx2()) {
-        (few ? tree_few_avx2 : tree_avx2)(w);
+        tree_avx2(w);
         return;
     }
 #endif
     tree_portable(w);
 }
 
-void walk_row(const struct medley_explainer *e, const float *x, bool all_trees, double *space,
-              double *values)
+void walk_row(const struct medley_explainer *e, const float *x, enum walked which,
+              double *space, double *values)
 {
     size_t n = e->n_classes * e->n_players * LANES;
     struct walk w = {.e = e, .x = x, .sums = space, .space = space + n};
@@ -87,7 +74,9 @@ void walk_row(const struct medley_explainer *e, const float *x, bool all_trees, 
     for (size_t i = 0; i < e->model->n_trees; i++) {
         w.tree = &e->trees[i];
         w.points = (w.tree->most_players + 1) / 2;
-        if (w.tree->tree->n_leaves > 1 && (all_trees || w.tree->walked))
+        bool wanted =
+            which == WALK_ALL || (which == WALK_DEEP ? w.points > ROW_POINTS : w.tree->walked);
+        if (w.tree->tree->n_leaves > 1 && wanted)
             walk_tree(&w);
     }
     for (size_t p = 0; p < e->n_players; p++)

@@ -1,7 +1,7 @@
-/* walk_body.h: one tree of one row, WIDTH points at a time; included once per instruction set
+/* walk_body.h: one tree of one row, LANES points at a time; included once per instruction set
  * with NAME and TARGET defined. */
 
-typedef double NAME(v) __attribute__((vector_size(WIDTH * 8), aligned(WIDTH * 8)));
+typedef double NAME(v) __attribute__((vector_size(LANES * 8), aligned(LANES * 8)));
 
 /* What the passes over the nodes share. Slot 0: factor 1, h 0. */
 struct NAME(pass) {
@@ -86,7 +86,7 @@ TARGET static void NAME(tree)(const struct walk *w)
     s.below = s.product + nodes;
     s.factor = s.below + nodes;
     s.h = s.factor + 2 * nodes + 1;
-    for (unsigned q = 0; q < w->points; q += WIDTH) {
+    for (unsigned q = 0; q < w->points; q += LANES) {
         memcpy(&s.y, w->tree->points + q, sizeof s.y);
         memcpy(&s.weight, w->tree->weights + q, sizeof s.weight);
         s.rest = 1 - s.y;
@@ -99,4 +99,3 @@ TARGET static void NAME(tree)(const struct walk *w)
 
 #undef NAME
 #undef TARGET
-#undef WIDTH
