@@ -29,8 +29,7 @@ struct row_node {
 
 struct row {
     const float *x, *y, *weight;
-    float *product, *factor, *inverse, *below; /* 8 lanes each; aligned to 64 */
-    float *met;                                /* [slots] */
+    float *product, *factor, *inverse, *below, *met; /* 8 lanes each; aligned to 64 */
 };
 
 #if defined(__clang__)
@@ -82,10 +81,10 @@ size_t rows_memory(const struct medley_explainer *e)
     return e->rows ? e->n_nodes * sizeof *e->rows : 0;
 }
 
-/* product and below [nodes + leaves], factor [slots], inverse [nodes], met [slots] */
+/* product and below [nodes + leaves], factor and met [slots], inverse [nodes]: of 8 lanes */
 static size_t space_floats(size_t slots)
 {
-    return (2 * slots + slots + slots) * ROW_POINTS + (slots + 15) / 16 * 16;
+    return 5 * slots * ROW_POINTS;
 }
 
 size_t row_space_size(const struct medley_explainer *e)
