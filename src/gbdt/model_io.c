@@ -72,3 +72,17 @@ medley_status tree_check_covers(struct tree *t, double tolerance, bool *positive
     }
     return MEDLEY_OK;
 }
+
+medley_status model_check_base(const struct medley_gbdt *model, medley_error *err)
+{
+    size_t n = model->rounds ? gbdt_trees_per_round(model) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct tree *t = model->trees[i];
+        for (size_t j = 0; j < (size_t)t->n_leaves * t->n_outputs; j++)
+            if (!isfinite(
+                    (float)(t->values[j] + model->base[t->first_class + j % t->n_outputs])))
+                return fail(err, MEDLEY_EUNSUPPORTED,
+                            "a leaf of tree %zu and the base are too large for one float32", i);
+    }
+    return MEDLEY_OK;
+}

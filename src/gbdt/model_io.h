@@ -35,4 +35,8 @@ medley_status tree_check_shape(const struct tree *t, medley_error *err);
 medley_status tree_check_covers(struct tree *t, double tolerance, bool *positive,
                                 medley_error *err);
 
+/* Refuses (MEDLEY_EUNSUPPORTED) a model whose base does not fit into the leaves of its first
+ * round as float32, for formats that have no other place for it. */
+medley_status model_check_base(const struct medley_gbdt *model, medley_error *err);
+
 #endif

@@ -154,7 +154,9 @@ medley_status lightgbm_write(const medley_gbdt *m, FILE *f, medley_error *err)
             "tree\nversion=v4\nnum_class=%zu\nnum_tree_per_iteration=%zu\nlabel_index=0\n"
             "max_feature_idx=%zu\n",
             m->n_classes, m->n_classes, m->n_features - 1);
-    medley_status st = write_objective(m, &head, err);
+    medley_status st = model_check_base(m, err);
+    if (st == MEDLEY_OK)
+        st = write_objective(m, &head, err);
     if (st == MEDLEY_OK)
         st = write_names(m, &head, err);
     if (st == MEDLEY_OK) {

@@ -359,6 +359,8 @@ static medley_status write_file(const medley_gbdt *m, bool ubj, FILE *f, medley_
         return fail(err, MEDLEY_EUNSUPPORTED,
                     "XGBoost has no sigmoid of %g times the margin: write it as lightgbm",
                     m->link_scale);
+    if (model_check_base(m, err) != MEDLEY_OK)
+        return MEDLEY_EUNSUPPORTED;
     struct tree_columns *c = mem_alloc(1, sizeof *c);
     if (!c)
         return fail_memory(err, "a model file");

@@ -1,0 +1,7 @@
+/* fuzz_xgboost_json.c: bytes as a model in XGBoost JSON; see model_formats.h. */
+#include "fuzz/model_formats.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    return fuzz_model(&model_format_xgboost_json, data, size);
+}
