@@ -194,12 +194,91 @@ static void test_explain(const struct shop *s)
     free(got);
 }
 
+static void test_interactions(const struct shop *s)
+{
+    static const uint32_t players[F] = {0, 0, 0, 1, 1, 1};
+    enum { P = 2, ROW = P * P * K };
+    float *values = malloc(N * ROW * sizeof *values), *got = malloc(N * ROW * sizeof *got);
+    medley_gbdt *m = NULL;
+    medley_explainer *e = NULL;
+    struct npy a = {0};
+    json *j = NULL;
+    double mean = -1, wanted = 0;
+    ok(run("explain -m model.txt -f x.npy --by player --players bert=0-2,sage=3-5 "
+           "--interactions -o v.npy --json") == 0,
+       "explains pairs: %s", talk);
+    medley_gbdt_load(in_folder("model.txt"), &m, NULL);
+    medley_explainer_new(m, players, P, &e, NULL);
+    medley_explainer_interactions(e, s->x, N, values, NULL);
+    npy_open(in_folder("v.npy"), &a, NULL);
+    ok(a.rows == N && a.cols == ROW, "rows x (players * players * classes)");
+    if (a.rows == N && a.cols == ROW)
+        npy_to_float(&a, got);
+    npy_close(&a);
+    ok(memcmp(values, got, N * ROW * sizeof *got) == 0, "with the bits of the library");
+    ok(json_parse(str_of(data), "stdout", &j, NULL) == MEDLEY_OK &&
+           json_count(json_get(j, "pairs")) == 3,
+       "--json prints each pair once");
+    const json *second = json_next(json_first(json_get(j, "pairs")));
+    json_as_double(json_first(json_get(second, "mean_abs")), &mean);
+    for (size_t i = 0; i < N; i++)
+        wanted += fabs((double)values[i * ROW + K]) / N;
+    ok(fabs(mean - wanted) < 1e-12, "mean |interaction| of class 0: %g", mean);
+    ok(run("explain -m model.txt -f x.npy --by player --players bert=0-2,sage=3-5 "
+           "--interactions -o -") == 0 &&
+           strncmp(data, "bert*bert:0,bert*bert:1,bert*bert:2,bert*sage:0,", 48) == 0,
+       "as CSV with names of pairs");
+    json_free(j);
+    medley_explainer_free(e);
+    medley_gbdt_free(m);
+    free(values);
+    free(got);
+}
+
+/* A model through every format; the program predicts from each file as from the first. */
+static void test_convert(void)
+{
+    char command[256];
+    struct npy a = {0}, b = {0};
+    float first[N * K], other[N * K];
+    run("predict -m model.txt -f x.npy --margins -o first.npy");
+    npy_open(in_folder("first.npy"), &a, NULL);
+    npy_to_float(&a, first);
+    npy_close(&a);
+    const char *from = "model.txt";
+    char to[64];
+    for (int i = 0; medley_gbdt_format_name((enum medley_model_format)i); i++) {
+        const char *format = medley_gbdt_format_name((enum medley_model_format)i);
+        snprintf(to, sizeof to, "converted.%s", format);
+        snprintf(command, sizeof command, "convert %s %s --to %s", from, to, format);
+        ok(run(command) == 0, "converts to %s: %s", format, talk);
+        snprintf(command, sizeof command, "predict -m %s -f x.npy --margins -o other.npy", to);
+        run(command);
+        npy_open(in_folder("other.npy"), &b, NULL);
+        npy_to_float(&b, other);
+        npy_close(&b);
+        double most = 0;
+        for (size_t j = 0; j < N * K; j++)
+            most = fmax(most, fabs((double)first[j] - (double)other[j]));
+        ok(most < 1e-6, "and predicts the same, within %.1e", most);
+        from = i == 2 ? "converted.xgboost-json" : "model.txt";
+    }
+    ok(run("convert model.txt out.txt --to onnx") == 2 && strstr(talk, "xgboost-ubj"), "%s",
+       talk);
+    ok(run("convert model.txt --to medley") == 2 && run("convert model.txt out.txt") == 2 &&
+           run("convert a b c --to medley") == 2,
+       "IN, OUT and --to are needed");
+    ok(run("convert y.npy out.txt --to medley") == 1 && strstr(talk, "not a model file"), "%s",
+       talk);
+}
+
 static void test_help(void)
 {
     ok(run("--help") == 0 && strstr(data, "train") && strstr(data, "explain"), "--help");
     ok(run("") == 2 && strstr(talk, "Usage:"), "no sub-verb: help and 2");
-    static const char *const verbs[] = {"train --help", "predict --help", "explain --help"};
-    for (int i = 0; i < 3; i++)
+    static const char *const verbs[] = {"train --help", "predict --help", "explain --help",
+                                        "convert --help"};
+    for (int i = 0; i < 4; i++)
         ok(run(verbs[i]) == 0 && strstr(data, "Examples:"), "%s has examples", verbs[i]);
 }
 
@@ -285,6 +364,8 @@ int main(void)
     test_same_model_everywhere();
     test_options();
     test_explain(&s);
+    test_interactions(&s);
+    test_convert();
     test_help();
     test_wrong_usage();
     test_failures();

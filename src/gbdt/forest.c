@@ -257,8 +257,8 @@ static bool close_batch(struct builder *b)
     if (f->n_batches == 0)
         return true;
     struct forest_batch *batch = &f->batches[f->n_batches - 1];
-    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + b->n_pending,
-                     sizeof *f->selects))
+    if (!mem_reserve(&f->selects, &b->selects_capacity, f->n_selects + b->n_pending + 1,
+                     sizeof *f->selects)) /* never NULL, even with nothing to select */
         return false;
     size_t first = f->zeros + 2;
     size_t slots = 2 + forest_schedule(b->pending, b->n_pending, first,

@@ -155,10 +155,10 @@ static struct str take_word(struct str *rest)
 static medley_status read_objective(struct reader *r, const struct field *f,
                                     struct medley_gbdt *m)
 {
-    struct str rest = f->value, name = take_word(&rest);
     m->link = MEDLEY_LINK_IDENTITY; /* without an objective LightGBM predicts margins */
-    if (!f->value.s || name.n == 0)
+    if (f->value.n == 0)
         return MEDLEY_OK;
+    struct str rest = f->value, name = take_word(&rest);
     r->line = f->line;
     const struct objective *o = objectives;
     size_t n = sizeof objectives / sizeof objectives[0];
@@ -191,7 +191,7 @@ static bool names_say_nothing(struct str names, size_t n)
         if (!str_is(take_word(&names), own))
             return false;
     }
-    return true;
+    return names.n == 0;
 }
 
 static medley_status read_names(struct reader *r, const struct field *f, struct medley_gbdt *m)
