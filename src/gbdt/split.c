@@ -1,4 +1,5 @@
-/* split.c: the search for a leaf's best split: the definition, and eight features at once.
+/* split.c: the search for a leaf's best split: the definition, and four or eight
+ * features at once.
  *
  * All kernels choose the same split, bit for bit. Sums are integers below 2^31, so their
  * doubles are exact, and for one output candidates are compared by cross multiplication, (gl^2
@@ -141,6 +142,116 @@ static void split_find_ref(const struct split_search *s, struct split *best)
 
 #if defined(__x86_64__)
 
+#define TARGET_AVX2 __attribute__((target("avx2")))
+
+/* Four features' struct best. */
+struct quad {
+    __m256d numerator, denominator, bin;
+};
+
+/* Gradients or hessians (half 1 or 0 of each cell) as doubles; both are below 2^31. */
+TARGET_AVX2 static inline __m256d halves(__m256i cells, int half)
+{
+    __m256i order =
+        _mm256_add_epi32(_mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6), _mm256_set1_epi32(half));
+    return _mm256_cvtepi32_pd(
+        _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(cells, order)));
+}
+
+TARGET_AVX2 static inline void quad_try(const struct split_search *s, __m256i good,
+                                        __m256i left, unsigned bin, struct quad *b)
+{
+    __m256i right = _mm256_sub_epi64(_mm256_set1_epi64x(s->totals[0]), left);
+    __m256d least = _mm256_set1_pd(s->min_hessian), lambda = _mm256_set1_pd(s->lambda);
+    __m256d gl = halves(left, 1), hl = halves(left, 0);
+    __m256d gr = halves(right, 1), hr = halves(right, 0);
+    __m256d keep = _mm256_and_pd(_mm256_cmp_pd(hl, least, _CMP_GE_OQ),
+                                 _mm256_cmp_pd(hr, least, _CMP_GE_OQ));
+    keep = _mm256_and_pd(keep, _mm256_castsi256_pd(good));
+    if (!_mm256_movemask_pd(keep))
+        return;
+    hl = _mm256_add_pd(hl, lambda);
+    hr = _mm256_add_pd(hr, lambda);
+    __m256d numerator = _mm256_add_pd(_mm256_mul_pd(_mm256_mul_pd(gl, gl), hr),
+                                      _mm256_mul_pd(_mm256_mul_pd(gr, gr), hl));
+    __m256d denominator = _mm256_mul_pd(hl, hr);
+    keep = _mm256_and_pd(keep,
+                         _mm256_cmp_pd(_mm256_mul_pd(numerator, b->denominator),
+                                       _mm256_mul_pd(b->numerator, denominator), _CMP_GT_OQ));
+    b->numerator = _mm256_blendv_pd(b->numerator, numerator, keep);
+    b->denominator = _mm256_blendv_pd(b->denominator, denominator, keep);
+    b->bin = _mm256_blendv_pd(b->bin, _mm256_set1_pd(bin), keep);
+}
+
+/* Four features of a group: `lane` is 0 or 4. Empty bins: see scan_group. */
+TARGET_AVX2 static void scan_quad(const struct split_search *s, size_t group, size_t lane,
+                                  struct quad sides[2])
+{
+    const int64_t *cells = s->cells + (size_t)s->bins->group_first[group] * BINS_GROUP + lane;
+    unsigned bins = s->bins->group_first[group + 1] - s->bins->group_first[group];
+    __m256i missing = _mm256_load_si256((const __m256i *)cells);
+    __m256i left = _mm256_setzero_si256(), all = _mm256_set1_epi64x(-1);
+    bool any_missing = !_mm256_testz_si256(missing, missing);
+    for (unsigned bin = 1; bin < bins; bin++) {
+        __m256i row = _mm256_load_si256((const __m256i *)(cells + (size_t)bin * BINS_GROUP));
+        if (_mm256_testz_si256(row, row))
+            continue;
+        left = _mm256_add_epi64(left, row);
+        quad_try(s, all, left, bin, &sides[0]);
+        if (any_missing) {
+            __m256i none = _mm256_cmpeq_epi64(left, _mm256_setzero_si256());
+            quad_try(s, _mm256_andnot_si256(none, all), _mm256_add_epi64(left, missing), bin,
+                     &sides[1]);
+        }
+    }
+}
+
+TARGET_AVX2 static void unpack_quad(const struct quad *from, struct best out[4])
+{
+    double numerator[4], denominator[4], bin[4];
+    _mm256_storeu_pd(numerator, from->numerator);
+    _mm256_storeu_pd(denominator, from->denominator);
+    _mm256_storeu_pd(bin, from->bin);
+    for (unsigned j = 0; j < 4; j++)
+        out[j] = (struct best){numerator[j], denominator[j], (unsigned)bin[j]};
+}
+
+/* The better of each allowed feature's sides against the best before; `n` features from
+ * `first` on. */
+static void keep_best(const struct split_search *s, double parent, size_t first, unsigned n,
+                      const struct best *right, const struct best *left, struct split *best)
+{
+    for (unsigned j = 0; j < n; j++) {
+        struct best both[2] = {right[j], left[j]};
+        size_t f = first + j;
+        if (s->allowed[f / BINS_GROUP] >> f % BINS_GROUP & 1)
+            keep_better(s, parent, f, both, best);
+    }
+}
+
+TARGET_AVX2 static void split_find_avx2(const struct split_search *s, struct split *best)
+{
+    if (s->outputs != 1) {
+        split_find_ref(s, best);
+        return;
+    }
+    double parent = parent_gain(s);
+    struct quad none = {_mm256_set1_pd(-1), _mm256_set1_pd(1), _mm256_setzero_pd()};
+    *best = (struct split){0};
+    for (size_t quad = 0; quad < 2 * s->bins->n_groups; quad++) {
+        struct quad sides[2] = {none, none};
+        struct best right[4], left[4];
+        if (!(s->allowed[quad / 2] >> quad % 2 * 4 & 15))
+            continue;
+        scan_quad(s, quad / 2, quad % 2 * 4, sides);
+        unpack_quad(&sides[0], right);
+        unpack_quad(&sides[1], left);
+        keep_best(s, parent, quad * 4, 4, right, left, best);
+    }
+    if (best->gain > 0)
+        note_missing(s, best);
+}
+
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl")))
 
 /* Eight features' struct best. */
@@ -224,11 +335,7 @@ TARGET static void split_find_avx512(const struct split_search *s, struct split 
         scan_group(s, g, sides);
         unpack(&sides[0], right);
         unpack(&sides[1], left);
-        for (unsigned j = 0; j < BINS_GROUP; j++) {
-            struct best both[2] = {right[j], left[j]};
-            if (s->allowed[g] >> j & 1)
-                keep_better(s, parent, g * BINS_GROUP + j, both, best);
-        }
+        keep_best(s, parent, g * BINS_GROUP, BINS_GROUP, right, left, best);
     }
     if (best->gain > 0)
         note_missing(s, best);
@@ -239,6 +346,7 @@ TARGET static void split_find_avx512(const struct split_search *s, struct split 
 const struct split_impl split_impls[] = {
     {"ref", split_find_ref, cpu_always},
 #if defined(__x86_64__)
+    {"avx2", split_find_avx2, cpu_has_avx2},
     {"avx512", split_find_avx512, cpu_has_avx512},
 #endif
     {NULL, NULL, NULL},
@@ -249,6 +357,10 @@ void split_find(const struct split_search *s, struct split *best)
 #if defined(__x86_64__)
     if (cpu_has_avx512()) {
         split_find_avx512(s, best);
+        return;
+    }
+    if (cpu_has_avx2()) {
+        split_find_avx2(s, best);
         return;
     }
 #endif
