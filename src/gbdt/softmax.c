@@ -8,6 +8,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF /* gcc does not contract in ISO mode */
 #endif
@@ -96,17 +100,41 @@ static size_t softmax_sample_ref(const struct softmax_job *job, const struct sof
     return n - begin;
 }
 
+static inline uint32_t portable_bits(v16i x)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < SOFTMAX_BLOCK; i++)
+        bits |= (uint32_t)x[i] & 1u << i;
+    return bits;
+}
+
 #define NAME(x) portable_##x
 #define TARGET
+#define BITS portable_bits
 #include "gbdt/softmax_body.h"
 
 #if defined(__x86_64__)
+__attribute__((target("avx2"))) static inline uint32_t avx2_bits(v16i x)
+{
+    __m256 halves[2];
+    memcpy(halves, &x, sizeof halves);
+    return (uint32_t)_mm256_movemask_ps(halves[0]) | (uint32_t)_mm256_movemask_ps(halves[1])
+                                                         << 8;
+}
+
 #define NAME(x) avx2_##x
 #define TARGET __attribute__((target("avx2")))
+#define BITS avx2_bits
 #include "gbdt/softmax_body.h"
+
+__attribute__((target("avx512f,avx512dq"))) static inline uint32_t avx512_bits(v16i x)
+{
+    return _mm512_movepi32_mask((__m512i)x);
+}
 
 #define NAME(x) avx512_##x
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define BITS avx512_bits
 #include "gbdt/softmax_body.h"
 #endif
 

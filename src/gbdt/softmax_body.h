@@ -1,6 +1,6 @@
 /* softmax_body.h: the gradients of 16 rows at a time, included once per instruction set with
- * NAME and TARGET defined. Only additions and multiplications in a fixed order: every set gives
- * the same bits, and so the same model. */
+ * NAME, TARGET and BITS (of 16 comparisons, one each) defined. Only additions and
+ * multiplications in a fixed order: every set gives the same bits, and so the same model. */
 
 /* e^x for x <= 0; relative error 2e-7 (Cephes' polynomial for 2^f, f in [-1/2, 1/2]). */
 TARGET static inline void NAME(exp)(v16f *x)
@@ -109,10 +109,7 @@ TARGET static size_t NAME(sample)(const struct softmax_job *job, const struct so
             continue;
         /* u < row_fraction min(1, s / threshold), squared */
         v16i keep = (u * u * most < size * share) & (u * u < share) & (weight > 0.0f);
-        uint32_t bits = 0;
-        for (size_t i = 0; i < SOFTMAX_BLOCK; i++)
-            bits |= (uint32_t)keep[i] & 1u << i;
-        for (; bits; bits &= bits - 1) {
+        for (uint32_t bits = BITS(keep); bits; bits &= bits - 1) {
             size_t i = (size_t)__builtin_ctz(bits);
             float worth = size[i] < most ? s->threshold / sqrtf(size[i]) : 1;
             for (size_t c = 0; c < job->n_classes; c++) {
@@ -128,3 +125,4 @@ TARGET static size_t NAME(sample)(const struct softmax_job *job, const struct so
 
 #undef NAME
 #undef TARGET
+#undef BITS
