@@ -5,11 +5,46 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "gbdt/histogram.h"
+#include "gbdt/quantise.h"
 #include "gbdt/score.h"
 #include "gbdt/softmax.h"
 #include "tests/gbdt_help.h"
 
+#include <float.h>
+
 #define SEED 20261124u
+
+/* ---- numbers to bins ---- */
+
+static void test_quantise(void)
+{
+    struct rng r;
+    rng_init(&r, SEED, 1);
+    for (const struct quantise_impl *impl = quantise_impls + 1; impl->name; impl++) {
+        bool same = true;
+        for (unsigned n_cuts = 0; impl->usable() && n_cuts <= 254; n_cuts++) {
+            float cuts[256], x[3 * 100];
+            uint8_t wanted[100], got[101];
+            size_t n = n_cuts % 100;
+            for (unsigned i = 0; i < 256; i++)
+                cuts[i] = i < n_cuts ? (float)i - 100 : INFINITY;
+            random_rows(&r, 300, x);
+            for (size_t i = 0; i < 300; i++) /* every other one on a cut */
+                x[i] = i % 2 ? x[i] * 300 - 120 : (float)rng_below(&r, 300) - 120;
+            x[0] = FLT_MAX;
+            x[3] = -FLT_MAX;
+            struct quantise_job job = {.cuts = cuts, .x = x, .stride = 3, .n = n};
+            got[n] = 77;
+            job.out = wanted;
+            quantise_impls[0].run(&job);
+            job.out = got;
+            impl->run(&job);
+            same &= memcmp(wanted, got, n) == 0 && got[n] == 77;
+        }
+        ok(same, "0 to 254 cuts, every tail length: bins of %s equal the definition",
+           impl->name);
+    }
+}
 
 /* ---- adding trees to margins ---- */
 
@@ -271,6 +306,7 @@ static void test_training(enum medley_trees kind)
 
 int main(void)
 {
+    test_quantise();
     test_scores(1);
     test_scores(3);
     test_sampling(2);

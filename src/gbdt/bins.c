@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "gbdt/quantise.h"
 
 #include <float.h>
 #include <math.h>
@@ -239,15 +240,6 @@ float bins_threshold(const struct bins *b, size_t feature, unsigned bin)
 
 /* ---- applying ---- */
 
-/* 1 + the number of cuts below v, by a search without branches; 0 for NaN. */
-static uint8_t bin_of(const float *cuts, float v)
-{
-    unsigned p = 0;
-    for (unsigned step = 128; step; step >>= 1)
-        p += cuts[p + step - 1] < v ? step : 0;
-    return v == v ? (uint8_t)(p + 1) : 0;
-}
-
 void binned_turn(const struct binned *columns, size_t n_features, size_t begin, size_t end,
                  struct binned *rows)
 {
@@ -271,10 +263,13 @@ static void apply_rows(void *context, size_t begin, size_t end, unsigned worker)
     struct apply *job = context;
     const struct bins *b = job->bins;
     struct binned *t = job->out;
-    for (size_t i = begin; i < end; i++) {
-        const float *x = job->x + i * b->n_features;
-        for (size_t f = 0; f < b->n_features; f++)
-            t->columns[f * t->pitch + i] = bin_of(b->cuts + f * BINS_CUTS, x[f]);
+    for (size_t f = 0; f < b->n_features; f++) {
+        struct quantise_job feature = {.cuts = b->cuts + f * BINS_CUTS,
+                                       .x = job->x + begin * b->n_features + f,
+                                       .stride = b->n_features,
+                                       .n = end - begin,
+                                       .out = t->columns + f * t->pitch + begin};
+        quantise(&feature);
     }
 }
 
@@ -320,7 +315,7 @@ medley_status binned_new(const struct bins *b, const float *x, size_t n, struct 
     if (st != MEDLEY_OK)
         return st;
     struct apply job = {b, x, &t};
-    parallel_for(n, 1024, apply_rows, &job);
+    parallel_for(n, 2048, apply_rows, &job);
     *out = t;
     return MEDLEY_OK;
 }
