@@ -240,6 +240,89 @@ static void test_games(void)
     }
 }
 
+/* Adds a leaf's values by its polynomial: with c_s the coefficient of z^s in prod_{i != j} (r_i
+ * + met_i z), phi_j = v (met_j - r_j) sum over s of s! (k - 1 - s)! / k! c_s. */
+static void add_polynomial(const struct tree_paths *p, uint32_t leaf, const float *x,
+                           double value, long double *phi)
+{
+    long double r[128], met[128], weight = 0;
+    uint32_t player[128], k = 0;
+    for (uint32_t s = p->leaf_up[leaf]; s; s = p->node_up[slot_node(s)]) {
+        const struct tree_node *n = &p->tree->nodes[slot_node(s)];
+        double left = tree_child_count(p->tree, n->left);
+        double right = tree_child_count(p->tree, n->right);
+        bool is_right = s == slot_of(slot_node(s), true);
+        uint32_t i = 0;
+        while (i < k && player[i] != n->feature)
+            i++;
+        if (i == k) {
+            player[k] = n->feature;
+            r[k] = met[k] = 1;
+            k++;
+        }
+        r[i] *= (is_right ? right : left) / ((long double)left + right);
+        met[i] *= node_goes_left(n, x[n->feature]) != is_right;
+    }
+    for (uint32_t j = 0; j < k; j++) {
+        long double c[128] = {1}, sum = 0;
+        for (uint32_t i = 0, degree = 0; i < k; i++) {
+            if (i == j)
+                continue;
+            for (uint32_t s = ++degree; s > 0; s--)
+                c[s] = c[s] * r[i] + c[s - 1] * met[i];
+            c[0] *= r[i];
+        }
+        for (uint32_t s = 0; s < k; s++) {
+            weight = s ? weight * s / (k - s) : 1.0L / k;
+            sum += weight * c[s];
+        }
+        phi[player[j]] += value * (met[j] - r[j]) * sum;
+    }
+}
+
+/* Paths of some 45 players, far past brute force and tables. */
+static void test_deep(void)
+{
+    enum { F = 60, ROWS = 20 };
+    struct rng r;
+    rng_init(&r, SEED, 8);
+    medley_gbdt *m = gbdt_new(F, 1, MEDLEY_TREES_PER_CLASS);
+    struct tree_paths paths = {0};
+    medley_explainer *e = NULL;
+    float x[ROWS * F], got[ROWS * F];
+    double worst = 0, worst_float = 0, largest = 0;
+    for (int i = 0; i < 3; i++)
+        gbdt_add_tree(m, random_tree(&r, 90, F, 1, 0, i < 2));
+    random_rows(&r, ROWS * F, x);
+    medley_explainer_new(m, NULL, F, &e, NULL);
+    double *space = mem_alloc64(walk_space_size(e), sizeof *space);
+    medley_explainer_values(e, x, ROWS, got, NULL);
+    for (size_t row = 0; row < ROWS; row++) {
+        long double wanted[F] = {0};
+        double values[F] = {0};
+        for (size_t t = 0; t < 3; t++) {
+            paths_of(&paths, m->trees[t], NULL);
+            for (uint32_t l = 0; l < m->trees[t]->n_leaves; l++)
+                add_polynomial(&paths, l, x + row * F, m->trees[t]->values[l], wanted);
+        }
+        walk_row(e, x + row * F, WALK_ALL, space, values);
+        for (size_t f = 0; f < F; f++) {
+            largest = fmax(largest, fabs((double)wanted[f]));
+            worst = fmax(worst, fabs((double)wanted[f] - values[f]));
+            worst_float = fmax(worst_float, fabs((double)wanted[f] - got[row * F + f]));
+        }
+    }
+    ok(e->trees[0].most_players > 30 && e->trees[0].walked && !e->trees[2].walked,
+       "%u players on a path are walked, %u are not", e->trees[0].most_players,
+       e->trees[2].most_players);
+    ok(worst < 1e-13 * largest, "deep trees in double: %.1e of %.1f", worst, largest);
+    ok(worst_float < 1e-6 * largest, "deep trees: %.1e", worst_float);
+    paths_deinit(&paths);
+    mem_free(space);
+    medley_explainer_free(e);
+    medley_gbdt_free(m);
+}
+
 /* Brute force cannot reach 60 players; kernels must still agree and add up. */
 static void test_many_players(void)
 {
@@ -417,6 +500,7 @@ int main(void)
     test_brute_force();
     test_kernels();
     test_games();
+    test_deep();
     test_many_players();
     test_trained();
     test_players_are_not_sums();
