@@ -233,14 +233,11 @@ static bool add_parts(struct builder *b, const struct layout *l)
     return true;
 }
 
-/* The clusters below a node or leaf. */
-static bool add_games(struct builder *b, int32_t at)
+/* The game of a node or leaf. */
+static bool add_game(struct builder *b, int32_t at)
 {
-    const struct tree *t = b->paths.tree;
     if (b->full)
         return true;
-    if (at >= 0 && !b->cuts[at])
-        return add_games(b, t->nodes[at].left) && add_games(b, t->nodes[at].right);
     struct layout l;
     const struct cluster *c = &b->cluster;
     bool few = cluster_at(&b->cluster, &b->paths, at);
@@ -253,22 +250,44 @@ static bool add_games(struct builder *b, int32_t at)
     return add_table(b);
 }
 
+/* All of a tree's games. Parents come before their children, so what is below a cut is known:
+ * it counts as cut, too. No recursion: hostile files hold trees as deep as they are big. */
+static bool add_games(struct builder *b)
+{
+    const struct tree *t = b->paths.tree;
+    for (uint32_t i = 0; i + 1 < t->n_leaves; i++) {
+        const int32_t child[2] = {t->nodes[i].left, t->nodes[i].right};
+        uint32_t up = b->paths.node_up[i];
+        bool covered = up && b->cuts[slot_node(up)];
+        if (!covered && b->cuts[i] && !add_game(b, (int32_t)i))
+            return false;
+        b->cuts[i] |= covered;
+        for (int side = 0; side < 2; side++)
+            if (!b->cuts[i] && child[side] < 0 && !add_game(b, child[side]))
+                return false;
+    }
+    return true;
+}
+
 /* ---- trees ---- */
 
-/* Expected values of a subtree. */
-static void add_base(const struct tree_paths *p, int32_t at, double weight, double *base)
+/* Expected values: leaves weighed by the cover that comes to them. */
+static void add_base(const struct tree_paths *p, double *base)
 {
     const struct tree *t = p->tree;
-    for (; at >= 0;) {
-        const struct tree_node *n = &t->nodes[at];
-        double left = tree_child_count(t, n->left), right = tree_child_count(t, n->right);
-        add_base(p, n->left, weight * (left / (left + right)), base);
-        weight *= right / (left + right);
-        at = n->right;
+    for (uint32_t l = 0; l < t->n_leaves; l++) {
+        uint32_t up = p->leaf_up[l];
+        double weight = 1;
+        if (up) {
+            uint32_t node = slot_node(up);
+            double left = tree_child_count(t, t->nodes[node].left);
+            double right = tree_child_count(t, t->nodes[node].right);
+            bool is_right = up == slot_of(node, true);
+            weight = p->cover[node] * ((is_right ? right : left) / (left + right));
+        }
+        for (uint32_t o = 0; o < t->n_outputs; o++)
+            base[t->first_class + o] += weight * t->values[(size_t)l * t->n_outputs + o];
     }
-    for (uint32_t o = 0; o < t->n_outputs; o++)
-        base[t->first_class + o] +=
-            weight * t->values[(size_t)(uint32_t)~at * t->n_outputs + o];
 }
 
 static void keep_paths(struct builder *b, struct game_tree *g)
@@ -324,7 +343,7 @@ static bool add_tree_games(struct builder *b, struct game_tree *g)
     size_t games = e->n_games, parts = e->n_parts, adds = e->n_adds, numbers = e->n_numbers;
     size_t players = e->n_part_players;
     if (!mem_reserve(&b->cuts, &b->cuts_room, g->tree->n_leaves, sizeof *b->cuts) ||
-        !cluster_tree(&b->paths, cost_of, b, &b->cluster, b->cuts) || !add_games(b, 0))
+        !cluster_tree(&b->paths, cost_of, b, &b->cluster, b->cuts) || !add_games(b))
         return false;
     if (b->full) { /* half a tree is of no use */
         e->n_games = games;
@@ -347,7 +366,7 @@ static medley_status add_tree(struct builder *b, size_t number, medley_error *er
     if (!paths_of(&b->paths, g->tree, b->player_of_feature))
         return fail_memory(err, "the paths of a tree");
     if (!e->background)
-        add_base(&b->paths, g->tree->n_leaves > 1 ? 0 : ~0, 1, e->base);
+        add_base(&b->paths, e->base);
     if (g->tree->n_leaves == 1)
         return MEDLEY_OK;
     keep_paths(b, g);
@@ -362,7 +381,7 @@ static medley_status add_tree(struct builder *b, size_t number, medley_error *er
             return fail(err, MEDLEY_EINVAL, "tables of more than %zu bytes", b->bytes);
         return MEDLEY_OK;
     }
-    g->walked = b->full || g->most_players > GAME_PLAYERS;
+    g->walked = b->full || g->most_players > GAME_PLAYERS || b->paths.most_depth > GAME_DEPTH;
     if (!g->walked && !add_tree_games(b, g))
         return fail_memory(err, "the games of a tree");
     return MEDLEY_OK;

@@ -30,6 +30,7 @@
 #define GAME_PART_STATES 32
 #define GAME_PARTS 8
 #define GAME_PLAYERS 24 /* on a path; trees with longer ones are walked */
+#define GAME_DEPTH 512  /* likewise; making games takes time in proportion */
 #define GAME_POINTS 12  /* GAME_PLAYERS / 2 */
 #define GAME_TREES 8    /* added in float before they join the sums in double */
 

@@ -16,8 +16,11 @@ struct tree_paths {
     uint32_t *source;            /* [nodes] slot, of both edges of a node */
     double *r;                   /* [slots] */
     uint32_t *n_players;         /* [nodes] on the way to a node */
+    uint32_t *depth;             /* [nodes] */
+    double *cover;               /* [nodes] share of the training cover that comes to a node */
     uint32_t most_players;       /* on the way to a leaf */
-    size_t room;                 /* leaves */
+    uint32_t most_depth;
+    size_t room; /* leaves */
 };
 
 /* Reuses what p holds; p starts zeroed. False when out of memory. */
