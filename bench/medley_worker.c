@@ -3,12 +3,14 @@
  *   medley_worker train x=X.npy y=y.npy tx=X.npy ty=y.npy [rounds= leaves= ... save=FILE]
  *   medley_worker predict model=FILE x=X.npy [times=5] [save=margins.npy]
  *   medley_worker explain model=FILE x=X.npy [players=6] [times=3] [save=values.npy]
+ *   medley_worker coalition x=X.npy y=y.npy tx=X.npy ty=y.npy players=6 [rounds= ...]
  *
  * Only the public API is measured, with tables already in memory, as for the peers. Prints one
  * line of JSON. Threads: MEDLEY_THREADS. */
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/npy.h"
+#include "medley/coalition.h"
 #include "medley/gbdt.h"
 #include "medley/shapley.h"
 
@@ -69,6 +71,7 @@ static const struct setting {
     {"lambda", REAL, offsetof(medley_gbdt_options, lambda_l2)},
     {"feature_fraction", REAL, offsetof(medley_gbdt_options, feature_fraction)},
     {"row_fraction", REAL, offsetof(medley_gbdt_options, row_fraction)},
+    {"gradient_fraction", REAL, offsetof(medley_gbdt_options, gradient_fraction)},
 };
 
 static medley_gbdt_options options(void)
@@ -322,6 +325,32 @@ static void explain(void)
     medley_gbdt_free(model);
 }
 
+/* Every coalition refitted and measured on the test rows. */
+static void coalition(void)
+{
+    medley_table t = load_table("x", "y"), test = load_table("tx", "ty");
+    medley_gbdt_options o = options();
+    size_t players = (size_t)number("players", 6);
+    uint32_t *of = players_of(t.n_features, players);
+    medley_coalition *game = NULL;
+    double values[MEDLEY_COALITION_PLAYERS], none, all;
+    struct meter m;
+    meter_start(&m);
+    must(medley_coalition_play(&t, &test, of, players, &o, NULL, &game, &err));
+    meter_stop(&m);
+    printf("{");
+    print_meter(&m);
+    medley_coalition_metric(game, MEDLEY_METRIC_LOG_LOSS, 0, &none);
+    medley_coalition_metric(game, MEDLEY_METRIC_LOG_LOSS, UINT64_MAX >> (64 - players), &all);
+    medley_coalition_values(game, MEDLEY_METRIC_LOG_LOSS, values, NULL);
+    printf(", \"refits\": %zu, \"none\": %.6f, \"all\": %.6f, \"values\": [",
+           medley_coalition_refits(game), none, all);
+    for (size_t p = 0; p < players; p++)
+        printf("%s%.6f", p ? ", " : "", values[p]);
+    printf("]}\n");
+    medley_coalition_free(game);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -333,6 +362,8 @@ int main(int argc, char **argv)
         predict();
     else if (strcmp(argv[1], "explain") == 0)
         explain();
+    else if (strcmp(argv[1], "coalition") == 0)
+        coalition();
     else
         die("unknown job");
     return 0;

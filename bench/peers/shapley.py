@@ -4,6 +4,7 @@
 """
 import sys
 
+import coalition
 import common
 import explain
 
@@ -14,3 +15,4 @@ if __name__ == "__main__":
     common.machine()
     common.header()
     explain.run(size)
+    coalition.run(size)
