@@ -136,7 +136,8 @@ bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout
 	@for b in $^; do $$b || exit 1; done
 
 # Beside the newest LightGBM, XGBoost, scikit-learn, shap and fasttreeshap, from the Python registry
-# into virtual environments of their own. SIZES=quick (minutes), full (hours), or cases by name.
+# into virtual environments of their own. SIZES=quick (minutes), full (hours), or cases by
+# name; THREADS=1 and REPEATS=1 in the environment for a busy machine.
 PEERS = build/peers
 SIZES ?= quick
 PEER_BENCH = MEDLEY_BUILD=$B $(PEERS)/bin/python -B bench/peers

@@ -5,7 +5,7 @@ on validation rows (no test row is looked at), and at identical settings (rows s
 includes binning; memory is the peak above what was resident before the call, the table included
 there for all.
 """
-import sys
+import os
 
 import common
 from common import median, say, spread
@@ -23,16 +23,21 @@ PEERS = {  # name: (package, function in worker.py, settings of its own)
 USUAL = dict(rounds=200, leaves=31, rate=0.05)
 REFERENCE = dict(rounds=1500, leaves=25, rate=0.005)
 
+# Chosen by tune.py: shallow trees, fewer rows and half of the features each, a stronger penalty.
+OWN = dict(rounds=100, leaves=8, rate=0.12, min_data=50, **{"lambda": 5}, gradient_fraction=0.3,
+           feature_fraction=0.5)
+OWN_1M = dict(OWN, rounds=150, leaves=12, gradient_fraction=0.2)
+
 CASES = {  # name: rows, models, settings of the peers, settings of Medley's own, repeats
-    "100k_24": (100_000, 6, USUAL, dict(rounds=100, leaves=31, rate=0.1), 3),
-    "1m_24": (1_000_000, 6, USUAL, dict(rounds=100, leaves=31, rate=0.1), 2),
-    "1m_96": (1_000_000, 24, USUAL, dict(rounds=100, leaves=31, rate=0.1), 1),
-    "reference_100k_24": (100_000, 6, REFERENCE, dict(rounds=100, leaves=31, rate=0.1), 2),
-    "reference_1m_24": (1_000_000, 6, REFERENCE, dict(rounds=100, leaves=31, rate=0.1), 1),
+    "100k_24": (100_000, 6, USUAL, OWN, 3),
+    "1m_24": (1_000_000, 6, USUAL, OWN_1M, 2),
+    "1m_96": (1_000_000, 24, USUAL, OWN_1M, 1),
+    "reference_100k_24": (100_000, 6, REFERENCE, OWN, 2),
+    "reference_1m_24": (1_000_000, 6, REFERENCE, OWN_1M, 1),
 }
 QUICK = ("100k_24",)
 TEST_ROWS = 200_000
-THREADS = 2
+THREADS = int(os.environ.get("THREADS", 2))  # 1: where neighbours make barriers collapse
 
 
 def paths(rows, models):
@@ -99,6 +104,7 @@ def compare(case, us, kind, key, of, peers, counts):
 def run(sizes):
     for case in sizes:
         rows, models, settings, own, repeats = CASES[case]
+        repeats = int(os.environ.get("REPEATS", repeats))
         say(f"\n# train {case}: {rows} x {4 * models}, {THREADS} threads, {repeats} repeats; peers "
             f"{settings}; Medley {own}")
         report(case, measure(contenders(settings, own, paths(rows, models)), repeats))
