@@ -220,7 +220,7 @@ TARGET ALWAYS void NAME(find_states)(const struct game_job *job, const struct ga
 TARGET ALWAYS void NAME(look_up)(const float *table, unsigned size,
                                  const struct NAME(states) * s, __m256 *out)
 {
-    if (size > 16) {
+    if (size > 32) {
         UNROLL
         for (unsigned t = 0; t < 8; t++)
             out[t] = _mm256_i32gather_ps(table, s->at[t], 4);
@@ -232,6 +232,17 @@ TARGET ALWAYS void NAME(look_up)(const float *table, unsigned size,
         __m256 high = _mm256_castsi256_ps(_mm256_slli_epi32(s->at[t], 28));
         out[t] = _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, s->at[t]),
                                   _mm256_permutevar8x32_ps(b, s->at[t]), high);
+    }
+    if (size == 16)
+        return;
+    __m256 c = _mm256_load_ps(table + 16), d = _mm256_load_ps(table + 24);
+    UNROLL
+    for (unsigned t = 0; t < 8; t++) {
+        __m256 high = _mm256_castsi256_ps(_mm256_slli_epi32(s->at[t], 28));
+        __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(s->at[t], 27));
+        __m256 v = _mm256_blendv_ps(_mm256_permutevar8x32_ps(c, s->at[t]),
+                                    _mm256_permutevar8x32_ps(d, s->at[t]), high);
+        out[t] = _mm256_blendv_ps(out[t], v, upper);
     }
 }
 
