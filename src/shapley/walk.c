@@ -35,6 +35,10 @@ size_t walk_space_size(const struct medley_explainer *e)
 
 #define ALWAYS static inline __attribute__((always_inline))
 
+#if defined(__clang__)
+#pragma clang fp contract(off) /* the same bits with and without fused instructions */
+#endif
+
 #define NAME(x) x##_portable
 #define TARGET
 #include "shapley/walk_body.h"
