@@ -136,7 +136,12 @@ static void test_histograms(size_t features, unsigned lanes)
             histogram_impls[0].add(&job);
             job.cells = got;
             impl->add(&job);
-            same &= memcmp(wanted, got, cells * sizeof *got) == 0;
+            for (size_t i = 0; i < cells; i++) {
+                size_t group =
+                    i / lanes / 8 < b.group_first[b.n_groups - 1] ? 0 : b.n_groups - 1;
+                bool there = group * 8 + i / lanes % 8 < features;
+                same &= !there || wanted[i] == got[i];
+            }
         }
         ok(same, "histograms of %zu features, %u lanes: %s equals the definition", features,
            lanes, impl->name);

@@ -15,13 +15,20 @@
 #include <immintrin.h>
 #endif
 
+/* Of the last group the rest are not there: their cells are left alone. */
+static inline size_t features_in(const struct histogram_job *job, size_t g)
+{
+    size_t rest = job->bins->n_features - g * BINS_GROUP;
+    return rest < BINS_GROUP ? rest : BINS_GROUP;
+}
+
 static void histogram_add_ref(const struct histogram_job *job)
 {
     for (size_t k = 0; k < job->n; k++) {
         size_t row = job->index ? job->index[k] : job->begin + k;
         const uint8_t *bin = job->table->rows + row * job->table->stride;
         for (size_t g = job->group_begin; g < job->group_end; g++)
-            for (size_t j = 0; j < BINS_GROUP; j++) {
+            for (size_t j = 0; j < features_in(job, g); j++) {
                 size_t bin_row = job->bins->group_first[g] + bin[g * BINS_GROUP + j];
                 for (size_t c = 0; c < job->lanes; c++)
                     job->cells[(bin_row * BINS_GROUP + j) * job->lanes + c] +=
@@ -55,37 +62,46 @@ static inline void fetch_ahead(const struct histogram_job *job, size_t k)
     __builtin_prefetch(job->gradients + row * job->lanes);
 }
 
-/* Eight cells of one row. */
-static inline void add_group(int64_t *h, uint64_t w, int64_t v)
-{
-    h[(w & 255) * 8 + 0] += v;
-    h[(w >> 8 & 255) * 8 + 1] += v;
-    h[(w >> 16 & 255) * 8 + 2] += v;
-    h[(w >> 24 & 255) * 8 + 3] += v;
-    h[(w >> 32 & 255) * 8 + 4] += v;
-    h[(w >> 40 & 255) * 8 + 5] += v;
-    h[(w >> 48 & 255) * 8 + 6] += v;
-    h[(w >> 56) * 8 + 7] += v;
-}
-
-/* Everything in locals: cells might alias the job's fields. */
-static void add_one_group(const struct histogram_job *job, size_t g, size_t from, size_t to)
+/* Everything in locals: cells might alias the job's fields. `features` of the group is a
+ * constant after inlining. */
+#define INLINE static inline __attribute__((always_inline))
+INLINE void add_rows(const struct histogram_job *job, size_t g, size_t from, size_t to,
+                     size_t features)
 {
     const uint8_t *rows = job->table->rows + g * BINS_GROUP;
     const uint32_t *index = job->index;
     const int64_t *gradients = job->gradients;
     size_t begin = job->begin, stride = job->table->stride;
-    int64_t *h = job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP;
+    uint8_t *h = (uint8_t *)(job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP);
+    __asm__("" : "+r"(h)); /* or gcc keeps h in two parts and adds them for every cell */
     for (size_t k = from; k < to; k++) {
         size_t row = index ? index[k] : begin + k;
         if (index && k + AHEAD < to) {
             __builtin_prefetch(rows + index[k + AHEAD] * stride);
             __builtin_prefetch(gradients + index[k + AHEAD]);
         }
+        int64_t v = gradients[row];
         uint64_t w;
         memcpy(&w, rows + row * stride, sizeof w);
-        add_group(h, w, gradients[row]);
+        *(int64_t *)(h + (w << 6 & 255 << 6)) += v; /* in bytes: a shift and a mask a cell */
+#pragma GCC unroll 8
+        for (size_t j = 1; j < features; j++)
+            *(int64_t *)(h + (w >> (8 * j - 6) & 255 << 6) + 8 * j) += v;
     }
+}
+
+/* Half-filled groups are common where a round draws its features. */
+static void add_one_group(const struct histogram_job *job, size_t g, size_t from, size_t to)
+{
+    size_t features = features_in(job, g);
+    if (features > 6)
+        add_rows(job, g, from, to, 8);
+    else if (features > 4)
+        add_rows(job, g, from, to, 6);
+    else if (features > 2)
+        add_rows(job, g, from, to, 4);
+    else
+        add_rows(job, g, from, to, 2);
 }
 
 /* Some rows, group by group, then the next rows: a group's cells (16 KiB) stay in L1 and so do
@@ -102,27 +118,35 @@ static void add_one_class(const struct histogram_job *job)
 
 #if defined(__x86_64__)
 
-/* Group by group, so that the cells in use (64 KiB at 4 classes) stay close. */
-__attribute__((target("avx2"))) static void add_four_classes(const struct histogram_job *job)
+__attribute__((target("avx2"))) INLINE void add_rows_of_four(const struct histogram_job *job,
+                                                             size_t g, size_t features)
 {
     const uint32_t *index = job->index;
     const __m256i *gradients = (const __m256i *)job->gradients;
     size_t n = job->n, begin = job->begin, stride = job->table->stride;
-    for (size_t g = job->group_begin; g < job->group_end; g++) {
-        const uint8_t *rows = job->table->rows + g * BINS_GROUP;
-        __m256i *h = (__m256i *)job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP;
-        for (size_t k = 0; k < n; k++) {
-            size_t row = index ? index[k] : begin + k;
-            __m256i v = _mm256_load_si256(gradients + row);
-            uint64_t w;
-            memcpy(&w, rows + row * stride, sizeof w);
+    const uint8_t *rows = job->table->rows + g * BINS_GROUP;
+    __m256i *h = (__m256i *)job->cells + (size_t)job->bins->group_first[g] * BINS_GROUP;
+    for (size_t k = 0; k < n; k++) {
+        size_t row = index ? index[k] : begin + k;
+        __m256i v = _mm256_load_si256(gradients + row);
+        uint64_t w;
+        memcpy(&w, rows + row * stride, sizeof w);
 #pragma GCC unroll 8
-            for (unsigned j = 0; j < BINS_GROUP; j++) {
-                __m256i *p = h + (w >> 8 * j & 255) * BINS_GROUP + j;
-                _mm256_store_si256(p, _mm256_add_epi64(_mm256_load_si256(p), v));
-            }
+        for (size_t j = 0; j < features; j++) {
+            __m256i *p = h + (w >> 8 * j & 255) * BINS_GROUP + j;
+            _mm256_store_si256(p, _mm256_add_epi64(_mm256_load_si256(p), v));
         }
     }
+}
+
+/* Group by group, so that the cells in use (64 KiB at 4 classes) stay close. */
+__attribute__((target("avx2"))) static void add_four_classes(const struct histogram_job *job)
+{
+    for (size_t g = job->group_begin; g < job->group_end; g++)
+        if (features_in(job, g) > 4)
+            add_rows_of_four(job, g, 8);
+        else
+            add_rows_of_four(job, g, 4);
 }
 
 __attribute__((target("avx2"))) static void histogram_add_avx2(const struct histogram_job *job)

@@ -33,7 +33,8 @@ static inline size_t histogram_cells(const struct bins *b)
 }
 
 /* Adds rows index[0..n) (or begin..begin+n when index is NULL) to the histograms of `lanes`
- * classes at once: the cells of a bin are [feature in group][lanes]. Cells are not cleared. */
+ * classes at once: the cells of a bin are [feature in group][lanes]. Cells are not cleared;
+ * those of features that the last group lacks may change, and mean nothing. */
 struct histogram_job {
     const struct bins *bins;
     const struct binned *table;

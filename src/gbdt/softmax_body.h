@@ -39,8 +39,9 @@ TARGET static inline void NAME(probabilities)(const struct softmax_job *job, siz
         NAME(exp)(&p[c]);
         sum += p[c];
     }
+    sum = 1.0f / sum;
     for (size_t c = 0; c < job->n_classes; c++)
-        p[c] = p[c] / sum;
+        p[c] = p[c] * sum;
 }
 
 /* Gradients and hessians of 16 rows, in units. */
