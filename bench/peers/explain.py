@@ -33,7 +33,7 @@ def version(who):
     if who != "fasttreeshap":
         return common.version(who)
     found = list(FAST.parent.parent.glob("lib/*/site-packages/fasttreeshap-*.dist-info"))
-    return f"fasttreeshap {found[0].name.split('-')[1].removesuffix('.dist-info')}" if found else None
+    return f"fasttreeshap {found[0].name.split('-')[1].removesuffix('.dist')}" if found else None
 
 
 def rates(figures, n):

@@ -26,7 +26,7 @@ REFERENCE = dict(rounds=1500, leaves=25, rate=0.005)
 # Chosen by tune.py: shallow trees, fewer rows and half of the features each, a stronger penalty.
 OWN = dict(rounds=100, leaves=8, rate=0.12, min_data=50, **{"lambda": 5}, gradient_fraction=0.3,
            feature_fraction=0.5)
-OWN_1M = dict(OWN, rounds=150, leaves=12, gradient_fraction=0.2)
+OWN_1M = dict(OWN, rounds=200, leaves=12, rate=0.1, gradient_fraction=0.2)
 
 CASES = {  # name: rows, models, settings of the peers, settings of Medley's own, repeats
     "100k_24": (100_000, 6, USUAL, OWN, 3),
