@@ -1,7 +1,11 @@
 /* gbdt.h: gradient-boosted decision trees with softmax loss: histogram splits, leaf-wise growth, a
  * learned direction for missing values (NaN).
  *
- * Features are float32, row-major x[n, F]; NaN is missing. Labels are class indices 0..K-1.
+ * Works on tables in memory, without a workspace: train or load, predict, explain (shapley.h), save;
+ * examples/gbdt.c does all of it. Models of LightGBM and XGBoost load like Medley's own.
+ *
+ * Features are float32, row-major x[n, F], not infinite; NaN is missing. Labels are class indices
+ * 0..K-1.
  * A trained model is immutable: threads may share it. */
 #ifndef MEDLEY_GBDT_H
 #define MEDLEY_GBDT_H
@@ -131,7 +135,8 @@ MEDLEY_API medley_status medley_gbdt_predict(const medley_gbdt *model, const flo
  * the line or field that it refuses (MEDLEY_EFORMAT), or the feature that it lacks
  * (MEDLEY_EUNSUPPORTED: categorical splits, linear leaves, more than 255 leaves or 16 outputs).
  * Thresholds become float32 comparisons with the same outcome for every float32 feature; leaf
- * values are rounded to float32. */
+ * values are rounded to float32. Margins of a random forest of LightGBM are means over its rounds,
+ * where LightGBM's raw scores are sums. Names of features come along. */
 enum medley_model_format {
     MEDLEY_MODEL_MEDLEY = 0, /* readable text with every bit */
     MEDLEY_MODEL_LIGHTGBM,   /* text, v3 and v4; written as v4 */
