@@ -159,7 +159,8 @@ static void test_refusals(void)
     shop_free(&v);
 }
 
-static void test_memory(void)
+/* All rows, or samples of them. */
+static void test_memory(double row_fraction)
 {
     struct shop s = shop_new(120, 4, 3, SEED + 5);
     static const uint8_t use[FEATURES] = {1, 1, 0, 1};
@@ -167,7 +168,8 @@ static void test_memory(void)
                              .num_leaves = 4,
                              .mask_rate = 0.1,
                              .early_stopping = 1,
-                             .use_features = use};
+                             .use_features = use,
+                             .row_fraction = row_fraction};
     size_t n = 0;
     bool good = true, done = false;
     for (; !done && n < 1000; n++) {
@@ -206,6 +208,7 @@ int main(void)
     test_subset("vector trees", all);
     test_side_by_side();
     test_refusals();
-    test_memory();
+    test_memory(1);
+    test_memory(0.5);
     return tap_done();
 }
