@@ -23,7 +23,7 @@ SONAME := libmedley.so.$(firstword $(subst ., ,$(VERSION)))
 # ---- dependencies ------------------------------------------------------------------------------
 # build/deps.mk holds the flags of the libraries. Making it installs what is missing; make then reads
 # itself anew, so that a bare machine needs one command. Targets that compile nothing do without.
-PKGS = libmicrohttpd libcjson yaml-0.1 libutf8proc libxxhash zlib
+PKGS = libmicrohttpd libcjson yaml-0.1 libutf8proc libxxhash zlib libpcre2-8
 PASSIVE = help clean format layers
 
 ifneq ($(filter-out $(PASSIVE),$(or $(MAKECMDGOALS),all)),)
@@ -150,6 +150,9 @@ peer-tools: $(addprefix $B/bench/,stack_table medley_worker single_row) $(PEERS)
 bench-gbdt: peer-tools  ## train, predict and memory against other libraries, CSV to stdout
 	@$(PEER_BENCH)/gbdt.py $(SIZES)
 
+bench-tokenize: $B/bench/bench_tokenize $(PEERS)/complete  ## tokenizers beside Hugging Face's, CSV to stdout
+	@$(PEER_BENCH)/tokenize_speed.py
+
 bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
 	@$(PEER_BENCH)/shapley.py $(SIZES)
 
@@ -196,7 +199,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap peer-tools format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

@@ -18,5 +18,6 @@ const struct verb verbs[] = {
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},
     {"lm", "language models: compare one with its reference", verb_lm},
+    {"tokenize", "texts to token ids", verb_tokenize},
     {NULL, NULL, NULL},
 };

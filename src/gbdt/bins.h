@@ -46,8 +46,8 @@ medley_status binned_room(size_t n, size_t n_features, bool columns, bool rows,
 void binned_turn(const struct binned *columns, size_t n_features, size_t begin, size_t end,
                  struct binned *rows);
 /* The bins of some features, by column. */
-medley_status binned_select(const struct binned *t, const uint32_t *features, size_t n_features,
-                            struct binned *out, medley_error *err);
+medley_status binned_select(const struct binned *from, const uint32_t *features,
+                            size_t n_features, struct binned *out, medley_error *err);
 medley_status binned_copy(const struct binned *t, size_t n_features, struct binned *out,
                           medley_error *err);
 void binned_deinit(struct binned *t);

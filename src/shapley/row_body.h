@@ -10,6 +10,7 @@ typedef int32_t NAME(bits) __attribute__((vector_size(32), aligned(32)));
 TARGET ALWAYS void NAME(ask)(const struct row *w, const struct row_node *n, NAME(bits) * left)
 {
     const NAME(v) x = w->x[n->feature >> 1] - (NAME(v)){0};
+    /* NaN differs from itself; NOLINTNEXTLINE(misc-redundant-expression) */
     *left = (x <= n->threshold) | ((x != x) & -(int32_t)(n->feature & 1));
 }
 

@@ -90,6 +90,11 @@ static uint32_t classify(uint32_t c, uint32_t source)
     return (c ^ source) << 8 | (uint32_t)action;
 }
 
+bool bert_is_punctuation(uint32_t codepoint)
+{
+    return IN(punctuation, codepoint);
+}
+
 size_t bert_expand(const struct bert_chars *c, uint32_t codepoint,
                    uint32_t out[BERT_EXPAND_MAX])
 {

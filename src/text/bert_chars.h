@@ -46,6 +46,9 @@ static inline enum bert_action bert_action_of(uint32_t entry)
     return (enum bert_action)(entry & 255);
 }
 
+/* Punctuation as the reference has it: every ASCII symbol, and P* of Unicode 8. */
+bool bert_is_punctuation(uint32_t codepoint);
+
 /* The entries that a BERT_SEVERAL code point becomes, in order; returns their number. */
 #define BERT_EXPAND_MAX 18
 size_t bert_expand(const struct bert_chars *c, uint32_t codepoint,

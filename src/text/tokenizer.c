@@ -9,20 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tokenizer_ops *find_kind(const char *type)
-{
-    static const struct tokenizer_ops bpe = {.type = "BPE"}, unigram = {.type = "Unigram"},
-                                      word_level = {.type = "WordLevel"};
-    static const struct tokenizer_ops *const kinds[] = {
-        &wordpiece_ops, &bpe, /* known by name only: without .load */
-        &unigram,       &word_level, NULL,
-    };
-    for (size_t i = 0; kinds[i]; i++)
-        if (strcmp(kinds[i]->type, type) == 0)
-            return kinds[i];
-    return NULL;
-}
-
 /* ---- tokens ---- */
 
 void tokens_deinit(struct tokens *t)
@@ -30,6 +16,7 @@ void tokens_deinit(struct tokens *t)
     mem_free(t->ids);
     mem_free(t->begin);
     mem_free(t->end);
+    token_scratch_free(t->scratch);
     memset(t, 0, sizeof *t);
 }
 
@@ -92,17 +79,10 @@ medley_status added_tokens_list(const json *root, const char *name, struct token
     for (const json *item = json_first(added); item; item = json_next(item)) {
         const char *text = NULL;
         int64_t id = -1;
-        bool normalized = false, single_word = false;
         if (!json_as_text(json_get(item, "content"), &text) || !*text ||
             !json_as_i64(json_get(item, "id"), &id))
             return fail(err, MEDLEY_EFORMAT, "%s: added_tokens: an entry lacks id or content",
                         name);
-        json_as_bool(json_get(item, "normalized"), &normalized);
-        json_as_bool(json_get(item, "single_word"), &single_word);
-        if (normalized || single_word)
-            return fail(err, MEDLEY_EUNSUPPORTED,
-                        "%s: added token '%s' is %s, which is not supported", name, text,
-                        normalized ? "matched after normalisation" : "matched as a whole word");
         medley_status st = token_list_put(l, id, str_of(text), limit, err);
         if (st != MEDLEY_OK)
             return fail_within(err, st, "%s: added_tokens", name);
@@ -219,6 +199,8 @@ void tokenizer_deinit(struct tokenizer *t)
 {
     vocab_deinit(&t->vocab);
     mem_free(t->added);
+    mem_free(t->frames[0]);
+    mem_free(t->frames[1]);
 }
 
 size_t tokenizer_size(const struct tokenizer *t)
@@ -243,36 +225,46 @@ int32_t tokenizer_id(const struct tokenizer *t, struct str token)
 
 /* ---- loading ---- */
 
-/* Files from before model.type was written are told by what only one kind has. */
-static const char *model_type(const json *model)
+static bool is_type(const json *root, const char *part, const char *type)
 {
-    const char *type = NULL;
-    if (json_as_text(json_get(model, "type"), &type))
-        return type;
-    if (json_get(model, "continuing_subword_prefix") && !json_get(model, "merges"))
-        return "WordPiece";
-    if (json_get(model, "merges"))
-        return "BPE";
-    return json_get(model, "unk_id") ? "Unigram" : "(none)";
+    const char *text;
+    return json_as_text(json_get(json_get(root, part), "type"), &text) &&
+           strcmp(text, type) == 0;
+}
+
+/* What BERT's fast path does: its own normaliser and pre-tokenizer, and added tokens that are
+ * found in the raw text as they stand. */
+static bool is_plain_bert(const json *root)
+{
+    const json *model = json_get(root, "model"), *normalizer = json_get(root, "normalizer");
+    int64_t max_chars = 100;
+    json_as_i64(json_get(model, "max_input_chars_per_word"), &max_chars);
+    bool old = !json_get(model, "type") && json_get(model, "continuing_subword_prefix") &&
+               !json_get(model, "merges");
+    bool plain = (old || is_type(root, "model", "WordPiece")) &&
+                 (!normalizer || json_kind_of(normalizer) == JSON_NULL ||
+                  is_type(root, "normalizer", "BertNormalizer")) &&
+                 is_type(root, "pre_tokenizer", "BertPreTokenizer") &&
+                 max_chars <= BERT_WORD_CHARS;
+    const json *item = json_first(json_get(root, "added_tokens"));
+    for (; item && plain; item = json_next(item)) {
+        static const char *const ways[] = {"single_word", "lstrip", "rstrip", "normalized"};
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            bool on = false;
+            json_as_bool(json_get(item, ways[i]), &on);
+            plain = plain && !on;
+        }
+    }
+    return plain;
 }
 
 static medley_status load_json(const char *path, struct tokenizer **out, medley_error *err)
 {
     json *root = NULL;
     medley_status st = json_load(path, &root, err);
-    if (st != MEDLEY_OK)
-        return st;
-    const json *model = json_get(root, "model");
-    const struct tokenizer_ops *kind = find_kind(model_type(model));
-    if (!model || json_kind_of(model) != JSON_OBJECT)
-        st = fail(err, MEDLEY_EFORMAT, "%s: no 'model': not a tokenizer.json", path);
-    else if (!kind)
-        st = fail(err, MEDLEY_EFORMAT, "%s: unknown model type '%s'", path, model_type(model));
-    else if (!kind->load)
-        st = fail(err, MEDLEY_EUNSUPPORTED,
-                  "%s: %s tokenizers are not supported yet (WordPiece is)", path, kind->type);
-    else
-        st = kind->load(root, path, out, err);
+    if (st == MEDLEY_OK)
+        st = is_plain_bert(root) ? wordpiece_load_json(root, path, out, err)
+                                 : pipeline_load_json(root, path, out, err);
     json_free(root);
     return st;
 }
@@ -283,50 +275,72 @@ static bool ends_with(const char *path, const char *ending)
     return n >= m && strcmp(path + n - m, ending) == 0;
 }
 
-/* Says which kind a folder without tokenizer.json and vocab.txt holds. */
-static medley_status refuse_folder(const char *folder, medley_error *err)
+/* Files that a folder may hold, the most telling first. */
+enum { JSON_FILE, VOCAB_FILE, BPE_FILE, SPM_FILE };
+static const struct {
+    const char *name;
+    int kind;
+} known_files[] = {
+    {"tokenizer.json", JSON_FILE}, {"vocab.txt", VOCAB_FILE},
+    {"vocab.json", BPE_FILE},      {"sentencepiece.bpe.model", SPM_FILE},
+    {"spm.model", SPM_FILE},       {"spiece.model", SPM_FILE},
+};
+
+/* vocab.json wants merges.txt beside it. */
+static medley_status load_bpe(const char *vocab, struct tokenizer **out, medley_error *err)
 {
-    static const struct {
-        const char *file, *kind;
-    } signs[] = {{"merges.txt", "BPE"},
-                 {"spm.model", "Unigram"},
-                 {"spiece.model", "Unigram"},
-                 {"sentencepiece.bpe.model", "Unigram"}};
-    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
-        char *path = path_join(folder, signs[i].file);
-        bool there = path && file_exists(path);
-        mem_free(path);
-        if (there)
-            return fail(err, MEDLEY_EUNSUPPORTED,
-                        "%s/%s: %s tokenizers are not supported yet (WordPiece is)", folder,
-                        signs[i].file, signs[i].kind);
+    const char *slash = strrchr(vocab, '/');
+    char *folder = mem_strndup(vocab, slash ? (size_t)(slash - vocab) : 0);
+    char *merges = folder ? path_join(slash ? folder : ".", "merges.txt") : NULL;
+    medley_status st =
+        merges ? pipeline_load_bpe(vocab, merges, out, err) : fail_memory(err, "path");
+    mem_free(merges);
+    mem_free(folder);
+    return st;
+}
+
+static medley_status load_file(const char *path, int kind, struct tokenizer **out,
+                               medley_error *err)
+{
+    switch (kind) {
+    case JSON_FILE:
+        return load_json(path, out, err);
+    case BPE_FILE:
+        return load_bpe(path, out, err);
+    case SPM_FILE:
+        return pipeline_load_spm(path, out, err);
+    default:
+        return wordpiece_load_vocab(path, out, err);
     }
-    return fail(err, MEDLEY_ENOTFOUND, "'%s' holds neither tokenizer.json nor vocab.txt",
-                folder);
 }
 
 static medley_status load_folder(const char *folder, struct tokenizer **out, medley_error *err)
 {
-    char *as_json = path_join(folder, "tokenizer.json");
-    char *as_vocab = path_join(folder, "vocab.txt");
-    medley_status st;
-    if (!as_json || !as_vocab)
-        st = fail_memory(err, "path");
-    else if (file_exists(as_json))
-        st = load_json(as_json, out, err);
-    else if (file_exists(as_vocab))
-        st = wordpiece_load_vocab(as_vocab, out, err);
-    else
-        st = refuse_folder(folder, err);
-    mem_free(as_json);
-    mem_free(as_vocab);
-    return st;
+    for (size_t i = 0; i < sizeof known_files / sizeof *known_files; i++) {
+        char *path = path_join(folder, known_files[i].name);
+        if (!path)
+            return fail_memory(err, "path");
+        bool there = file_exists(path);
+        medley_status st = there ? load_file(path, known_files[i].kind, out, err) : MEDLEY_OK;
+        mem_free(path);
+        if (there)
+            return st;
+    }
+    return fail(
+        err, MEDLEY_ENOTFOUND,
+        "'%s' holds no tokenizer (tokenizer.json, vocab.txt, vocab.json with merges.txt, "
+        "sentencepiece.bpe.model, spm.model or spiece.model)",
+        folder);
 }
 
 medley_status tokenizer_load(const char *path, struct tokenizer **out, medley_error *err)
 {
     if (folder_exists(path))
         return load_folder(path, out, err);
+    if (ends_with(path, "vocab.json"))
+        return load_bpe(path, out, err);
+    if (ends_with(path, ".model"))
+        return pipeline_load_spm(path, out, err);
     return ends_with(path, ".json") ? load_json(path, out, err)
                                     : wordpiece_load_vocab(path, out, err);
 }
@@ -445,6 +459,8 @@ static medley_status save_one(const struct tokenizer *t, const char *folder, con
 
 medley_status tokenizer_save(const struct tokenizer *t, const char *folder, medley_error *err)
 {
+    if (t->ops->save_files)
+        return t->ops->save_files(t, folder, err);
     medley_status st = make_folders(folder, err);
     if (st == MEDLEY_OK)
         st = save_one(t, folder, "vocab.txt", build_vocab, err);

@@ -1,6 +1,7 @@
-/* tokenizer.h: text to token ids. One door for all kinds; WordPiece today (vocab.txt,
- * tokenizer.json or trained here), byte-level BPE and Unigram plug in through the same table of
- * ops. */
+/* tokenizer.h: text to token ids. One door for all kinds: BERT's WordPiece has a fast path of
+ * its own and can be trained here; everything else that tokenizer.json can say (BPE, Unigram,
+ * WordLevel, and WordPiece behind other normalisers) goes through a pipeline. Ids equal those
+ * of Hugging Face's tokenizers. */
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
 
@@ -9,10 +10,13 @@
 
 struct tokenizer; /* immutable after loading; threads may share it */
 
-/* A folder (tokenizer.json, else vocab.txt with tokenizer_config.json) or one such file. */
+/* A folder or one file: tokenizer.json; else vocab.txt with tokenizer_config.json (WordPiece),
+ * vocab.json with merges.txt (byte-level BPE), sentencepiece.bpe.model (XLM-R's Unigram),
+ * spm.model or spiece.model (Unigram). What is not supported is refused by name. */
 medley_status tokenizer_load(const char *path, struct tokenizer **out, medley_error *err);
 void tokenizer_free(struct tokenizer *t);
-/* Writes vocab.txt, tokenizer.json and tokenizer_config.json that Hugging Face loads. */
+/* Writes files that Hugging Face loads: WordPiece as vocab.txt, tokenizer.json and
+ * tokenizer_config.json, others as the files they were loaded from. */
 medley_status tokenizer_save(const struct tokenizer *t, const char *folder, medley_error *err);
 
 size_t tokenizer_size(const struct tokenizer *t); /* number of ids */
@@ -29,10 +33,26 @@ struct tokens {
     int32_t *ids;          /* [n] */
     uint32_t *begin, *end; /* [n] byte offsets into the text of this call */
     size_t n, capacity;
-    bool failed; /* out of memory at some point */
+    bool failed;                   /* out of memory at some point */
+    struct token_scratch *scratch; /* memory and a cache of words, kept between calls */
 };
 void tokens_deinit(struct tokens *t);
 void tokenizer_encode(const struct tokenizer *t, struct str text, struct tokens *out);
+
+/* The special tokens that a model expects round one text, or round two (a pair): slots in
+ * order, of which those with id TOKENIZER_A and TOKENIZER_B stand for the texts themselves. */
+#define TOKENIZER_A (-1)
+#define TOKENIZER_B (-2)
+struct tokenizer_slot {
+    int32_t id, type; /* type: the token type id of what stands there */
+};
+const struct tokenizer_slot *tokenizer_frame(const struct tokenizer *t, bool pair, size_t *n);
+/* Puts one text (b NULL) or a pair into its frame: appends to `out`, whose begin and end are
+ * those of a or b (0, 0 for special tokens), and writes types[out->n] unless NULL. max_tokens >
+ * 0 cuts the longer text first, as Hugging Face's longest_first; room for types is the
+ * caller's. */
+void tokenizer_join(const struct tokenizer *t, const struct tokens *a, const struct tokens *b,
+                    size_t max_tokens, struct tokens *out, int32_t *types);
 
 /* WordPiece trained on texts: `next` gives one text at a time, false at the end. Deterministic.
  * Texts are normalised as BERT does (lower case, accents stripped, each CJK ideograph a word);

@@ -15,14 +15,13 @@ struct added_token {
 };
 
 struct tokenizer_ops {
-    const char *type; /* model.type in tokenizer.json */
-    /* NULL where the kind is known but not supported. `name` is the file, for messages. The
-     * loader's product begins with a struct tokenizer. */
-    medley_status (*load)(const json *root, const char *name, struct tokenizer **out,
-                          medley_error *err);
+    const char *type;
     /* Writes the members normalizer, pre_tokenizer, post_processor, decoder and model. */
     void (*save)(const struct tokenizer *t, struct json_writer *w);
     void (*save_config)(const struct tokenizer *t, struct json_writer *w);
+    /* NULL: by way of save and save_config. */
+    medley_status (*save_files)(const struct tokenizer *t, const char *folder,
+                                medley_error *err);
     /* Tokens of a segment that holds no added token; offsets are counted from `offset`. */
     void (*encode)(const struct tokenizer *t, struct str segment, uint32_t offset,
                    struct tokens *out);
@@ -36,8 +35,21 @@ struct tokenizer {
     struct tokenizer_specials specials;
     struct added_token *added; /* [n_added] longest first */
     size_t n_added;
-    bool added_starts[256]; /* first bytes of added tokens */
+    bool added_starts[256];           /* first bytes of added tokens */
+    struct tokenizer_slot *frames[2]; /* of one text, of a pair; owned */
+    size_t n_slots[2];
 };
+
+/* frame.c: reads post_processor; what it does not say is no special token at all. */
+medley_status tokenizer_read_frames(struct tokenizer *t, const json *post_processor,
+                                    const char *name, medley_error *err);
+/* [CLS] a [SEP] and [CLS] a [SEP] b [SEP]; none where the vocabulary lacks them. After finish.
+ */
+medley_status tokenizer_bert_frames(struct tokenizer *t, medley_error *err);
+/* Frames by the names of tokens, "A" and "B" among them: {"<s>", "A", "</s>", NULL}; types as
+ * many. */
+medley_status tokenizer_set_frame(struct tokenizer *t, bool pair, const char *const *names,
+                                  const int32_t *types, medley_error *err);
 
 bool tokens_push(struct tokens *out, int32_t id, uint32_t begin, uint32_t end);
 
@@ -63,6 +75,15 @@ medley_status added_tokens_list(const json *root, const char *name, struct token
                                 medley_error *err);
 medley_status added_tokens_add(const json *root, struct tokenizer *t, medley_error *err);
 
-extern const struct tokenizer_ops wordpiece_ops;
+extern const struct tokenizer_ops wordpiece_ops, pipeline_ops;
+
+/* pipeline.c */
+void token_scratch_free(struct token_scratch *s);
+medley_status pipeline_load_json(const json *root, const char *path, struct tokenizer **out,
+                                 medley_error *err);
+/* pipeline_files.c: vocab.json with merges.txt; a SentencePiece model. */
+medley_status pipeline_load_bpe(const char *vocab, const char *merges, struct tokenizer **out,
+                                medley_error *err);
+medley_status pipeline_load_spm(const char *path, struct tokenizer **out, medley_error *err);
 
 #endif

@@ -119,7 +119,6 @@ done:
 
 const struct tokenizer_ops wordpiece_ops = {
     .type = "WordPiece",
-    .load = wordpiece_load_json,
     .save = wordpiece_save,
     .save_config = wordpiece_save_config,
     .encode = wordpiece_encode,

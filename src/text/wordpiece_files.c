@@ -110,10 +110,12 @@ medley_status wordpiece_load_json(const json *root, const char *name, struct tok
     token_list_deinit(&tokens);
     if (st == MEDLEY_OK) {
         tokenizer_finish(&w->base);
-        *out = &w->base;
-    } else {
-        tokenizer_free(w ? &w->base : NULL);
+        st = tokenizer_read_frames(&w->base, json_get(root, "post_processor"), name, err);
     }
+    if (st == MEDLEY_OK)
+        *out = &w->base;
+    else
+        tokenizer_free(w ? &w->base : NULL);
     return st;
 }
 
@@ -221,10 +223,12 @@ done:
     token_list_deinit(&tokens);
     if (st == MEDLEY_OK) {
         tokenizer_finish(&w->base);
-        *out = &w->base;
-    } else {
-        tokenizer_free(w ? &w->base : NULL);
+        st = tokenizer_bert_frames(&w->base, err);
     }
+    if (st == MEDLEY_OK)
+        *out = &w->base;
+    else
+        tokenizer_free(w ? &w->base : NULL);
     return st;
 }
 

@@ -482,10 +482,12 @@ static medley_status make_tokenizer(const struct trainer *t, struct token_list *
         st = tokenizer_add(&w->base, l->texts[i], true, err);
     if (st == MEDLEY_OK) {
         tokenizer_finish(&w->base);
-        *out = &w->base;
-    } else {
-        tokenizer_free(w ? &w->base : NULL);
+        st = tokenizer_bert_frames(&w->base, err);
     }
+    if (st == MEDLEY_OK)
+        *out = &w->base;
+    else
+        tokenizer_free(w ? &w->base : NULL);
     return st;
 }
 
