@@ -521,6 +521,74 @@ static void test_foreign_checkpoint(void)
     cross_encoder_free(whole);
 }
 
+/* ---- families ---- */
+
+#define GOLDEN "../shared/data/golden/lm/"
+
+static void copy_file(const char *from, const char *to, const char *name)
+{
+    char *data = NULL;
+    size_t n = 0;
+    medley_error err;
+    if (file_read(from, (size_t)1 << 26, &data, &n, &err)) {
+        printf("Bail out! %s\n", err.message);
+        exit(1);
+    }
+    put_bytes(to, name, data, n);
+    mem_free(data);
+}
+
+/* A checkpoint of each family, with a tokenizer that frames pairs its own way, learns, saves,
+ * loads and predicts the same. */
+static void test_families(void)
+{
+    static const char *const names[] = {"roberta",    "mpnet",   "deberta-v3",
+                                        "modernbert", "electra", "bigbird-full"};
+    if (!file_exists(GOLDEN "bert/config.json")) {
+        skip("no golden checkpoints here");
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[256], here[512], saved[512];
+        struct cross_encoder *m = NULL, *again = NULL;
+        medley_error err = {0};
+        snprintf(here, sizeof here, "%s/family-%s", folder, names[i]);
+        snprintf(saved, sizeof saved, "%s/saved-%s", folder, names[i]);
+        make_folders(here, &err);
+        snprintf(from, sizeof from, GOLDEN "%s/config.json", names[i]);
+        copy_file(from, here, "config.json");
+        snprintf(from, sizeof from, GOLDEN "%s/model.safetensors", names[i]);
+        copy_file(from, here, "model.safetensors");
+        copy_file("tests/data/tokenizers/bpe-suffix.json", here, "tokenizer.json");
+        struct lm_options o = {.pretrained = here,
+                               .max_tokens = 40,
+                               .epochs = 1,
+                               .seed = 3,
+                               .learning_rate = 1e-3};
+        medley_status st = cross_encoder_new(&o, &shop, &m, &err);
+        if (!ok(st == MEDLEY_OK, "%s: a pretrained folder loads%s%s", names[i], st ? ": " : "",
+                st ? err.message : ""))
+            continue;
+        float *before = predict(m, 40);
+        st = cross_encoder_train(m, &shop, rows, 120, NULL, NULL, &err);
+        float *after = predict(m, 40);
+        ok(st == MEDLEY_OK && !same(before, after, 40), "%s: learns", names[i]);
+        st = cross_encoder_save(m, saved, &err);
+        if (!st)
+            st = cross_encoder_load(saved, &again, &err);
+        if (ok(st == MEDLEY_OK, "%s: saves and loads%s%s", names[i], st ? ": " : "",
+               st ? err.message : "")) {
+            float *loaded = predict(again, 40);
+            ok(same(after, loaded, 40), "%s: and predicts the same", names[i]);
+            mem_free(loaded);
+        }
+        mem_free(before);
+        mem_free(after);
+        cross_encoder_free(m);
+        cross_encoder_free(again);
+    }
+}
+
 /* ---- texts ---- */
 
 static const struct lm_inputs *encode(const struct cross_encoder *m, const struct pair_text *p)
@@ -726,6 +794,7 @@ int main(void)
     test_embed(m);
     test_files(m);
     test_pretrained();
+    test_families();
     test_damage(m);
     test_resume(0);
     test_resume(2);

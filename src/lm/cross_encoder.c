@@ -186,13 +186,19 @@ static medley_status configure(struct cross_encoder *m, const struct lm_options 
 static medley_status check(const struct cross_encoder *m, medley_error *err)
 {
     const struct encoder_config *c = &m->encoder.config;
-    struct tokenizer_specials s = tokenizer_specials(m->tokenizer);
+    size_t n, texts = 0;
+    const struct tokenizer_slot *slots = tokenizer_frame(m->tokenizer, true, &n);
+    for (size_t i = 0; i < n; i++)
+        texts += slots[i].id == (texts ? TOKENIZER_B : TOKENIZER_A);
     if (tokenizer_size(m->tokenizer) > c->vocabulary)
         return fail(err, MEDLEY_EFORMAT,
                     "the tokenizer has %zu tokens, the model's embeddings %u rows",
                     tokenizer_size(m->tokenizer), c->vocabulary);
-    if (s.cls < 0 || s.sep < 0)
-        return fail(err, MEDLEY_EFORMAT, "the vocabulary has no [CLS] or [SEP]");
+    if (texts != 2 || n < 3 || n > 8 || slots[0].id < 0)
+        return fail(
+            err, MEDLEY_EFORMAT,
+            "the tokenizer does not say how two texts are put together ([CLS] a [SEP] b "
+            "[SEP])");
     if (m->options.max_tokens < 8 || m->options.max_tokens > c->positions - c->first_position)
         return fail(err, MEDLEY_EINVAL,
                     "max_tokens %u is not from 8 to the model's %u positions",

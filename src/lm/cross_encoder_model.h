@@ -64,11 +64,12 @@ struct lm_inputs {
 void lm_inputs_init(struct lm_inputs *in);
 void lm_inputs_deinit(struct lm_inputs *in);
 void lm_inputs_clear(struct lm_inputs *in);
-/* [CLS] query [SEP] marker field marker field ... [SEP], at most max_tokens; longest parts are
- * cut first, the query last. */
+/* The query and the product (marker field marker field ...) in the tokenizer's frame for pairs, such
+ * as [CLS] query [SEP] product [SEP]; at most max_tokens; longest parts are cut first, the query
+ * last. */
 void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
                         const struct pair_text *pair);
-/* [CLS] text [SEP], at most max_tokens. */
+/* One text in its frame, at most max_tokens. */
 void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, struct str locale,
                         struct str text, unsigned max_tokens);
 /* Appends sequence i of `from` (positions counted anew). */

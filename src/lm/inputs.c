@@ -182,15 +182,41 @@ static size_t common_cap(const size_t *length, size_t n, size_t room)
     return low;
 }
 
+/* The product's fields, each cut to `cap` tokens; the first `marked` that are not empty and
+ * have a marker get it. */
+static void push_fields(struct lm_inputs *in, const struct cross_encoder *m,
+                        const size_t *length, size_t cap, size_t marked)
+{
+    for (size_t i = 0; i < m->n_fields; i++) {
+        enum lm_field f = m->fields[i];
+        if (!length[i])
+            continue;
+        if (m->marker[f] >= 0 && marked) {
+            push(in, m->marker[f], 1);
+            marked--;
+        }
+        push_tokens(in, &in->tokens[f], length[i] < cap ? length[i] : cap, 1);
+    }
+}
+
+static size_t special_tokens(const struct tokenizer_slot *slots, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += slots[i].id >= 0;
+    return count;
+}
+
 void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
                         const struct pair_text *pair)
 {
-    struct tokenizer_specials special = tokenizer_specials(m->tokenizer);
-    size_t max = m->options.max_tokens, length[FIELD_COUNT], shown = 0;
+    size_t max = m->options.max_tokens, length[FIELD_COUNT], shown = 0, n;
+    const struct tokenizer_slot *slots = tokenizer_frame(m->tokenizer, true, &n);
     if (!reserve(in, max))
         return;
     encode_field(in, m, pair, FIELD_QUERY);
-    size_t room = max - 3, query = in->tokens[FIELD_QUERY].n, product = 0;
+    size_t room = max - special_tokens(slots, n);
+    size_t query = in->tokens[FIELD_QUERY].n, product = 0;
     for (size_t i = 0; i < m->n_fields; i++) {
         enum lm_field f = m->fields[i];
         encode_field(in, m, pair, f);
@@ -207,27 +233,25 @@ void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
         room -= marked;
     }
     size_t cap = common_cap(length, m->n_fields, room);
-    push(in, special.cls, 0);
-    push_tokens(in, &in->tokens[FIELD_QUERY], query, 0);
-    push(in, special.sep, 0);
-    for (size_t i = 0; i < m->n_fields; i++) {
-        enum lm_field f = m->fields[i];
-        if (!length[i])
-            continue;
-        if (m->marker[f] >= 0 && shown) {
-            push(in, m->marker[f], 1);
-            shown--;
+    int32_t segment = 0; /* the product's from its first token on, special ones included */
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].id == TOKENIZER_A) {
+            push_tokens(in, &in->tokens[FIELD_QUERY], query, 0);
+        } else if (slots[i].id == TOKENIZER_B) {
+            push_fields(in, m, length, cap, shown);
+            segment = 1;
+        } else {
+            push(in, slots[i].id, segment);
         }
-        push_tokens(in, &in->tokens[f], length[i] < cap ? length[i] : cap, 1);
     }
-    push(in, special.sep, 1);
     end_sequence(in);
 }
 
 void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, struct str locale,
                         struct str text, unsigned max_tokens)
 {
-    struct tokenizer_specials special = tokenizer_specials(m->tokenizer);
+    size_t n;
+    const struct tokenizer_slot *slots = tokenizer_frame(m->tokenizer, false, &n);
     struct tokens *t = &in->tokens[FIELD_QUERY];
     if (!reserve(in, max_tokens))
         return;
@@ -236,9 +260,13 @@ void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, str
     text_clean(locale, text, &in->text);
     tokenizer_encode(m->tokenizer, sb_str(&in->text), t);
     in->failed |= t->failed || in->text.failed;
-    push(in, special.cls, 0);
-    push_tokens(in, t, t->n < max_tokens - 2 ? t->n : max_tokens - 2, 0);
-    push(in, special.sep, 0);
+    size_t room = max_tokens - special_tokens(slots, n);
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].id >= 0)
+            push(in, slots[i].id, 0);
+        else
+            push_tokens(in, t, t->n < room ? t->n : room, 0);
+    }
     end_sequence(in);
 }
 
