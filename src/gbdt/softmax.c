@@ -100,11 +100,12 @@ static size_t softmax_sample_ref(const struct softmax_job *job, const struct sof
     return n - begin;
 }
 
-static inline uint32_t portable_bits(v16i x)
+/* By address: how a wide vector is passed depends on the instruction set. */
+static inline uint32_t portable_bits(const v16i *x)
 {
     uint32_t bits = 0;
     for (size_t i = 0; i < SOFTMAX_BLOCK; i++)
-        bits |= (uint32_t)x[i] & 1u << i;
+        bits |= (uint32_t)(*x)[i] & 1u << i;
     return bits;
 }
 
@@ -114,10 +115,10 @@ static inline uint32_t portable_bits(v16i x)
 #include "gbdt/softmax_body.h"
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static inline uint32_t avx2_bits(v16i x)
+__attribute__((target("avx2"))) static inline uint32_t avx2_bits(const v16i *x)
 {
     __m256 halves[2];
-    memcpy(halves, &x, sizeof halves);
+    memcpy(halves, x, sizeof halves);
     return (uint32_t)_mm256_movemask_ps(halves[0]) | (uint32_t)_mm256_movemask_ps(halves[1])
                                                          << 8;
 }
@@ -127,9 +128,9 @@ __attribute__((target("avx2"))) static inline uint32_t avx2_bits(v16i x)
 #define BITS avx2_bits
 #include "gbdt/softmax_body.h"
 
-__attribute__((target("avx512f,avx512dq"))) static inline uint32_t avx512_bits(v16i x)
+__attribute__((target("avx512f,avx512dq"))) static inline uint32_t avx512_bits(const v16i *x)
 {
-    return _mm512_movepi32_mask((__m512i)x);
+    return _mm512_movepi32_mask((__m512i)*x);
 }
 
 #define NAME(x) avx512_##x

@@ -110,7 +110,7 @@ TARGET static size_t NAME(sample)(const struct softmax_job *job, const struct so
             continue;
         /* u < row_fraction min(1, s / threshold), squared */
         v16i keep = (u * u * most < size * share) & (u * u < share) & (weight > 0.0f);
-        for (uint32_t bits = BITS(keep); bits; bits &= bits - 1) {
+        for (uint32_t bits = BITS(&keep); bits; bits &= bits - 1) {
             size_t i = (size_t)__builtin_ctz(bits);
             float worth = size[i] < most ? s->threshold / sqrtf(size[i]) : 1;
             for (size_t c = 0; c < job->n_classes; c++) {
