@@ -64,8 +64,9 @@ __attribute__((unused)) static struct tree *random_tree(struct rng *r, uint32_t 
         int32_t parent;
         bool right;
         uint32_t count;
-    } open[GBDT_MAX_LEAVES];
+    } *open = malloc(leaves * sizeof *open);
     open[0].parent = -1;
+    open[0].right = false;
     open[0].count = leaves * 40;
     for (uint32_t n = 1; n < leaves; n++) {
         uint32_t at = chain ? n - 1 : rng_below(r, n);
@@ -98,6 +99,7 @@ __attribute__((unused)) static struct tree *random_tree(struct rng *r, uint32_t 
         for (uint32_t o = 0; o < outputs; o++)
             t->values[i * outputs + o] = (float)rng_normal(r);
     }
+    free(open);
     return t;
 }
 

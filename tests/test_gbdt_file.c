@@ -153,7 +153,7 @@ static void test_refusals(void)
         {8, "name=b", "where 'feature_name=' should be"},
         {9, "Tree=1", "Tree"},
         {10, "num_leaves=0", "num_leaves"},
-        {10, "num_leaves=256", "num_leaves"},
+        {10, "num_leaves=65536", "num_leaves"},
         {10, "num_leaves=4", "split_feature"},
         {11, "split_feature=0 2", "from 0 to 1"},
         {11, "split_feature=0", "split_feature"},

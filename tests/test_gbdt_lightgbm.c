@@ -27,7 +27,7 @@ static const struct damage damages[] = {
     {"num_leaves=6", "num_leaves=5", MEDLEY_EFORMAT, "more numbers"},
     {"num_leaves=6", "num_leaves=7", MEDLEY_EFORMAT, "split_feature"},
     {"num_leaves=6", "num_leaves=0", MEDLEY_EFORMAT, ":13: num_leaves"},
-    {"num_leaves=6", "num_leaves=300", MEDLEY_EUNSUPPORTED, "300 leaves (at most 255)"},
+    {"num_leaves=6", "num_leaves=70000", MEDLEY_EUNSUPPORTED, "70000 leaves (at most 65535)"},
     {"num_leaves=6", "num_leaves=2000000000", MEDLEY_EUNSUPPORTED, "leaves"},
     {"num_cat=0", "num_cat=1", MEDLEY_EUNSUPPORTED, "splits by category"},
     {"is_linear=0", "is_linear=1", MEDLEY_EUNSUPPORTED, "linear leaves"},

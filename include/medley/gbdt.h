@@ -133,7 +133,7 @@ MEDLEY_API medley_status medley_gbdt_predict(const medley_gbdt *model, const flo
 
 /* Model files. Loading finds out by itself which format a file has, trusts nothing in it, and names
  * the line or field that it refuses (MEDLEY_EFORMAT), or the feature that it lacks
- * (MEDLEY_EUNSUPPORTED: categorical splits, linear leaves, more than 255 leaves or 16 outputs).
+ * (MEDLEY_EUNSUPPORTED: categorical splits, linear leaves, more than 65,535 leaves or 16 outputs).
  * Thresholds become float32 comparisons with the same outcome for every float32 feature; leaf
  * values are rounded to float32. Margins of a random forest of LightGBM are means over its rounds,
  * where LightGBM's raw scores are sums. Names of features come along. */

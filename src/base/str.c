@@ -129,6 +129,17 @@ static void make_c_locale(void)
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
+locale_t c_locale_enter(void)
+{
+    pthread_once(&c_locale_once, make_c_locale);
+    return uselocale(c_locale); /* changes nothing when there is none */
+}
+
+void c_locale_leave(locale_t before)
+{
+    uselocale(before);
+}
+
 bool str_to_double(struct str a, double *out)
 {
     static const double power[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
@@ -225,6 +236,7 @@ void sb_addc(struct strbuf *b, char c)
 
 void sb_addvf(struct strbuf *b, const char *format, va_list args)
 {
+    locale_t before = c_locale_enter();
     va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
@@ -235,6 +247,7 @@ void sb_addvf(struct strbuf *b, const char *format, va_list args)
         b->n += (size_t)n;
     }
     va_end(again);
+    c_locale_leave(before);
 }
 
 void sb_addf(struct strbuf *b, const char *format, ...)

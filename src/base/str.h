@@ -3,6 +3,7 @@
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
+#include <locale.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,11 @@ void sb_addz(struct strbuf *b, const char *z);
 void sb_addc(struct strbuf *b, char c);
 void sb_addf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sb_addvf(struct strbuf *b, const char *format, va_list args);
+/* Numbers written by this thread with printf look as in C from here on, whatever locale the
+ * program chose. The sb_ functions see to it themselves. Give what enter returned back to
+ * leave. */
+locale_t c_locale_enter(void);
+void c_locale_leave(locale_t before);
 struct str sb_str(const struct strbuf *b); /* borrowed until the next append */
 char *sb_steal(
     struct strbuf *b); /* the text; the caller frees with mem_free; NULL when failed */

@@ -341,10 +341,7 @@ static bool add_tree(struct builder *b, const struct forest_group *g, unsigned i
 
 static bool builder_init(struct builder *b)
 {
-    size_t most = 1;
-    for (size_t t = 0; t < b->f->model->n_trees; t++)
-        if (b->f->model->trees[t]->n_leaves > most)
-            most = b->f->model->trees[t]->n_leaves;
+    size_t most = gbdt_most_leaves(b->f->model);
     b->parent = mem_alloc(most, sizeof *b->parent);
     b->path = mem_alloc(most, sizeof *b->path);
     b->right = mem_alloc(most, sizeof *b->right);

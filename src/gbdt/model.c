@@ -58,6 +58,14 @@ bool gbdt_add_tree(struct medley_gbdt *model, struct tree *t)
     return true;
 }
 
+size_t gbdt_most_leaves(const struct medley_gbdt *model)
+{
+    size_t most = 1;
+    for (size_t t = 0; t < model->n_trees; t++)
+        most = model->trees[t]->n_leaves > most ? model->trees[t]->n_leaves : most;
+    return most;
+}
+
 void gbdt_truncate(struct medley_gbdt *model, size_t rounds)
 {
     size_t keep = rounds * gbdt_trees_per_round(model);

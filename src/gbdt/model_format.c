@@ -62,8 +62,11 @@ medley_status medley_gbdt_save_as(const medley_gbdt *model, const char *path,
         return fail(err, MEDLEY_EUNSUPPORTED, "models cannot be written as %s",
                     formats[format]->name);
     medley_status st = outfile_open(&o, path, err);
-    if (st == MEDLEY_OK)
+    if (st == MEDLEY_OK) {
+        locale_t before = c_locale_enter();
         st = formats[format]->write(model, o.f, err);
+        c_locale_leave(before);
+    }
     if (st == MEDLEY_OK)
         st = outfile_commit(&o, err);
     outfile_abort(&o);

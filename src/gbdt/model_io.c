@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* No finite x goes left: all present ones go to the other side, told apart from missing. */
 static void swap_sides(struct tree_node *n)
@@ -37,7 +38,9 @@ void node_split_below(struct tree_node *n, float t)
 
 medley_status tree_check_shape(const struct tree *t, medley_error *err)
 {
-    uint8_t node_seen[GBDT_MAX_LEAVES] = {1}, leaf_seen[GBDT_MAX_LEAVES] = {0};
+    uint8_t node_seen[TREE_MAX_LEAVES], leaf_seen[TREE_MAX_LEAVES];
+    memset(node_seen, 0, t->n_leaves);
+    memset(leaf_seen, 0, t->n_leaves);
     for (uint32_t i = 0; i + 1 < t->n_leaves; i++) {
         int32_t children[2] = {t->nodes[i].left, t->nodes[i].right};
         for (int side = 0; side < 2; side++) {

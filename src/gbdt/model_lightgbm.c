@@ -484,9 +484,9 @@ static medley_status read_kind(struct reader *r, const struct field *f, int64_t 
 {
     int64_t number = 0;
     medley_status st = field_integer(r, &f[T_LEAVES], 1, INT32_MAX, leaves);
-    if (st == MEDLEY_OK && *leaves > GBDT_MAX_LEAVES)
+    if (st == MEDLEY_OK && *leaves > TREE_MAX_LEAVES)
         st = reader_unsupported(r, "a tree of %" PRId64 " leaves (at most %d)", *leaves,
-                                GBDT_MAX_LEAVES);
+                                TREE_MAX_LEAVES);
     if (st == MEDLEY_OK && f[T_CATEGORICAL].value.s)
         st = field_integer(r, &f[T_CATEGORICAL], 0, INT32_MAX, &number);
     if (st == MEDLEY_OK && number > 0)

@@ -101,10 +101,10 @@ static void count_rows(const struct tree *t, bool rows, long long *leaves, long 
 }
 
 static void write_tree(struct strbuf *out, const struct tree *t, size_t output, double base,
-                       bool rows)
+                       bool rows, long long *leaves)
 {
     enum { NAN_GOES = 8, DEFAULT_LEFT = 2 };
-    long long leaves[GBDT_MAX_LEAVES], inner[GBDT_MAX_LEAVES];
+    long long *inner = leaves + t->n_leaves;
     uint32_t nodes = t->n_leaves - 1;
     count_rows(t, rows, leaves, inner);
     sb_addf(out, "num_leaves=%u\nnum_cat=0\n", t->n_leaves);
@@ -125,8 +125,10 @@ static void write_tree(struct strbuf *out, const struct tree *t, size_t output, 
     sb_addz(out, "is_linear=0\nshrinkage=1\n\n\n");
 }
 
-/* LightGBM finds its trees by their sizes in bytes, so these stand before the trees. */
-static void write_trees(const struct medley_gbdt *m, struct strbuf *head, struct strbuf *trees)
+/* LightGBM finds its trees by their sizes in bytes, so these stand before the trees. `counts`
+ * has room for all leaves and nodes of a tree. */
+static void write_trees(const struct medley_gbdt *m, struct strbuf *head, struct strbuf *trees,
+                        long long *counts)
 {
     size_t k = m->n_classes, rounds = m->rounds ? m->rounds : 1;
     float nothing[1] = {0};
@@ -139,7 +141,7 @@ static void write_trees(const struct medley_gbdt *m, struct strbuf *head, struct
         size_t before = trees->n;
         sb_addf(trees, "Tree=%zu\n", i);
         write_tree(trees, t, vector ? i % k : 0, i < k ? m->base[i % k] : 0,
-                   m->cover == MEDLEY_COVER_ROWS);
+                   m->cover == MEDLEY_COVER_ROWS, counts);
         sb_addf(head, "%s%zu", i ? " " : "", trees->n - before);
     }
     sb_addz(head, "\n\n");
@@ -148,6 +150,9 @@ static void write_trees(const struct medley_gbdt *m, struct strbuf *head, struct
 medley_status lightgbm_write(const medley_gbdt *m, FILE *f, medley_error *err)
 {
     struct strbuf head, trees;
+    long long *counts = mem_alloc(2 * (size_t)gbdt_most_leaves(m), sizeof *counts);
+    if (!counts)
+        return fail_memory(err, "a model file");
     sb_init(&head);
     sb_init(&trees);
     sb_addf(&head,
@@ -160,7 +165,7 @@ medley_status lightgbm_write(const medley_gbdt *m, FILE *f, medley_error *err)
     if (st == MEDLEY_OK)
         st = write_names(m, &head, err);
     if (st == MEDLEY_OK) {
-        write_trees(m, &head, &trees);
+        write_trees(m, &head, &trees, counts);
         sb_addz(&trees, "end of trees\n\nfeature_importances:\n\nparameters:\n\n"
                         "end of parameters\n\npandas_categorical:null\n");
         if (head.failed || trees.failed)
@@ -172,5 +177,6 @@ medley_status lightgbm_write(const medley_gbdt *m, FILE *f, medley_error *err)
     }
     sb_deinit(&head);
     sb_deinit(&trees);
+    mem_free(counts);
     return st;
 }

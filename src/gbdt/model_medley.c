@@ -227,7 +227,7 @@ static medley_status read_tree(struct reader *r, struct medley_gbdt *m, size_t n
     int64_t seen = 0, leaves = 0;
     medley_status st = reader_count(r, "Tree", (int64_t)number, (int64_t)number, &seen);
     if (st == MEDLEY_OK)
-        st = reader_count(r, "num_leaves", 1, GBDT_MAX_LEAVES, &leaves);
+        st = reader_count(r, "num_leaves", 1, TREE_MAX_LEAVES, &leaves);
     if (st != MEDLEY_OK)
         return st;
     struct tree *t = tree_new((uint32_t)leaves, vector ? (uint32_t)m->n_classes : 1,

@@ -232,9 +232,9 @@ static medley_status number_nodes(const struct xgboost_source *s, struct xtree *
             x->stack[depth++] = c;
         }
     }
-    if (leaves > GBDT_MAX_LEAVES)
+    if (leaves > TREE_MAX_LEAVES)
         return xg_refuse(s, MEDLEY_EUNSUPPORTED, "a tree of %d leaves (at most %d)", leaves,
-                         GBDT_MAX_LEAVES);
+                         TREE_MAX_LEAVES);
     *n_leaves = (uint32_t)leaves;
     return MEDLEY_OK;
 }

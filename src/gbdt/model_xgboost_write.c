@@ -149,9 +149,28 @@ enum { LEFT, RIGHT, PARENT, FEATURE, CONDITION, DEFAULT, COVER, ZERO, WEIGHT, CO
 
 struct tree_columns {
     size_t n; /* nodes and leaves */
-    double v[COLUMNS][2 * GBDT_MAX_LEAVES];
-    uint32_t node_id[GBDT_MAX_LEAVES], leaf_id[GBDT_MAX_LEAVES];
+    double *v[COLUMNS];
+    uint32_t *node_id, *leaf_id;
 };
+
+/* Room for the largest tree of a model. */
+static bool columns_init(struct tree_columns *c, size_t most_leaves)
+{
+    *c = (struct tree_columns){.node_id = mem_alloc(most_leaves, sizeof *c->node_id),
+                               .leaf_id = mem_alloc(most_leaves, sizeof *c->leaf_id)};
+    bool good = c->node_id && c->leaf_id;
+    for (int i = 0; i < COLUMNS; i++)
+        good = (c->v[i] = mem_alloc(2 * most_leaves, sizeof *c->v[i])) != NULL && good;
+    return good;
+}
+
+static void columns_deinit(struct tree_columns *c)
+{
+    for (int i = 0; i < COLUMNS; i++)
+        mem_free(c->v[i]);
+    mem_free(c->node_id);
+    mem_free(c->leaf_id);
+}
 
 /* XGBoost takes the node after a left child for the right one, whatever the file says. */
 static void number_children(const struct tree_node *n, bool swap, uint32_t left,
@@ -182,7 +201,10 @@ static void fill_node(const struct tree_node *n, uint32_t at, uint32_t left,
 static void fill_columns(const struct tree *t, size_t o, double base, struct tree_columns *c)
 {
     uint32_t nodes = t->n_leaves - 1;
-    *c = (struct tree_columns){.n = nodes + t->n_leaves};
+    c->n = nodes + t->n_leaves;
+    for (int i = 0; i < COLUMNS; i++)
+        memset(c->v[i], 0, c->n * sizeof *c->v[i]);
+    c->node_id[0] = c->leaf_id[0] = 0;
     c->v[PARENT][0] = INT32_MAX;
     for (uint32_t i = 0; i < nodes; i++)
         fill_node(&t->nodes[i], c->node_id[i], 1 + 2 * i, c);
@@ -361,19 +383,21 @@ static medley_status write_file(const medley_gbdt *m, bool ubj, FILE *f, medley_
                     m->link_scale);
     if (model_check_base(m, err) != MEDLEY_OK)
         return MEDLEY_EUNSUPPORTED;
-    struct tree_columns *c = mem_alloc(1, sizeof *c);
-    if (!c)
+    struct tree_columns c;
+    if (!columns_init(&c, gbdt_most_leaves(m))) {
+        columns_deinit(&c);
         return fail_memory(err, "a model file");
+    }
     while (objective->link != m->link)
         objective++;
     sb_init(&o.text);
     jw_init(&o.w, &o.text, false);
-    write_all(&o, m, objective, c);
+    write_all(&o, m, objective, &c);
     bool good = !o.text.failed;
     if (good)
         fwrite(o.text.s, 1, o.text.n, f); /* errors are found at the commit */
     sb_deinit(&o.text);
-    mem_free(c);
+    columns_deinit(&c);
     return good ? MEDLEY_OK : fail_memory(err, "a model file");
 }
 

@@ -255,10 +255,7 @@ static bool fill_units(struct builder *b)
 
 static bool builder_init(struct builder *b)
 {
-    const struct medley_gbdt *m = b->f->model;
-    size_t most = 1;
-    for (size_t t = 0; t < m->n_trees; t++)
-        most = m->trees[t]->n_leaves > most ? m->trees[t]->n_leaves : most;
+    size_t most = gbdt_most_leaves(b->f->model);
     b->column_of = mem_alloc(b->f->conditions->n_conditions, sizeof *b->column_of);
     b->parent = mem_alloc(most, sizeof *b->parent);
     b->right = mem_alloc(most, sizeof *b->right);

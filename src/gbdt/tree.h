@@ -10,7 +10,8 @@
 
 #include <stdatomic.h>
 
-#define GBDT_MAX_LEAVES 255
+#define GBDT_MAX_LEAVES 255   /* of a tree that is being trained: leaf numbers are bytes */
+#define TREE_MAX_LEAVES 65535 /* of a tree read from a file */
 #define GBDT_MAX_CLASSES 16
 #define GBDT_MAX_FEATURES 65535
 
@@ -24,7 +25,7 @@ struct tree_node {
 };
 
 struct tree {
-    uint32_t n_leaves;       /* 1..255; nodes are n_leaves - 1 */
+    uint32_t n_leaves;       /* 1..TREE_MAX_LEAVES; nodes are n_leaves - 1 */
     uint32_t n_outputs;      /* 1 or K */
     uint32_t first_class;    /* the class of output 0 */
     struct tree_node *nodes; /* [n_leaves - 1]; node 0 is the root */
@@ -75,6 +76,8 @@ static inline uint32_t tree_leaf(const struct tree *t, const float *x)
     return (uint32_t)~at;
 }
 
+/* Leaves of the largest tree; at least 1. */
+size_t gbdt_most_leaves(const struct medley_gbdt *model);
 struct medley_gbdt *gbdt_new(size_t n_features, size_t n_classes, enum medley_trees kind);
 /* Takes the tree over; false (tree not taken) when out of memory. */
 bool gbdt_add_tree(struct medley_gbdt *model, struct tree *t);
