@@ -21,6 +21,13 @@ struct gbdt_rows {
 };
 extern const struct argp gbdt_rows_argp;
 
+/* A labelled table and a held-out one; the child parser's input is one of these. Sets the number of
+ * threads too. */
+struct gbdt_tables {
+    struct input_paths train, held_out;
+};
+extern const struct argp gbdt_tables_argp;
+
 /* Options of growing trees; the child parser's input is a medley_gbdt_options. */
 extern const struct argp gbdt_trees_argp;
 

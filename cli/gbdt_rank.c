@@ -16,7 +16,7 @@
 #define VERB "gbdt rank"
 
 struct rank_args {
-    struct input_paths train, held_out;
+    struct gbdt_tables tables;
     const char *players;
     medley_gbdt_options trees;
     medley_coalition_options game;
@@ -26,51 +26,7 @@ struct rank_args {
 
 /* ---- options ---- */
 
-enum {
-    OPT_LABELS = 1000,
-    OPT_LABEL,
-    OPT_CLASSES,
-    OPT_WEIGHTS,
-    OPT_VALID_FEATURES,
-    OPT_VALID_LABELS,
-    OPT_PLAYERS,
-    OPT_METRIC,
-    OPT_EXACT,
-    OPT_REFITS,
-    OPT_JSON,
-};
-
-static bool parse_path(int key, char *arg, struct rank_args *a)
-{
-    switch (key) {
-    case 'f':
-        a->train.features = arg;
-        return true;
-    case 'y':
-        a->train.labels = arg;
-        return true;
-    case OPT_LABEL:
-        a->train.label_column = a->held_out.label_column = arg;
-        return true;
-    case OPT_CLASSES:
-        a->train.classes = a->held_out.classes = arg;
-        return true;
-    case OPT_WEIGHTS:
-        a->train.weights = arg;
-        return true;
-    case OPT_VALID_FEATURES:
-        a->held_out.features = arg;
-        return true;
-    case OPT_VALID_LABELS:
-        a->held_out.labels = arg;
-        return true;
-    case OPT_PLAYERS:
-        a->players = arg;
-        return true;
-    default:
-        return false;
-    }
-}
+enum { OPT_PLAYERS = 1000, OPT_METRIC, OPT_EXACT, OPT_REFITS, OPT_JSON };
 
 static void parse_metric(struct rank_args *a, struct argp_state *state, const char *arg)
 {
@@ -85,11 +41,13 @@ static void parse_metric(struct rank_args *a, struct argp_state *state, const ch
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct rank_args *a = state->input;
-    if (parse_path(key, arg, a))
-        return 0;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &a->trees;
+        state->child_inputs[0] = &a->tables;
+        state->child_inputs[1] = &a->trees;
+        return 0;
+    case OPT_PLAYERS:
+        a->players = arg;
         return 0;
     case OPT_METRIC:
         parse_metric(a, state, arg);
@@ -103,9 +61,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_JSON:
         a->json = true;
         return 0;
-    case 't':
-        gbdt_threads(arg);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", arg);
         return 0;
@@ -115,18 +70,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "Data:", 1},
-    {"features", 'f', "FILE", 0,
-     "table of features: .npy [rows, features], or .csv/.tsv/.jsonl", 0},
-    {"labels", 'y', "FILE", 0, "class of each row, 0 to K-1, .npy", 0},
-    {"label", OPT_LABEL, "NAME", 0, "column of a .csv that holds the class instead", 0},
-    {"classes", OPT_CLASSES, "A,B,...", 0,
-     "names of the classes in that column (default: they are numbers)", 0},
-    {"weights", OPT_WEIGHTS, "FILE", 0, "weight of each row, .npy", 0},
-    {"valid-features", OPT_VALID_FEATURES, "FILE", 0, "held-out table to measure on", 0},
-    {"valid-labels", OPT_VALID_LABELS, "FILE", 0, "its classes", 0},
-    {"threads", 't', "N", 0, "threads (default: all cores, or MEDLEY_THREADS)", 0},
-    {"json", OPT_JSON, NULL, 0, "print all metrics as JSON", 0},
+    {"json", OPT_JSON, NULL, 0, "print all metrics as JSON", 1},
     {NULL, 0, NULL, 0, "Game:", 2},
     {"players", OPT_PLAYERS, "SPEC", 0,
      "features of each player, as bert=0-3,sage=4-7+9; features left out are in every "
@@ -141,7 +85,8 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static const struct argp_child children[] = {{&gbdt_trees_argp, 0, NULL, 3}, {0}};
+static const struct argp_child children[] = {
+    {&gbdt_tables_argp, 0, NULL, 0}, {&gbdt_trees_argp, 0, NULL, 3}, {0}};
 
 static const struct argp argp = {
     .options = options,
@@ -341,13 +286,13 @@ static medley_status play_and_print(const struct rank_args *a, const struct inpu
 
 static int check_args(const struct rank_args *a)
 {
-    if (!a->train.features || !a->held_out.features || !a->players)
+    if (!a->tables.train.features || !a->tables.held_out.features || !a->players)
         return cli_usage(VERB, "--features, --valid-features and --players are needed");
-    if (!a->train.labels == !a->train.label_column)
+    if (!a->tables.train.labels == !a->tables.train.label_column)
         return cli_usage(VERB, "either --labels FILE or --label NAME is needed");
-    if (!a->train.labels != !a->held_out.labels)
+    if (!a->tables.train.labels != !a->tables.held_out.labels)
         return cli_usage(VERB, "--labels and --valid-labels go together");
-    if (a->train.classes && !a->train.label_column)
+    if (a->tables.train.classes && !a->tables.train.label_column)
         return cli_usage(VERB, "--classes names the values of a --label column");
     return 0;
 }
@@ -360,9 +305,9 @@ static int run(struct rank_args *a)
     int usage = check_args(a);
     if (usage)
         return usage;
-    medley_status st = input_load(&a->train, NULL, &train, &err);
+    medley_status st = input_load(&a->tables.train, NULL, &train, &err);
     if (st == MEDLEY_OK)
-        st = input_load(&a->held_out, &train, &held_out, &err);
+        st = input_load(&a->tables.held_out, &train, &held_out, &err);
     if (st == MEDLEY_OK)
         st = players_parse(a->players, train.table.n_features, &players, &err);
     if (st == MEDLEY_OK) { /* a class that only one of the tables has is still a class */

@@ -11,7 +11,7 @@
 #define VERB "gbdt train"
 
 struct train_args {
-    struct input_paths train, valid;
+    struct gbdt_tables tables;
     const char *out, *players, *class_weights;
     medley_gbdt_options options;
     bool json;
@@ -19,73 +19,26 @@ struct train_args {
 
 /* ---- options ---- */
 
-enum {
-    OPT_LABELS = 1000,
-    OPT_LABEL,
-    OPT_CLASSES,
-    OPT_WEIGHTS,
-    OPT_CLASS_WEIGHTS,
-    OPT_VALID_FEATURES,
-    OPT_VALID_LABELS,
-    OPT_PLAYERS,
-    OPT_STOPPING,
-    OPT_MASK,
-    OPT_JSON,
-};
-
-static bool parse_path(int key, char *arg, struct train_args *a)
-{
-    switch (key) {
-    case 'f':
-        a->train.features = arg;
-        return true;
-    case 'y':
-        a->train.labels = arg;
-        return true;
-    case OPT_LABEL:
-        a->train.label_column = a->valid.label_column = arg;
-        return true;
-    case OPT_CLASSES:
-        a->train.classes = a->valid.classes = arg;
-        return true;
-    case OPT_WEIGHTS:
-        a->train.weights = arg;
-        return true;
-    case OPT_CLASS_WEIGHTS:
-        a->class_weights = arg;
-        return true;
-    case OPT_VALID_FEATURES:
-        a->valid.features = arg;
-        return true;
-    case OPT_VALID_LABELS:
-        a->valid.labels = arg;
-        return true;
-    case OPT_PLAYERS:
-        a->players = arg;
-        return true;
-    case 'o':
-        a->out = arg;
-        return true;
-    default:
-        return false;
-    }
-}
+enum { OPT_CLASS_WEIGHTS = 1000, OPT_PLAYERS, OPT_STOPPING, OPT_MASK, OPT_JSON };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct train_args *a = state->input;
-    if (parse_path(key, arg, a))
-        return 0;
-    if (key == ARGP_KEY_INIT)
-        state->child_inputs[0] = &a->options;
+    if (key == ARGP_KEY_INIT) {
+        state->child_inputs[0] = &a->tables;
+        state->child_inputs[1] = &a->options;
+    } else if (key == OPT_CLASS_WEIGHTS)
+        a->class_weights = arg;
+    else if (key == OPT_PLAYERS)
+        a->players = arg;
+    else if (key == 'o')
+        a->out = arg;
     else if (key == OPT_STOPPING)
         a->options.early_stopping = (unsigned)cli_count("--early-stopping", arg, 0, 1000000);
     else if (key == OPT_MASK)
         a->options.mask_rate = cli_number("--mask-rate", arg, 0, 0.99);
     else if (key == OPT_JSON)
         a->json = true;
-    else if (key == 't')
-        gbdt_threads(arg);
     else if (key == ARGP_KEY_ARG)
         argp_error(state, "unexpected argument '%s'", arg);
     else
@@ -94,18 +47,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "Data:", 1},
-    {"features", 'f', "FILE", 0,
-     "table of features: .npy [rows, features], or .csv/.tsv/.jsonl", 0},
-    {"threads", 't', "N", 0, "threads (default: all cores, or MEDLEY_THREADS)", 0},
-    {"labels", 'y', "FILE", 0, "class of each row, 0 to K-1, .npy", 0},
-    {"label", OPT_LABEL, "NAME", 0, "column of a .csv that holds the class instead", 0},
-    {"classes", OPT_CLASSES, "A,B,...", 0,
-     "names of the classes in that column (default: they are numbers)", 0},
-    {"weights", OPT_WEIGHTS, "FILE", 0, "weight of each row, .npy", 0},
-    {"class-weights", OPT_CLASS_WEIGHTS, "W,W,...", 0, "weight of each class", 0},
-    {"valid-features", OPT_VALID_FEATURES, "FILE", 0, "table to watch the log-loss on", 0},
-    {"valid-labels", OPT_VALID_LABELS, "FILE", 0, "its classes", 0},
+    {"class-weights", OPT_CLASS_WEIGHTS, "W,W,...", 0, "weight of each class", 1},
     {"output", 'o', "FILE", 0, "model to write", 0},
     {"json", OPT_JSON, NULL, 0, "print a summary as JSON", 0},
     {NULL, 0, NULL, 0, "Stopping, masking:", 2},
@@ -117,7 +59,8 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static const struct argp_child children[] = {{&gbdt_trees_argp, 0, NULL, 3}, {0}};
+static const struct argp_child children[] = {
+    {&gbdt_tables_argp, 0, NULL, 0}, {&gbdt_trees_argp, 0, NULL, 3}, {0}};
 
 static const struct argp argp = {
     .options = options,
@@ -215,7 +158,7 @@ static medley_status train_and_save(struct train_args *a, struct input *train,
     medley_status st = MEDLEY_OK;
     /* A class that only the validation rows have is still a class. */
     size_t classes = train->table.n_classes;
-    if (a->valid.features && valid->table.n_classes > classes)
+    if (a->tables.held_out.features && valid->table.n_classes > classes)
         classes = valid->table.n_classes;
     train->table.n_classes = valid->table.n_classes = classes;
     if (a->class_weights) {
@@ -229,7 +172,7 @@ static medley_status train_and_save(struct train_args *a, struct input *train,
                 players.of_feature[f] = UINT32_MAX;
         o.player_of_feature = players.of_feature;
     }
-    const medley_table *watched = a->valid.features ? &valid->table : NULL;
+    const medley_table *watched = a->tables.held_out.features ? &valid->table : NULL;
     if (st == MEDLEY_OK)
         st = medley_gbdt_train(&train->table, watched, &o, &model, err);
     if (st == MEDLEY_OK)
@@ -245,17 +188,17 @@ static medley_status train_and_save(struct train_args *a, struct input *train,
 
 static int check_train_args(const struct train_args *a)
 {
-    if (!a->train.features || !a->out)
+    if (!a->tables.train.features || !a->out)
         return cli_usage(VERB, "--features and --output are needed");
-    if (!a->train.labels == !a->train.label_column)
+    if (!a->tables.train.labels == !a->tables.train.label_column)
         return cli_usage(VERB, "either --labels FILE or --label NAME is needed");
-    if (a->train.labels && !a->valid.features != !a->valid.labels)
+    if (a->tables.train.labels && !a->tables.held_out.features != !a->tables.held_out.labels)
         return cli_usage(VERB, "--valid-features and --valid-labels go together");
-    if (a->train.label_column && a->valid.labels)
+    if (a->tables.train.label_column && a->tables.held_out.labels)
         return cli_usage(VERB, "--valid-labels does not go with --label");
-    if (a->train.classes && !a->train.label_column)
+    if (a->tables.train.classes && !a->tables.train.label_column)
         return cli_usage(VERB, "--classes names the values of a --label column");
-    if (a->options.early_stopping && !a->valid.features)
+    if (a->options.early_stopping && !a->tables.held_out.features)
         return cli_usage(VERB, "--early-stopping needs --valid-features");
     if (a->players && !(a->options.mask_rate > 0))
         return cli_usage(VERB, "--players says what --mask-rate masks; give both");
@@ -269,9 +212,9 @@ static int run(struct train_args *a)
     int usage = check_train_args(a);
     if (usage)
         return usage;
-    medley_status st = input_load(&a->train, NULL, &train, &err);
-    if (st == MEDLEY_OK && a->valid.features)
-        st = input_load(&a->valid, &train, &valid, &err);
+    medley_status st = input_load(&a->tables.train, NULL, &train, &err);
+    if (st == MEDLEY_OK && a->tables.held_out.features)
+        st = input_load(&a->tables.held_out, &train, &valid, &err);
     if (st == MEDLEY_OK)
         st = train_and_save(a, &train, &valid, &err);
     input_deinit(&train);
