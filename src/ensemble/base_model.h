@@ -14,6 +14,7 @@ struct model_context {
     const float *features;     /* [graph->n_nodes * width] with the graph */
     size_t width;
     const struct link_store *store; /* gnn: embeddings made ahead, or NULL */
+    const char *prepared; /* folder that `prepare` filled; NULL when it was not asked */
 };
 
 /* One list of candidates of one query, at serving time. */
@@ -31,6 +32,10 @@ struct model_request {
 struct base_model_ops {
     const char *kind;
     bool needs_graph;
+    /* What all folds share and no label enters, left in `folder`; repeats nothing that is
+     * there. *done tells whether there was anything to do. NULL: nothing. */
+    medley_status (*prepare)(const struct model_context *c, const char *folder, bool *done,
+                             medley_error *err);
     /* Trains on rows[n] (examples of context->data). NULL: this kind is not trained here. */
     medley_status (*fit)(const struct model_context *c, const uint32_t *rows, size_t n,
                          const char *checkpoint, const char *log_path, void **model,

@@ -3,6 +3,7 @@
 #include "ensemble/config.h"
 
 #include "base/error.h"
+#include "lm/encoder.h"
 
 #include <string.h>
 
@@ -67,6 +68,8 @@ static const struct yaml_field model_fields[] = {
 
 static const struct yaml_field lm_fields[] = {
     MODEL("pretrained", YAML_TEXT, lm.pretrained, 0, 0, "Hugging Face folder to start from; without it: from scratch"),
+    MODEL("family", YAML_TEXT, lm.family, 0, 0, "from scratch: bert, roberta, electra, mpnet, deberta-v2, big_bird, modernbert [bert]"),
+    ROW("pretrain", YAML_NODE, model_config, pretrain, 0, 0, NULL, "first learn the shop's texts without labels; {} for the defaults"),
     MODEL("fields", YAML_TEXT, lm.fields, 0, 0, "what it reads, in order [query,title,brand,color]"),
     ROW("head", YAML_CHOICE, model_config, lm.head, 0, 0, head_names, "segments: for sentence encoders and small data [cls]"),
     MODEL("max_tokens", YAML_UNSIGNED, lm.max_tokens, 8, 512, "per pair [96]"),
@@ -89,6 +92,21 @@ static const struct yaml_field lm_fields[] = {
     MODEL("freeze_embeddings", YAML_BOOL, lm.freeze_embeddings, 0, 0, "the embeddings stay as they are [false]"),
     MODEL("patience", YAML_UNSIGNED, lm.patience, 0, 1000, "stop after n evaluations without gain; 0: train on everything [0]"),
     MODEL("seed", YAML_U64, lm.seed, 0, 0, "[stacking.seed]"),
+    END,
+};
+
+#define PRETRAIN(key, type, member, min, max, help) ROW(key, type, lm_pretrain_options, member, min, max, NULL, help)
+static const struct yaml_field pretrain_fields[] = {
+    PRETRAIN("epochs", YAML_UNSIGNED, epochs, 1, 100000, "over all texts [10]"),
+    PRETRAIN("steps", YAML_UNSIGNED, steps, 0, 4e9, "stop after so many; 0: when the epochs are over [0]"),
+    PRETRAIN("batch", YAML_UNSIGNED, batch, 1, 65536, "texts a step [64]"),
+    PRETRAIN("mask_rate", YAML_DOUBLE, mask_rate, 0.01, 0.9, "share of tokens to guess [0.15]"),
+    PRETRAIN("learning_rate", YAML_DOUBLE, learning_rate, 1e-8, 1, "[1e-3 from scratch, 1e-4 with pretrained]"),
+    PRETRAIN("weight_decay", YAML_DOUBLE, weight_decay, 0, 1, "[0.01]"),
+    PRETRAIN("warmup", YAML_DOUBLE, warmup, 0, 0.9, "share of steps [0.1]"),
+    PRETRAIN("clip", YAML_DOUBLE, clip, 0, 1e6, "gradient norm [1]"),
+    PRETRAIN("dropout", YAML_DOUBLE, dropout, 0, 0.9, "[0]"),
+    PRETRAIN("fields_only", YAML_BOOL, fields_only, 0, 0, "leave out bullets and descriptions that the model does not read [false]"),
     END,
 };
 
@@ -189,6 +207,7 @@ const struct config_section config_sections[] = {
     {"data.labels[]", "the classes", label_fields},
     {"models[]", "every base model", model_fields},
     {"models[] of kind lm", "language model", lm_fields},
+    {"models[].pretrain", "of a language model, before its fine-tuning", pretrain_fields},
     {"models[] of kind gnn", "graph model", gnn_fields},
     {"models[] of kind table", "predictions made elsewhere", table_fields},
     {"stacking", "out-of-fold predictions", stacking_fields},
@@ -285,6 +304,14 @@ static medley_status check_model(struct config *c, const struct model_config *m,
             return refuse(c, m->node, err, "two models are called", m->name);
     if (m->kind == KIND_TABLE && !m->predictions)
         return refuse(c, m->node, err, "a model of kind table needs", "predictions");
+    const struct encoder_family *family;
+    if (m->lm.family && m->lm.pretrained)
+        return refuse(c, m->node, err, "pretrained says the family already; remove family from",
+                      m->name);
+    medley_status st =
+        m->lm.family ? encoder_family_find(m->lm.family, &family, err) : MEDLEY_OK;
+    if (st)
+        return fail_within(err, st, "%s:%d", yaml_path(c->document), m->node->line);
     if (m->lm.heads && (m->lm.hidden ? m->lm.hidden : 128) % m->lm.heads)
         return refuse(c, m->node, err, "hidden is not a multiple of heads in", m->name);
     return MEDLEY_OK;
@@ -311,6 +338,14 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
         yaml_bind(c->document, node, where, model_fields, kind_fields[m->kind], m, err);
     if (st)
         return st;
+    if (m->pretrain) {
+        snprintf(where, sizeof where, "models[%zu].pretrain", i);
+        st = yaml_bind(c->document, m->pretrain, where, pretrain_fields, NULL, &m->lm.pretrain,
+                       err);
+        if (st)
+            return st;
+        m->lm.pretrain.wanted = true;
+    }
     if (!yaml_get(node, "seed"))
         m->lm.seed = m->gnn.seed = c->stacking.seed;
     return check_model(c, m, i, err);

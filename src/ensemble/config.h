@@ -18,12 +18,13 @@ struct model_config {
     enum model_kind kind;
     struct lm_options lm;
     struct gnn_options gnn;
-    const char *features;         /* gnn: "hashed", or a pretrained sentence encoder's folder */
-    const char **relations;       /* gnn: names; NULL: all */
-    const char *predictions;      /* table: file of probabilities */
-    bool logits;                  /* table: the file holds logits */
-    bool trust;                   /* table: skip the in-sample check */
-    const struct yaml_node *node; /* for the content hash */
+    const char *features;    /* gnn: "hashed", or a pretrained sentence encoder's folder */
+    const char **relations;  /* gnn: names; NULL: all */
+    const char *predictions; /* table: file of probabilities */
+    bool logits;             /* table: the file holds logits */
+    bool trust;              /* table: skip the in-sample check */
+    const struct yaml_node *pretrain; /* lm: the mapping, bound to lm.pretrain */
+    const struct yaml_node *node;     /* for the content hash */
 };
 
 struct stacking_config {

@@ -326,10 +326,25 @@ static medley_status take_table(struct crossfit *x, medley_error *err)
     return st;
 }
 
+medley_status crossfit_prepare(const struct workspace *w, struct model_context *c,
+                               struct path *folder, medley_error *err)
+{
+    const struct base_model_ops *ops = base_model_kinds[c->config->kind];
+    bool done = false;
+    *folder = workspace_path(w, "models/%s/prepared", c->config->name);
+    medley_status st = ops->prepare ? ops->prepare(c, folder->s, &done, err) : MEDLEY_OK;
+    if (!st && done)
+        c->prepared = folder->s;
+    return st;
+}
+
 static medley_status train_across_folds(struct crossfit *x, medley_error *err)
 {
     const struct stacking_config *stacking = &x->w->config.stacking;
-    medley_status st = folds_assign(&x->w->data, stacking->folds, stacking->seed, x->fold, err);
+    struct path prepared;
+    medley_status st = crossfit_prepare(x->w, &x->context, &prepared, err);
+    if (!st)
+        st = folds_assign(&x->w->data, stacking->folds, stacking->seed, x->fold, err);
     if (!st)
         st = make_folders(workspace_path(x->w, "%s", x->work).s, err);
     for (unsigned f = 0; f < stacking->folds && !st; f++)

@@ -38,4 +38,9 @@ size_t rows_labelled(const struct dataset *d, enum split split, uint32_t *rows);
 medley_status model_context_open(struct workspace *w, size_t model, struct graph_inputs *graph,
                                  struct model_context *out, medley_error *err);
 
+/* Runs what the folds share (base_model_ops.prepare) in models/NAME/prepared, and points the
+ * context at it; `folder` must live as long as the context is used. */
+medley_status crossfit_prepare(const struct workspace *w, struct model_context *c,
+                               struct path *folder, medley_error *err);
+
 #endif

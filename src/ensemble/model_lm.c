@@ -2,13 +2,31 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "ensemble/base_model.h"
+#include "lm/lm_pretrain.h"
+
+/* Fine-tuning an encoder of our own, which is small: a rate between those for random and for
+ * well-trained parameters. */
+#define OWN_ENCODER_RATE 3e-4
+
+static medley_status lm_prepare(const struct model_context *c, const char *folder, bool *done,
+                                medley_error *err)
+{
+    *done = c->config->lm.pretrain.wanted;
+    return *done ? lm_pretrain(&c->config->lm, c->data, folder, err) : MEDLEY_OK;
+}
 
 static medley_status lm_fit(const struct model_context *c, const uint32_t *rows, size_t n,
                             const char *checkpoint, const char *log_path, void **model,
                             medley_error *err)
 {
     struct cross_encoder *m = NULL;
-    medley_status st = cross_encoder_new(&c->config->lm, c->data, &m, err);
+    struct lm_options options = c->config->lm;
+    if (c->prepared) {
+        if (!options.pretrained && !options.learning_rate)
+            options.learning_rate = OWN_ENCODER_RATE;
+        options.pretrained = c->prepared;
+    }
+    medley_status st = cross_encoder_new(&options, c->data, &m, err);
     if (!st)
         st = cross_encoder_train(m, c->data, rows, n, checkpoint, log_path, err);
     if (st)
@@ -69,6 +87,7 @@ static medley_status lm_answer(const struct model_context *c, const void *model,
 
 const struct base_model_ops lm_kind = {
     .kind = "lm",
+    .prepare = lm_prepare,
     .fit = lm_fit,
     .save = lm_save,
     .load = lm_load,

@@ -34,7 +34,7 @@ static void fill_defaults(struct cross_encoder *m, const struct lm_options *from
     struct lm_options *o = &m->options;
     *o = *from;
     m->from_pretrained = from->pretrained != NULL;
-    o->pretrained = o->fields = o->head = NULL;
+    o->pretrained = o->family = o->fields = o->head = NULL;
     o->max_tokens = or_default(o->max_tokens, 96);
     o->hidden = or_default(o->hidden, 128);
     o->heads = or_default(o->heads, 4);
@@ -162,24 +162,17 @@ static medley_status configure(struct cross_encoder *m, const struct lm_options 
     if (st)
         return st;
     const struct lm_options *o = &m->options;
-    m->encoder = (struct encoder){
-        .family = &bert_family,
-        .config = {.vocabulary = (unsigned)tokenizer_size(m->tokenizer),
-                   .hidden = o->hidden,
-                   .embedding = o->hidden,
-                   .layers = or_default(o->layers, 2),
-                   .heads = o->heads,
-                   .intermediate = o->intermediate,
-                   .positions = o->max_tokens > 128 ? o->max_tokens : 128,
-                   .types = 2,
-                   .norm_eps = 1e-12f,
-                   .init_std = 0.02f,
-                   .activation = ACT_GELU},
+    struct encoder_sizes sizes = {
+        .family = options->family ? options->family : "bert",
+        .vocabulary = (unsigned)tokenizer_size(m->tokenizer),
+        .hidden = o->hidden,
+        .layers = or_default(o->layers, 2),
+        .heads = o->heads,
+        .intermediate = o->intermediate,
+        .max_tokens = o->max_tokens > 128 ? o->max_tokens : 128,
+        .padding = tokenizer_specials(m->tokenizer).pad,
     };
-    return o->hidden % o->heads
-               ? fail(err, MEDLEY_EINVAL, "hidden %u is not a multiple of heads %u", o->hidden,
-                      o->heads)
-               : MEDLEY_OK;
+    return encoder_config_new(&sizes, &m->encoder, err);
 }
 
 /* What must hold between tokenizer, encoder and options, however they came. */

@@ -7,10 +7,27 @@
 
 struct cross_encoder; /* weights, tokenizer, field settings. Predict is thread-safe */
 
+/* Masked-language-model pre-training before fine-tuning (lm_pretrain.h); zero means the default
+ * in brackets. */
+struct lm_pretrain_options {
+    bool wanted;
+    unsigned epochs;      /* over all texts [10] */
+    unsigned steps;       /* stop after so many; 0: when the epochs are over */
+    unsigned batch;       /* texts a step [64] */
+    double mask_rate;     /* share of tokens to guess [0.15] */
+    double learning_rate; /* [1e-3 from scratch, 1e-4 with pretrained] */
+    double weight_decay;  /* [0.01] */
+    double warmup;        /* share of steps [0.1] */
+    double clip;          /* [1.0] */
+    double dropout;   /* [0]: texts are seen a few times only (Geiping and Goldstein 2023) */
+    bool fields_only; /* leave out bullets and descriptions that the model does not read */
+};
+
 /* Where it comes from and what it reads; all-zero means the defaults in brackets. Strings are
  * copied by cross_encoder_new. */
 struct lm_options {
     const char *pretrained; /* Hugging Face folder; NULL: from scratch at the size below */
+    const char *family;     /* from scratch: as in config.json's model_type ["bert"] */
     const char *fields;     /* comma-separated of query,title,brand,color,bullets,description,
                                category, in order ["query,title,brand,color"] */
     const char *head;       /* "cls": the first token, as Hugging Face; "segments": the means of
@@ -35,6 +52,7 @@ struct lm_options {
     unsigned patience; /* early stopping: evaluations without better log-loss on held-out
                           queries; 0: none, all of the data is trained on */
     uint64_t seed;
+    struct lm_pretrain_options pretrain;
 };
 
 /* Makes an untrained model for a dataset's classes: loads the pretrained folder, or trains a

@@ -64,14 +64,21 @@ struct lm_inputs {
 void lm_inputs_init(struct lm_inputs *in);
 void lm_inputs_deinit(struct lm_inputs *in);
 void lm_inputs_clear(struct lm_inputs *in);
-/* The query and the product (marker field marker field ...) in the tokenizer's frame for pairs, such
- * as [CLS] query [SEP] product [SEP]; at most max_tokens; longest parts are cut first, the query
- * last. */
+/* The query and the product (marker field marker field ...) in the tokenizer's frame for pairs,
+ * such as [CLS] query [SEP] product [SEP]; at most max_tokens; longest parts are cut first, the
+ * query last. */
 void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
                         const struct pair_text *pair);
 /* One text in its frame, at most max_tokens. */
 void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, struct str locale,
                         struct str text, unsigned max_tokens);
+/* All of one field's text of a product, in the frame for pairs with nothing in the query's
+ * place; as many sequences of at most max_tokens as it takes, none when it is empty. */
+void lm_inputs_add_passages(struct lm_inputs *in, const struct cross_encoder *m,
+                            const struct pair_text *pair, enum lm_field f);
+/* Puts ids[n] of segment `type` into the last sequence, before its token `at`. */
+void lm_inputs_insert(struct lm_inputs *in, size_t at, const int32_t *ids, size_t n,
+                      int32_t type);
 /* Appends sequence i of `from` (positions counted anew). */
 void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i);
 struct encoder_batch lm_inputs_batch(const struct lm_inputs *in);

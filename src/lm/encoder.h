@@ -121,6 +121,19 @@ medley_status encoder_family_find(const char *model_type, const struct encoder_f
 /* Reads folder/config.json; `layers` > 0 keeps the first n. */
 medley_status encoder_config_load(const char *folder, unsigned layers, struct encoder *out,
                                   medley_error *err);
+/* The same from the root of a parsed config.json; `path` names it in messages. */
+medley_status encoder_config_read(const json *root, const char *path, struct encoder *out,
+                                  medley_error *err);
+
+/* An encoder from scratch: sizes, and what the family's authors chose for the rest. */
+struct encoder_sizes {
+    const char *family; /* model_type */
+    unsigned vocabulary, hidden, layers, heads, intermediate;
+    unsigned max_tokens; /* of a text */
+    int padding;         /* token id; -1: none */
+};
+medley_status encoder_config_new(const struct encoder_sizes *s, struct encoder *out,
+                                 medley_error *err);
 /* How many labels folder/config.json gives its head (id2label, num_labels; 2 when silent). */
 medley_status encoder_config_classes(const char *folder, size_t *classes, medley_error *err);
 /* `head`: what follows the family's name in Hugging Face's class of models that the checkpoint

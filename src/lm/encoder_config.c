@@ -108,8 +108,8 @@ static medley_status read_sizes(const json *root, const char *path, struct encod
     return MEDLEY_OK;
 }
 
-static medley_status read_config(const json *root, const char *path, struct encoder *e,
-                                 medley_error *err)
+medley_status encoder_config_read(const json *root, const char *path, struct encoder *e,
+                                  medley_error *err)
 {
     struct encoder_config *c = &e->config;
     const char *type = "bert";
@@ -166,7 +166,7 @@ medley_status encoder_config_load(const char *folder, unsigned layers, struct en
     char *path = NULL;
     medley_status st = load(folder, &path, &root, err);
     if (!st)
-        st = read_config(root, path, &e, err);
+        st = encoder_config_read(root, path, &e, err);
     if (!st && layers > e.config.layers)
         st = fail(err, MEDLEY_EINVAL, "%s: layers %u asked for, but the model has %u", path,
                   layers, e.config.layers);

@@ -270,6 +270,60 @@ void lm_inputs_add_text(struct lm_inputs *in, const struct cross_encoder *m, str
     end_sequence(in);
 }
 
+static void push_passage(struct lm_inputs *in, const struct cross_encoder *m, enum lm_field f,
+                         size_t begin, size_t end)
+{
+    size_t n;
+    const struct tokenizer_slot *slots = tokenizer_frame(m->tokenizer, true, &n);
+    int32_t segment = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].id >= 0) {
+            push(in, slots[i].id, segment);
+        } else if (slots[i].id == TOKENIZER_B) {
+            segment = 1;
+            if (m->marker[f] >= 0)
+                push(in, m->marker[f], segment);
+            for (size_t j = begin; j < end; j++)
+                push(in, in->tokens[f].ids[j], segment);
+        }
+    }
+    end_sequence(in);
+}
+
+void lm_inputs_add_passages(struct lm_inputs *in, const struct cross_encoder *m,
+                            const struct pair_text *pair, enum lm_field f)
+{
+    size_t n, max = m->options.max_tokens;
+    const struct tokenizer_slot *slots = tokenizer_frame(m->tokenizer, true, &n);
+    size_t room = max - special_tokens(slots, n) - (m->marker[f] >= 0);
+    struct tokens *t = &in->tokens[f];
+    t->n = 0;
+    sb_clear(&in->text);
+    text_clean(pair->locale, field_text(pair, f), &in->text);
+    tokenizer_encode(m->tokenizer, sb_str(&in->text), t);
+    in->failed |= t->failed || in->text.failed;
+    for (size_t begin = 0; begin < t->n && reserve(in, max); begin += room)
+        push_passage(in, m, f, begin, t->n - begin < room ? t->n : begin + room);
+}
+
+void lm_inputs_insert(struct lm_inputs *in, size_t at, const int32_t *ids, size_t n,
+                      int32_t type)
+{
+    size_t begin = in->offsets[in->n - 1], length = in->n_tokens - begin, after = length - at;
+    if (!reserve(in, n))
+        return;
+    int32_t *id = in->ids + begin, *types = in->types + begin;
+    memmove(id + at + n, id + at, after * sizeof *id);
+    memmove(types + at + n, types + at, after * sizeof *types);
+    for (size_t i = 0; i < n; i++) {
+        id[at + i] = ids[i];
+        types[at + i] = type;
+        in->positions[begin + length + i] = (int32_t)(length + i);
+    }
+    in->n_tokens += n;
+    in->offsets[in->n] = (uint32_t)in->n_tokens;
+}
+
 void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i)
 {
     size_t begin = from->offsets[i], n = from->offsets[i + 1] - begin;

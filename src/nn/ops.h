@@ -87,6 +87,11 @@ struct tensor *op_l2_normalize(struct tape *t, struct tensor *x); /* each row, e
 struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
                                const float *weights, float smoothing);
 
+/* Mean over rows of the cross-entropy of softmax(logits[N,K]) for many classes, as a vocabulary
+ * has: float32, one pass over a row forward and one back. targets[N]; copied. */
+struct tensor *op_vocabulary_loss(struct tape *t, struct tensor *logits,
+                                  const int32_t *targets);
+
 /* Mean over N*K of the cross-entropy of sigmoid(logits) with targets[N,K] in 0..1; [1,1]. */
 struct tensor *op_sigmoid_loss(struct tape *t, struct tensor *logits, const float *targets);
 /* Mean over N*K of (x - targets)^2; [1,1]. */

@@ -35,7 +35,8 @@ says "exists already" "and says so"
 cat >ws/medley.yaml <<EOF
 data: {examples: ../shop/examples.csv, products: ../shop/products.csv, events: ../shop/events.jsonl}
 models:
-  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 2}
+  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 2,
+     pretrain: {steps: 30}}
   - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 3}
 stacking: {folds: 2, seed: 5}
 ensemble: {rounds: 30, num_leaves: 5}
