@@ -297,6 +297,37 @@ static void test_neighbours(const struct cross_encoder *m)
     mem_free(pairs);
 }
 
+/* The largest difference between two sets of probabilities. */
+static double apart(const float *a, const float *b, size_t n)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs((double)a[i] - b[i]));
+    return worst;
+}
+
+/* Packed weights change nothing in float32 and little in the others. */
+static void test_precisions(struct cross_encoder *m)
+{
+    static const double allowed[PRECISION_COUNT] = {0, 0.02, 0.04};
+    size_t n = shop.n_examples * shop.n_classes, bytes = cross_encoder_memory(m);
+    lm_unseal(m);
+    float *unpacked = predict(m, shop.n_examples);
+    ok(cross_encoder_memory(m) < bytes, "packed weights are counted");
+    for (int p = PRECISION_COUNT - 1; p >= 0; p--) {
+        ok(cross_encoder_set_precision(m, (enum precision)p, NULL) == MEDLEY_OK, "%s is set",
+           precision_names[p]);
+        float *got = predict(m, shop.n_examples);
+        double worst = apart(got, unpacked, n);
+        ok(worst <= allowed[p] && (p == PRECISION_FLOAT32) == (worst == 0),
+           "%s: probabilities differ by %.1e", precision_names[p], worst);
+        if (p != PRECISION_FLOAT32)
+            test_neighbours(m);
+        mem_free(got);
+    }
+    mem_free(unpacked);
+}
+
 /* Training with a number of threads. */
 static void test_threads(const struct cross_encoder *m)
 {
@@ -790,6 +821,7 @@ int main(void)
     test_frozen();
     struct cross_encoder *m = trained(&tiny, shop.n_examples);
     test_neighbours(m);
+    test_precisions(m);
     test_threads(m);
     test_embed(m);
     test_files(m);

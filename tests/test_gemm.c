@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "nn/vec.h"
 #include "tests/tap.h"
 
 #include <pthread.h>
@@ -118,6 +119,80 @@ static void test_rows_alone(const struct gemm_impl *impl)
     mem_free(all);
 }
 
+/* Packed weights give the bits of unpacked ones, by any kernel; in bfloat16 those of the
+ * rounded weights; the activation comes on top. */
+static void test_packed(const struct gemm_impl *impl)
+{
+    static const size_t sizes[][3] = {{1, 1, 1},     {5, 33, 7},    {13, 4, 64},
+                                      {64, 65, 385}, {97, 130, 96}, {12, 1601, 9},
+                                      {30, 48, 1600}};
+    struct rng r;
+    rng_init(&r, 23, 0);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        size_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+        size_t size = impl->packed_size(n, k);
+        float *a = random_floats(&r, m * k), *b = random_floats(&r, n * k);
+        float *bias = random_floats(&r, n), *packed = random_floats(&r, size);
+        float *wanted = random_floats(&r, m * n), *got = random_floats(&r, m * n);
+        uint16_t *half = mem_alloc(size, sizeof *half);
+        struct gemm g = {.m = m, .n = n, .k = k, .a = a, .b = b, .bias = bias};
+        g.lda = g.ldb = k;
+        g.ldc = n;
+        g.transpose_b = true;
+        g.c = wanted;
+        impl->run(&g);
+        impl->pack(b, n, k, packed);
+        g.c = got;
+        g.b = NULL;
+        g.packed = packed;
+        impl->run(&g);
+        ok(memcmp(wanted, got, m * n * sizeof *got) == 0, "%s: packed, %zu x %zu x %zu",
+           impl->name, m, n, k);
+        vec()->activate_rows(ACT_GELU, wanted, m, n, n);
+        g.act = ACT_GELU;
+        impl->run(&g);
+        double error = 0;
+        for (size_t i = 0; i < m * n; i++)
+            error = fmax(error, fabs((double)wanted[i] - got[i]));
+        ok(error < 1e-5, "%s: with GELU: %.1e", impl->name, error);
+        gemm_halve(packed, size, half);
+        for (size_t i = 0; i < n * k; i++) { /* b, rounded the slow way */
+            uint16_t bits;
+            gemm_halve(b + i, 1, &bits);
+            b[i] = ldexpf((float)((bits & 0x7f) + (bits & 0x7f80 ? 0x80 : 0)),
+                          (bits >> 7 & 0xff) - 134);
+            b[i] = bits & 0x8000 ? -b[i] : b[i];
+        }
+        g = (struct gemm){.m = m, .n = n, .k = k, .a = a, .b = b, .c = wanted, .bias = bias};
+        g.lda = g.ldb = k;
+        g.ldc = n;
+        g.transpose_b = true;
+        impl->run(&g);
+        g.c = got;
+        g.b = NULL;
+        g.packed_half = half;
+        impl->run(&g);
+        ok(memcmp(wanted, got, m * n * sizeof *got) == 0, "%s: packed in bfloat16", impl->name);
+        mem_free(a);
+        mem_free(b);
+        mem_free(bias);
+        mem_free(packed);
+        mem_free(half);
+        mem_free(wanted);
+        mem_free(got);
+    }
+}
+
+static void test_halving(void)
+{
+    static const float x[] = {0, -0.0f, 1, -1, 1.00390625f, 1.01171875f, 1.005f, 1e-40f, 3e38f};
+    static const uint16_t wanted[] = {0,      0x8000, 0x3f80, 0xbf80, 0x3f80,
+                                      0x3f82, 0x3f81, 1,      0x7f62};
+    uint16_t half[9];
+    gemm_halve(x, 9, half);
+    ok(memcmp(half, wanted, sizeof half) == 0, "bfloat16: nearest, ties to even");
+}
+
 static void test_parallel(void)
 {
     enum { M = 331, N = 65, K = 129 };
@@ -136,6 +211,17 @@ static void test_parallel(void)
         ok(memcmp(one, many, M * N * sizeof *one) == 0, "parallel gives the same bits (%d)",
            transpose_a);
     }
+    size_t size = gemm_packed_size(N, K);
+    float *packed = random_floats(&r, size);
+    gemm_pack(b, N, K, packed);
+    struct gemm g = {.m = M, .n = N, .k = K, .a = a, .packed = packed, .c = one};
+    g.lda = K;
+    g.ldc = N;
+    gemm(&g);
+    g.c = many;
+    gemm_parallel(&g);
+    ok(memcmp(one, many, M * N * sizeof *one) == 0, "parallel over packed columns: the same");
+    mem_free(packed);
     mem_free(a);
     mem_free(b);
     mem_free(one);
@@ -171,7 +257,9 @@ int main(void)
         test_sizes(i);
         if (i != gemm_impls)
             test_rows_alone(i);
+        test_packed(i);
     }
+    test_halving();
     test_parallel();
     test_no_memory();
     return tap_done();

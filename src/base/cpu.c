@@ -8,7 +8,7 @@
 #include <time.h>
 
 static struct {
-    bool avx2, avx512, vbmi;
+    bool avx2, avx512, vbmi, vnni;
     char name[128];
 } cpu;
 static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
@@ -45,6 +45,7 @@ static void detect(void)
                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                  __builtin_cpu_supports("avx512dq");
     cpu.vbmi = cpu.avx512 && __builtin_cpu_supports("avx512vbmi");
+    cpu.vnni = cpu.avx512 && __builtin_cpu_supports("avx512vnni");
 #endif
 }
 
@@ -69,6 +70,12 @@ bool cpu_has_vbmi(void)
 {
     pthread_once(&cpu_once, detect);
     return cpu.vbmi;
+}
+
+bool cpu_has_vnni(void)
+{
+    pthread_once(&cpu_once, detect);
+    return cpu.vnni;
 }
 
 const char *cpu_name(void)

@@ -1,7 +1,7 @@
 /* cross_encoder.c: making, loading and saving a cross-encoder. A saved folder is what Hugging
  * Face expects (config.json, model.safetensors, tokenizer files) plus medley.json and
  * keywords.txt. */
-#include "lm/cross_encoder_model.h"
+#include "lm/workspace.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,6 +18,8 @@ void cross_encoder_free(struct cross_encoder *m)
     for (size_t c = 0; c < m->n_classes; c++)
         mem_free(m->class_names[c]);
     encoder_deinit(&m->encoder);
+    packs_free(m->packs);
+    lm_workspaces_free(m->workspaces);
     params_deinit(&m->params);
     tokenizer_free(m->tokenizer);
     keywords_free(m->keywords);
@@ -217,9 +219,32 @@ static medley_status allocate(struct cross_encoder *m, const char *checkpoint, b
         st = encoder_load_params(&m->encoder, &m->params, checkpoint, err);
     if (!st && (m->options.freeze_embeddings || m->options.freeze_layers))
         encoder_freeze(&m->encoder, &m->params, m->options.freeze_layers);
+    if (!st && !(m->workspaces = lm_workspaces_new()))
+        st = fail_memory(err, "a forward pass");
     if (!st)
         lm_fields_find_markers(m);
     return st;
+}
+
+medley_status cross_encoder_set_precision(struct cross_encoder *m, enum precision precision,
+                                          medley_error *err)
+{
+    m->options.precision = precision;
+    return lm_seal(m, err);
+}
+
+void lm_unseal(struct cross_encoder *m)
+{
+    packs_free(m->packs);
+    m->packs = NULL;
+}
+
+medley_status lm_seal(struct cross_encoder *m, medley_error *err)
+{
+    lm_unseal(m);
+    m->packs =
+        packs_new(&m->params, m->options.precision, m->encoder.marks[m->encoder.config.layers]);
+    return m->packs ? MEDLEY_OK : fail_memory(err, "weights for inference");
 }
 
 medley_status cross_encoder_new(const struct lm_options *options, const struct dataset *d,
@@ -403,6 +428,8 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
     }
     if (!st)
         st = allocate(m, folder, true, err);
+    if (!st)
+        st = lm_seal(m, err);
     if (st)
         cross_encoder_free(m);
     else
@@ -422,5 +449,6 @@ size_t cross_encoder_classes(const struct cross_encoder *m)
 
 size_t cross_encoder_memory(const struct cross_encoder *m)
 {
-    return m->params.total * sizeof(float) + tokenizer_size(m->tokenizer) * 32;
+    return m->params.total * sizeof(float) + packs_bytes(m->packs) +
+           tokenizer_size(m->tokenizer) * 32;
 }

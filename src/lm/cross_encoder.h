@@ -4,6 +4,7 @@
 #define LM_CROSS_ENCODER_H
 
 #include "data/dataset.h"
+#include "nn/packs.h"
 
 struct cross_encoder; /* weights, tokenizer, field settings. Predict is thread-safe */
 
@@ -35,8 +36,9 @@ struct lm_options {
     unsigned max_tokens;    /* per pair, special tokens included [96] */
     unsigned layers;        /* from scratch [2]; with pretrained: keep the first n [all] */
     unsigned hidden, heads, intermediate; /* from scratch [128, 4, 4*hidden] */
-    unsigned vocabulary;    /* from scratch: size of the WordPiece vocabulary to train [8192] */
-    unsigned keyword_words; /* words of bullets and description kept by TF-IDF [32] */
+    unsigned vocabulary; /* from scratch: size of the WordPiece vocabulary to train [8192] */
+    enum precision precision; /* of the weights at prediction [float32] */
+    unsigned keyword_words;   /* words of bullets and description kept by TF-IDF [32] */
     /* training */
     unsigned epochs;        /* [2] */
     unsigned batch;         /* pairs a step [32] */
@@ -66,6 +68,9 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
 medley_status cross_encoder_save(const struct cross_encoder *m, const char *folder,
                                  medley_error *err);
 void cross_encoder_free(struct cross_encoder *m);
+/* The precision of the weights at prediction from now on; nobody may be predicting. */
+medley_status cross_encoder_set_precision(struct cross_encoder *m, enum precision precision,
+                                          medley_error *err);
 
 /* Fine-tunes on the examples listed in rows[n] (indices into d, all labelled). `checkpoint` is
  * a file path for resuming after a kill: written about every 30 s, read when present and made

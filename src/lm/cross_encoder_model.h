@@ -39,7 +39,14 @@ struct cross_encoder {
     param_id segments_w, segments_b, classifier_w, classifier_b; /* of the segments head */
     struct tokenizer *tokenizer;
     struct keywords *keywords; /* NULL when no field needs them */
+    struct packs *packs;       /* weights ready for inference; NULL while they change */
+    struct lm_workspaces *workspaces;
 };
+
+/* Around every change of the parameters: drops what inference made of them; lets it be made
+ * again. Between the two, prediction works, but slower. */
+void lm_unseal(struct cross_encoder *m);
+medley_status lm_seal(struct cross_encoder *m, medley_error *err);
 
 medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err);
 /* The end of the name of the class of Hugging Face's models that a saved folder fits. */
@@ -82,6 +89,9 @@ void lm_inputs_insert(struct lm_inputs *in, size_t at, const int32_t *ids, size_
 /* Appends sequence i of `from` (positions counted anew). */
 void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i);
 struct encoder_batch lm_inputs_batch(const struct lm_inputs *in);
+/* cross_encoder_predict of texts that are token ids already. */
+medley_status lm_predict_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
+                                float *probabilities, medley_error *err);
 
 /* Keeps the field order given as "query,title,...". */
 medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medley_error *err);

@@ -331,7 +331,8 @@ void lm_inputs_copy(struct lm_inputs *in, const struct lm_inputs *from, size_t i
         return;
     memcpy(in->ids + in->n_tokens, from->ids + begin, n * sizeof *in->ids);
     memcpy(in->types + in->n_tokens, from->types + begin, n * sizeof *in->types);
-    memcpy(in->positions + in->n_tokens, from->positions + begin, n * sizeof *in->positions);
+    for (size_t t = 0; t < n; t++)
+        in->positions[in->n_tokens + t] = (int32_t)t;
     in->n_tokens += n;
     end_sequence(in);
 }

@@ -1,7 +1,7 @@
 /* lm_predict.c: class probabilities and text embeddings. Texts are sorted by length and cut
  * into ragged batches; each result depends on its own text alone, not on its neighbours in a
  * batch. */
-#include "lm/cross_encoder_model.h"
+#include "lm/workspace.h"
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -19,21 +19,10 @@ enum {
     EMBED_TOKENS = 128  /* longest text that is embedded */
 };
 
-/* What a thread of the pool needs; kept from batch to batch, so that memory is touched anew
- * only in the first. */
-struct scratch {
-    struct tape tapes[2];
-    struct lm_inputs inputs;
-};
-
 /* One block of texts on its way through the model. */
 struct inference {
     const struct cross_encoder *m;
-    struct scratch *scratch; /* [n_scratch] by worker */
-    unsigned n_scratch;
-    struct lm_inputs inputs;
-    uint32_t *order;       /* [n] by length */
-    uint32_t *batch_begin; /* [n_batches + 1] into order */
+    struct lm_workspace *w;
     size_t n_batches;
     bool embed;
     float *out; /* [n * width] of this block */
@@ -54,33 +43,35 @@ static int by_length(const void *a, const void *b, void *context)
 
 static void cut_batches(struct inference *f)
 {
-    const struct lm_inputs *in = &f->inputs;
+    const struct lm_inputs *in = &f->w->inputs;
+    uint32_t *order = f->w->order;
     /* A small request is spread over the threads. Rows do not see each other, so the cut does
      * not change a bit of the results. */
-    size_t tokens = 0, limit = in->n_tokens / f->n_scratch + 1;
+    size_t tokens = 0, limit = in->n_tokens / f->w->n + 1;
     limit = limit > BATCH_TOKENS ? BATCH_TOKENS : limit < LEAST_TOKENS ? LEAST_TOKENS : limit;
     for (uint32_t i = 0; i < in->n; i++)
-        f->order[i] = i;
-    qsort_r(f->order, in->n, sizeof *f->order, by_length, &f->inputs);
+        order[i] = i;
+    qsort_r(order, in->n, sizeof *order, by_length, &f->w->inputs);
     f->n_batches = 0;
     for (uint32_t i = 0; i < in->n; i++) {
-        size_t length = in->offsets[f->order[i] + 1] - in->offsets[f->order[i]];
+        size_t length = in->offsets[order[i] + 1] - in->offsets[order[i]];
         if (i == 0 || tokens + length > limit) {
-            f->batch_begin[f->n_batches++] = i;
+            f->w->batch_begin[f->n_batches++] = i;
             tokens = 0;
         }
         tokens += length;
     }
-    f->batch_begin[f->n_batches] = (uint32_t)in->n;
+    f->w->batch_begin[f->n_batches] = (uint32_t)in->n;
 }
 
-static bool run_batch(struct inference *f, struct scratch *w, size_t b)
+static bool run_batch(struct inference *f, struct lm_worker *w, size_t b)
 {
     const struct encoder *e = &f->m->encoder;
-    size_t begin = f->batch_begin[b], end = f->batch_begin[b + 1];
+    const uint32_t *order = f->w->order;
+    size_t begin = f->w->batch_begin[b], end = f->w->batch_begin[b + 1];
     lm_inputs_clear(&w->inputs);
     for (size_t i = begin; i < end; i++)
-        lm_inputs_copy(&w->inputs, &f->inputs, f->order[i]);
+        lm_inputs_copy(&w->inputs, &f->w->inputs, order[i]);
     if (w->inputs.failed)
         return false;
     struct encoder_batch batch = lm_inputs_batch(&w->inputs);
@@ -91,7 +82,7 @@ static bool run_batch(struct inference *f, struct scratch *w, size_t b)
     if (!out)
         return false;
     for (size_t i = begin; i < end; i++) {
-        float *to = f->out + f->order[i] * f->width;
+        float *to = f->out + order[i] * f->width;
         const float *from = out->value + (i - begin) * f->width;
         if (f->embed)
             memcpy(to, from, f->width * sizeof *to);
@@ -106,59 +97,41 @@ static void run_batches(void *context, size_t begin, size_t end, unsigned worker
     struct inference *f = context;
     for (size_t b = begin; b < end && !interrupted(); b++) {
         size_t last = f->n_batches - 1 - b; /* longest first */
-        if (!run_batch(f, &f->scratch[worker], last))
+        if (!run_batch(f, &f->w->workers[worker], last))
             atomic_store(&f->failed, true);
-        size_t texts = f->batch_begin[last + 1] - f->batch_begin[last];
+        size_t texts = f->w->batch_begin[last + 1] - f->w->batch_begin[last];
         size_t done = atomic_fetch_add(&f->done, texts) + texts;
         if (f->task)
             progress_step(f->task, f->done_before + done, f->total, "texts");
     }
 }
 
+/* One batch alone has the pool to itself: its layers are spread instead. */
+static void spread_layers(struct inference *f)
+{
+    bool lone = f->n_batches == 1;
+    for (unsigned i = 0; i < f->w->n; i++)
+        f->w->workers[i].tapes[0].spread = f->w->workers[i].tapes[1].spread = lone;
+    if (lone)
+        run_batches(f, 0, 1, 0);
+    else
+        parallel_for(f->n_batches, 1, run_batches, f);
+}
+
 /* inputs of the block are encoded; out is the block's. */
 static medley_status run_block(struct inference *f, medley_error *err)
 {
-    size_t n = f->inputs.n;
-    f->order = mem_alloc(n, sizeof *f->order);
-    f->batch_begin = mem_alloc(n + 1, sizeof *f->batch_begin);
-    medley_status st =
-        f->order && f->batch_begin && !f->inputs.failed ? MEDLEY_OK : fail_memory(err, "texts");
-    if (!st) {
-        cut_batches(f);
-        atomic_store(&f->done, 0);
-        parallel_for(f->n_batches, 1, run_batches, f);
-        if (interrupted())
-            st = fail(err, MEDLEY_EINTERRUPTED, "interrupted");
-        else if (atomic_load(&f->failed))
-            st = fail_memory(err, "a forward pass");
-    }
-    mem_free(f->order);
-    mem_free(f->batch_begin);
-    return st;
-}
-
-static medley_status new_scratch(struct inference *f, medley_error *err)
-{
-    f->n_scratch = pool_threads();
-    f->scratch = mem_zalloc(f->n_scratch, sizeof *f->scratch);
-    if (!f->scratch)
-        return fail_memory(err, "a forward pass");
-    for (unsigned i = 0; i < f->n_scratch; i++) {
-        tape_init(&f->scratch[i].tapes[0], &f->m->params, NULL);
-        tape_init(&f->scratch[i].tapes[1], &f->m->params, NULL);
-        lm_inputs_init(&f->scratch[i].inputs);
-    }
-    return MEDLEY_OK;
-}
-
-static void free_scratch(struct inference *f)
-{
-    for (unsigned i = 0; f->scratch && i < f->n_scratch; i++) {
-        tape_deinit(&f->scratch[i].tapes[0]);
-        tape_deinit(&f->scratch[i].tapes[1]);
-        lm_inputs_deinit(&f->scratch[i].inputs);
-    }
-    mem_free(f->scratch);
+    struct lm_workspace *w = f->w;
+    size_t n = w->inputs.n;
+    if (w->inputs.failed || !mem_reserve(&w->order, &w->order_capacity, n, sizeof *w->order) ||
+        !mem_reserve(&w->batch_begin, &w->begin_capacity, n + 1, sizeof *w->batch_begin))
+        return fail_memory(err, "texts");
+    cut_batches(f);
+    atomic_store(&f->done, 0);
+    spread_layers(f);
+    if (interrupted())
+        return fail(err, MEDLEY_EINTERRUPTED, "interrupted");
+    return atomic_load(&f->failed) ? fail_memory(err, "a forward pass") : MEDLEY_OK;
 }
 
 /* Adds text i of the caller's to the block. */
@@ -167,12 +140,14 @@ typedef void add_text(struct inference *f, const void *texts, size_t i);
 static medley_status run_all(struct inference *f, add_text *add, const void *texts, size_t n,
                              float *out, medley_error *err)
 {
-    medley_status st = new_scratch(f, err);
-    lm_inputs_init(&f->inputs);
+    medley_status st = MEDLEY_OK;
+    f->w = lm_workspace_take(f->m);
+    if (!f->w)
+        return fail_memory(err, "a forward pass");
     f->total = n;
     for (size_t begin = 0; begin < n && !st; begin += BLOCK_TEXTS) {
         size_t end = n - begin < BLOCK_TEXTS ? n : begin + BLOCK_TEXTS;
-        lm_inputs_clear(&f->inputs);
+        lm_inputs_clear(&f->w->inputs);
         for (size_t i = begin; i < end; i++)
             add(f, texts, i);
         f->out = out + begin * f->width;
@@ -181,14 +156,13 @@ static medley_status run_all(struct inference *f, add_text *add, const void *tex
     }
     if (f->task)
         progress_end(f->task);
-    lm_inputs_deinit(&f->inputs);
-    free_scratch(f);
+    lm_workspace_give(f->m, f->w);
     return st;
 }
 
 static void add_pair(struct inference *f, const void *texts, size_t i)
 {
-    lm_inputs_add_pair(&f->inputs, f->m, (const struct pair_text *)texts + i);
+    lm_inputs_add_pair(&f->w->inputs, f->m, (const struct pair_text *)texts + i);
 }
 
 medley_status cross_encoder_predict(const struct cross_encoder *m,
@@ -208,7 +182,7 @@ static void add_plain(struct inference *f, const void *texts, size_t i)
     const struct plain_texts *t = texts;
     const struct encoder_config *c = &f->m->encoder.config;
     unsigned limit = c->positions - c->first_position;
-    lm_inputs_add_text(&f->inputs, f->m, t->locales[i], t->texts[i],
+    lm_inputs_add_text(&f->w->inputs, f->m, t->locales[i], t->texts[i],
                        limit < EMBED_TOKENS ? limit : EMBED_TOKENS);
 }
 
@@ -218,4 +192,16 @@ medley_status cross_encoder_embed(const struct cross_encoder *m, const struct st
 {
     struct inference f = {.m = m, .width = cross_encoder_width(m), .embed = true, .task = task};
     return run_all(&f, add_plain, &(struct plain_texts){locales, texts}, n, out, err);
+}
+
+static void add_encoded(struct inference *f, const void *texts, size_t i)
+{
+    lm_inputs_copy(&f->w->inputs, texts, i);
+}
+
+medley_status lm_predict_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
+                                float *probabilities, medley_error *err)
+{
+    struct inference f = {.m = m, .width = m->n_classes};
+    return run_all(&f, add_encoded, inputs, inputs->n, probabilities, err);
 }

@@ -386,6 +386,7 @@ medley_status cross_encoder_train(struct cross_encoder *m, const struct dataset 
                          .started = clock_seconds()};
     if (n == 0)
         return fail(err, MEDLEY_EINVAL, "no examples to train on");
+    lm_unseal(m);
     medley_status st = training_init(&t, err);
     if (!st) {
         struct resume resume = resume_of(&t);
@@ -395,5 +396,5 @@ medley_status cross_encoder_train(struct cross_encoder *m, const struct dataset 
     if (!st && checkpoint && unlink(checkpoint) != 0 && errno != ENOENT)
         st = fail(err, MEDLEY_EIO, "cannot remove '%s': %s", checkpoint, strerror(errno));
     training_deinit(&t);
-    return st;
+    return st ? st : lm_seal(m, err);
 }

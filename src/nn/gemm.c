@@ -5,9 +5,28 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "nn/vec.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
+
+static float from_half(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static float b_at(const struct gemm *g, size_t x, size_t j)
+{
+    if (g->packed_half)
+        return from_half(g->packed_half[j * g->k + x]);
+    if (g->packed)
+        return g->packed[j * g->k + x];
+    return g->transpose_b ? g->b[j * g->ldb + x] : g->b[x * g->ldb + j];
+}
 
 void gemm_ref(const struct gemm *g)
 {
@@ -17,20 +36,31 @@ void gemm_ref(const struct gemm *g)
             double sum = g->accumulate ? *c : g->bias ? g->bias[j] : 0;
             for (size_t x = 0; x < g->k; x++) {
                 float a = g->transpose_a ? g->a[x * g->lda + i] : g->a[i * g->lda + x];
-                float b = g->transpose_b ? g->b[j * g->ldb + x] : g->b[x * g->ldb + j];
-                sum += (double)a * b;
+                sum += (double)a * b_at(g, x, j);
             }
             *c = (float)sum;
         }
+    if (g->act != ACT_NONE)
+        vec_ref.activate_rows(g->act, g->c, g->m, g->n, g->ldc);
+}
+
+size_t gemm_size_ref(size_t n, size_t k)
+{
+    return n * k;
+}
+
+void gemm_pack_ref(const float *b, size_t n, size_t k, float *packed)
+{
+    memcpy(packed, b, n * k * sizeof *b);
 }
 
 const struct gemm_impl gemm_impls[] = {
-    {"ref", gemm_ref, cpu_always},
+    {"ref", gemm_ref, cpu_always, gemm_size_ref, gemm_pack_ref},
 #if defined(__x86_64__)
-    {"avx2", gemm_avx2, cpu_has_avx2},
-    {"avx512", gemm_avx512, cpu_has_avx512},
+    {"avx2", gemm_avx2, cpu_has_avx2, gemm_size_avx2, gemm_pack_avx2},
+    {"avx512", gemm_avx512, cpu_has_avx512, gemm_size_avx512, gemm_pack_avx512},
 #endif
-    {NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* ---- packing space, one block a thread ---- */
@@ -90,26 +120,43 @@ float *gemm_scratch(size_t floats)
 
 /* ---- dispatch ---- */
 
-static const struct gemm_impl *choose(void)
+static const struct gemm_impl *chosen_impl(void)
 {
-    const struct gemm_impl *best = gemm_impls;
+    /* Racing threads find the same row, so the race is harmless. */
+    static _Atomic(const struct gemm_impl *) chosen;
+    const struct gemm_impl *best = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (best)
+        return best;
     for (const struct gemm_impl *i = gemm_impls; i->name; i++)
         if (i->usable())
             best = i;
+    atomic_store_explicit(&chosen, best, memory_order_relaxed);
     return best;
 }
 
 void gemm(const struct gemm *g)
 {
-    /* Racing threads find the same row, so the race is harmless. */
-    static _Atomic(const struct gemm_impl *) chosen;
-    const struct gemm_impl *impl = atomic_load_explicit(&chosen, memory_order_relaxed);
-    if (!impl) {
-        impl = choose();
-        atomic_store_explicit(&chosen, impl, memory_order_relaxed);
-    }
     if (g->m && g->n)
-        impl->run(g);
+        chosen_impl()->run(g);
+}
+
+size_t gemm_packed_size(size_t n, size_t k)
+{
+    return chosen_impl()->packed_size(n, k);
+}
+
+void gemm_pack(const float *b, size_t n, size_t k, float *packed)
+{
+    chosen_impl()->pack(b, n, k, packed);
+}
+
+void gemm_halve(const float *packed, size_t size, uint16_t *half)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint32_t bits;
+        memcpy(&bits, packed + i, sizeof bits);
+        half[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
 }
 
 struct slices {
@@ -129,9 +176,30 @@ static void run_slices(void *context, size_t begin, size_t end, unsigned worker)
     gemm(&g);
 }
 
+enum { COLUMNS = 64 }; /* of a part: a multiple of every kernel's panels */
+
+static void run_columns(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    struct gemm g = *(const struct gemm *)context;
+    size_t first = begin * COLUMNS, last = end * COLUMNS < g.n ? end * COLUMNS : g.n;
+    g.n = last - first;
+    g.c += first;
+    g.bias += g.bias ? first : 0;
+    g.packed += g.packed ? first * g.k : 0;
+    g.packed_half += g.packed_half ? first * g.k : 0;
+    gemm(&g);
+}
+
 void gemm_parallel(const struct gemm *g)
 {
     enum { ROWS = 48 }; /* fewer are not worth packing B again */
+    if (g->packed || g->packed_half) {
+        size_t parts = (g->n + COLUMNS - 1) / COLUMNS;
+        struct gemm copy = *g;
+        parallel_for(parts, parts < 8 ? 1 : 3, run_columns, &copy);
+        return;
+    }
     size_t threads = pool_threads(), parts = g->m / ROWS;
     if (parts > 2 * threads)
         parts = 2 * threads;

@@ -14,6 +14,11 @@
 #define MR 6
 #define TILE_SIZES(X) X(6) X(4) X(2) X(1)
 #define GEMM gemm_avx2
+#define GEMM_SIZE gemm_size_avx2
+#define GEMM_PACK gemm_pack_avx2
+#define LOAD_HALF(p)                       \
+    _mm256_castsi256_ps(_mm256_slli_epi32( \
+        _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 /* Eight rows of eight floats, `stride` apart, into columns of p ([8][width]). */
 TARGET static void transpose8(const float *b, size_t stride, float *p, size_t width)
 {

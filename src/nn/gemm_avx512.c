@@ -15,6 +15,11 @@
 #define MR 12
 #define TILE_SIZES(X) X(12) X(8) X(4) X(2) X(1)
 #define GEMM gemm_avx512
+#define GEMM_SIZE gemm_size_avx512
+#define GEMM_PACK gemm_pack_avx512
+#define LOAD_HALF(p)                       \
+    _mm512_castsi512_ps(_mm512_slli_epi32( \
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
 #define SHUFFLE_PAIRS(a, b, which) \
     _mm512_castpd_ps(_mm512_shuffle_pd(_mm512_castps_pd(a), _mm512_castps_pd(b), which))
 

@@ -4,10 +4,14 @@
 
 #include "nn/gemm.h"
 
-void gemm_ref(const struct gemm *g);
+#define GEMM_ROW(isa)                           \
+    void gemm_##isa(const struct gemm *g);      \
+    size_t gemm_size_##isa(size_t n, size_t k); \
+    void gemm_pack_##isa(const float *b, size_t n, size_t k, float *packed);
+GEMM_ROW(ref)
 #if defined(__x86_64__)
-void gemm_avx2(const struct gemm *g);
-void gemm_avx512(const struct gemm *g);
+GEMM_ROW(avx2)
+GEMM_ROW(avx512)
 #endif
 
 /* Loops over vectors must unroll, or the compiler keeps the vectors in memory. */

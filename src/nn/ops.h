@@ -7,22 +7,13 @@
 #ifndef NN_OPS_H
 #define NN_OPS_H
 
+#include "nn/activation.h"
 #include "nn/tape.h"
 
 /* Ragged batches: sequence s owns rows offsets[s] .. offsets[s+1]; no padding anywhere. */
 struct ragged {
     const uint32_t *offsets; /* [n+1] */
     size_t n;
-};
-
-enum activation {
-    ACT_NONE,
-    ACT_RELU,
-    ACT_GELU /* erf */,
-    ACT_GELU_TANH,
-    ACT_TANH,
-    ACT_ELU,
-    ACT_SILU
 };
 
 /* A parameter as a tensor [rows, cols]; gradients go straight to the parameter's. */

@@ -1,6 +1,7 @@
 /* ops_linear.c: the linear layer with its activation, and activations alone. Both keep act'(z),
  * computed while z is at hand, instead of z. */
 #include "nn/gemm.h"
+#include "nn/gemm8.h"
 #include "nn/ops.h"
 #include "nn/vec.h"
 
@@ -46,6 +47,60 @@ static void linear_back(struct tape *t, void *context)
                             .accumulate = true});
 }
 
+/* x rounded to 8 bits, once for all layers that read it. */
+static const struct gemm8_rows *rounded(struct tape *t, struct tensor *x)
+{
+    if (x->int8)
+        return x->int8;
+    size_t stride = gemm8_stride(x->cols), bytes = 0;
+    if (__builtin_mul_overflow(x->rows, stride, &bytes))
+        t->failed = true;
+    struct gemm8_rows *rows = tape_alloc(t, 1, sizeof *rows);
+    uint8_t *q = rows ? tape_alloc(t, bytes, 1) : NULL;
+    float *scale = q ? tape_alloc(t, x->rows, sizeof *scale) : NULL;
+    int32_t *zero = scale ? tape_alloc(t, x->rows, sizeof *zero) : NULL;
+    if (t->failed)
+        return NULL;
+    *rows = (struct gemm8_rows){x->rows, x->cols, stride, q, scale, zero};
+    gemm8_quantise(x->value, x->cols, rows);
+    return x->int8 = rows;
+}
+
+/* y = act(x w^T + b) with the weight as inference has it; false: not packed. */
+static bool apply_pack(struct tape *t, struct tensor *x, param_id w, param_id b,
+                       enum activation act, struct tensor *y)
+{
+    const struct pack *pack = packs_get(t->packs, w);
+    if (!pack)
+        return false;
+    if (pack->int8) {
+        const struct gemm8_rows *rows = rounded(t, x);
+        struct gemm8 g = {.x = rows,
+                          .w = pack->int8,
+                          .bias = tape_param(t, b),
+                          .act = act,
+                          .y = y->value,
+                          .ldy = y->cols,
+                          .last = y->cols};
+        if (rows)
+            t->spread ? gemm8_parallel(&g) : gemm8(&g);
+        return true;
+    }
+    struct gemm g = {.m = x->rows,
+                     .n = y->cols,
+                     .k = x->cols,
+                     .a = x->value,
+                     .c = y->value,
+                     .lda = x->cols,
+                     .ldc = y->cols,
+                     .bias = tape_param(t, b),
+                     .packed = pack->full,
+                     .packed_half = pack->half,
+                     .act = act};
+    t->spread ? gemm_parallel(&g) : gemm(&g);
+    return true;
+}
+
 struct tensor *op_linear(struct tape *t, struct tensor *x, param_id w, param_id b,
                          enum activation act)
 {
@@ -61,6 +116,8 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, param_id w, param_id 
     struct linear *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
     if (t->failed)
         return NULL;
+    if (t->packs && !t->training && apply_pack(t, x, w, b, act, y))
+        return t->failed ? NULL : y;
     gemm(&(struct gemm){.m = x->rows,
                         .n = y->cols,
                         .k = x->cols,

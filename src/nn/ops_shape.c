@@ -12,8 +12,10 @@ struct tensor *op_table(struct tape *t, param_id id)
     if (!y)
         return NULL;
     const struct param *item = &t->params->items[id];
-    *y = (struct tensor){params_value(t->params, id), tape_param_grad(t, id), item->rows,
-                         item->cols};
+    *y = (struct tensor){.value = params_value(t->params, id),
+                         .grad = tape_param_grad(t, id),
+                         .rows = item->rows,
+                         .cols = item->cols};
     return y;
 }
 

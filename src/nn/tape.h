@@ -1,13 +1,14 @@
-/* tape.h: reverse-mode differentiation. Ops compute at once and, when the tape records, append a
- * closure; tape_backward replays the closures in reverse. All memory is one arena per tape: a step
- * allocates nothing after the first few.
+/* tape.h: reverse-mode differentiation. Ops compute at once and, when the tape records, append
+ * a closure; tape_backward replays the closures in reverse. All memory is one arena per tape: a
+ * step allocates nothing after the first few.
  *
- * A tape belongs to one thread. Data-parallel training gives each lane its own tape and gradient
- * buffer over shared, read-only parameters (see lanes.h). */
+ * A tape belongs to one thread. Data-parallel training gives each lane its own tape and
+ * gradient buffer over shared, read-only parameters (see lanes.h). */
 #ifndef NN_TAPE_H
 #define NN_TAPE_H
 
 #include "base/arena.h"
+#include "nn/packs.h"
 #include "nn/params.h"
 
 /* A row-major matrix x[rows, cols]. Lives in the tape's arena until tape_reset. */
@@ -15,6 +16,7 @@ struct tensor {
     float *value;
     float *grad; /* NULL when no gradient flows here; zeroed when given */
     size_t rows, cols;
+    const struct gemm8_rows *int8; /* the value rounded for int8 weights; NULL: not yet */
 };
 
 struct tape {
@@ -26,10 +28,12 @@ struct tape {
     uint64_t op_count; /* ops so far in this step: the dropout stream of each op */
     bool failed;       /* out of memory at some point; all further ops return NULL */
     struct tape_entry *entries; /* newest first */
+    struct packs *packs;        /* weights for inference; NULL: they are read from params */
+    bool spread;                /* inference: ops spread over the pool */
 };
 
-/* A closure on the tape: adds into the grads of its inputs from the grad of its output, which it may
- * overwrite: no one reads that afterwards. */
+/* A closure on the tape: adds into the grads of its inputs from the grad of its output, which
+ * it may overwrite: no one reads that afterwards. */
 typedef void tape_backward_fn(struct tape *t, void *context);
 
 void tape_init(struct tape *t, const struct params *p, float *grads);
@@ -37,7 +41,8 @@ void tape_deinit(struct tape *t);
 void tape_reset(struct tape *t, bool training, uint64_t seed); /* start of a step */
 
 /* For writing ops. All return NULL when the tape has failed. */
-struct tensor *tape_tensor(struct tape *t, size_t rows, size_t cols, bool needs_grad); /* value not zeroed */
+struct tensor *tape_tensor(struct tape *t, size_t rows, size_t cols,
+                           bool needs_grad);                 /* value not zeroed */
 void *tape_alloc(struct tape *t, size_t count, size_t size); /* not zeroed; aligned to 64 */
 void tape_record(struct tape *t, tape_backward_fn *backward, void *context);
 const float *tape_param(const struct tape *t, param_id id);
@@ -50,7 +55,9 @@ bool tape_needs(const struct tape *t, const struct tensor *a, const struct tenso
 struct tensor *tape_input(struct tape *t, const float *data, size_t rows, size_t cols,
                           bool with_grad);
 
-/* loss is [1,1]; its grad is set to `scale` and everything is replayed. MEDLEY_ENOMEM if failed. */
-medley_status tape_backward(struct tape *t, struct tensor *loss, float scale, medley_error *err);
+/* loss is [1,1]; its grad is set to `scale` and everything is replayed. MEDLEY_ENOMEM if
+ * failed. */
+medley_status tape_backward(struct tape *t, struct tensor *loss, float scale,
+                            medley_error *err);
 
 #endif

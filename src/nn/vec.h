@@ -56,6 +56,9 @@ struct vec_impl {
     void (*drain)(float *sum, float *part, size_t n); /* sum += part; part = 0 */
     /* y = act(z), slope = act'(z) unless NULL; y may be z */
     void (*activate)(enum activation act, const float *z, float *y, float *slope, size_t n);
+    /* y = act(y) for rows of cols numbers, stride apart; the bits of activate */
+    void (*activate_rows)(enum activation act, float *y, size_t rows, size_t cols,
+                          size_t stride);
     /* dz *= slope (NULL: 1), then sum[cols] += columns of dz (NULL: not) */
     void (*slope_columns)(float *dz, const float *slope, float *sum, size_t rows, size_t cols);
     void (*softmax)(float *x, size_t n, float scale); /* x = softmax(scale x), in place */

@@ -178,15 +178,23 @@ INLINE V act_none(V z, V *slope)
     return z;
 }
 
-#define ACTIVATION_LOOP(name)                                                        \
-    TARGET static void name##_loop(const float *z, float *y, float *slope, size_t n) \
-    {                                                                                \
-        for (size_t i = 0; i < n; i += VL) {                                         \
-            V d, v = name(load(z + i, n - i), &d);                                   \
-            store(y + i, v, n - i);                                                  \
-            if (slope)                                                               \
-                store(slope + i, d, n - i);                                          \
-        }                                                                            \
+#define ACTIVATION_LOOP(name)                                                         \
+    TARGET static void name##_loop(const float *z, float *y, float *slope, size_t n)  \
+    {                                                                                 \
+        for (size_t i = 0; i < n; i += VL) {                                          \
+            V d, v = name(load(z + i, n - i), &d);                                    \
+            store(y + i, v, n - i);                                                   \
+            if (slope)                                                                \
+                store(slope + i, d, n - i);                                           \
+        }                                                                             \
+    }                                                                                 \
+    TARGET static void name##_rows(float *y, size_t rows, size_t cols, size_t stride) \
+    {                                                                                 \
+        for (size_t r = 0; r < rows; r++, y += stride)                                \
+            for (size_t i = 0; i < cols; i += VL) {                                   \
+                V d;                                                                  \
+                store(y + i, name(load(y + i, cols - i), &d), cols - i);              \
+            }                                                                         \
     }
 ACTIVATION_LOOP(act_none)
 ACTIVATION_LOOP(act_relu)
@@ -205,6 +213,18 @@ static void activate(enum activation act, const float *z, float *y, float *slope
         [ACT_SILU] = act_silu_loop,
     };
     loops[act](z, y, slope, n);
+}
+
+static void activate_rows(enum activation act, float *y, size_t rows, size_t cols,
+                          size_t stride)
+{
+    static void (*const loops[])(float *, size_t, size_t, size_t) = {
+        [ACT_NONE] = act_none_rows, [ACT_RELU] = act_relu_rows,
+        [ACT_GELU] = act_gelu_rows, [ACT_GELU_TANH] = act_gelu_tanh_rows,
+        [ACT_TANH] = act_tanh_rows, [ACT_ELU] = act_elu_rows,
+        [ACT_SILU] = act_silu_rows,
+    };
+    loops[act](y, rows, cols, stride);
 }
 
 /* ---- arithmetic ---- */
@@ -457,6 +477,7 @@ const struct vec_impl ROW = {.name = ROW_NAME,
                              .sum_squares = sum_squares,
                              .drain = drain,
                              .activate = activate,
+                             .activate_rows = activate_rows,
                              .slope_columns = slope_columns,
                              .softmax = softmax,
                              .softmax_back = softmax_back,

@@ -105,6 +105,13 @@ static void activate(enum activation act, const float *z, float *y, float *slope
     }
 }
 
+static void activate_rows(enum activation act, float *y, size_t rows, size_t cols,
+                          size_t stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        activate(act, y + r * stride, y + r * stride, NULL, cols);
+}
+
 static void slope_columns(float *dz, const float *slope, float *sum, size_t rows, size_t cols)
 {
     for (size_t i = 0; i < rows * cols; i++) {
@@ -227,6 +234,7 @@ const struct vec_impl vec_ref = {.name = "ref",
                                  .sum_squares = sum_squares,
                                  .drain = drain,
                                  .activate = activate,
+                                 .activate_rows = activate_rows,
                                  .slope_columns = slope_columns,
                                  .softmax = softmax,
                                  .softmax_back = softmax_back,
