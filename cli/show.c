@@ -53,27 +53,6 @@ void show_stack(const struct workspace *w, const json *s)
            number(cv, "log_loss"));
 }
 
-void show_ranking(const struct workspace *w, const json *ranking)
-{
-    (void)w;
-    printf(
-        "\nWhat each model contributes (mean |contribution| to the margins, 95%% interval)\n");
-    for (const json *m = json_first(json_get(ranking, "models")); m; m = json_next(m)) {
-        double low = 0, high = 0;
-        const json *ci = json_first(json_get(m, "ci95"));
-        json_as_double(ci, &low);
-        json_as_double(ci ? json_next(ci) : NULL, &high);
-        printf("  %-20s %-8s %8.4f  [%.4f, %.4f] ", text(m, "name"), text(m, "kind"),
-               number(m, "mean_abs_contribution"), low, high);
-        for (const json *c = json_first(json_get(m, "per_class")); c; c = json_next(c)) {
-            double v = 0;
-            json_as_double(c, &v);
-            printf(" %s %.3f", json_key(c), v);
-        }
-        printf("\n");
-    }
-}
-
 void show_selection(const struct workspace *w, const json *s)
 {
     const json *lost = json_get(s, "lost");

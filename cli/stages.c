@@ -113,11 +113,8 @@ static const struct stage_verb stage_verbs[] = {
      "Fit the ensemble on the out-of-fold predictions of all models.\vExample:\n  medley stack "
      "-C shop",
      NULL},
-    {STAGE_RANK, "ensemble/ranking.json", show_ranking,
-     "Say what each base model contributes: exact Shapley values per model.\vIntervals (95%) "
-     "are by "
-     "bootstrap over queries.\nExample:\n  medley rank -C shop --json",
-     NULL},
+    {STAGE_RANK, "ensemble/ranking.json", show_ranking, NULL,
+     NULL}, /* the verb is cli/rank.c */
     {STAGE_SELECT, "ensemble/selection.json", show_selection,
      "Keep the models that are worth their cost, refit, and write a bundle.\vThe budget of "
      "medley.yaml holds unless given here.\nExample:\n  medley select -C shop --budget 20ms "
@@ -193,11 +190,6 @@ int verb_train(int argc, char **argv)
 int verb_stack(int argc, char **argv)
 {
     return run_group(argc, argv, STAGE_STACK);
-}
-
-int verb_rank(int argc, char **argv)
-{
-    return run_group(argc, argv, STAGE_RANK);
 }
 
 int verb_select(int argc, char **argv)

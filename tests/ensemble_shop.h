@@ -4,6 +4,7 @@
 #ifndef TESTS_ENSEMBLE_SHOP_H
 #define TESTS_ENSEMBLE_SHOP_H
 
+#include "base/rng.h"
 #include "base/str.h"
 #include "ensemble/stages.h"
 #include "ensemble/workspace.h"
@@ -36,7 +37,7 @@ static void shop_table(const char *folder, const char *name, int step, bool info
         if (i / SHOP_LIST % step)
             continue;
         int says = informed ? (shop_label(i) + shop_errs(i)) % 3
-                            : (int)((unsigned)i * 40503u >> 7) % 3;
+                            : (int)(mix64(7, (uint64_t)i, 0) % 3);
         sb_addf(&b, "%d,%s,%s,%s\n", i, says == 0 ? "0.8" : "0.1", says == 1 ? "0.8" : "0.1",
                 says == 2 ? "0.8" : "0.1");
     }

@@ -3,15 +3,20 @@
 #ifndef ENSEMBLE_DECIDE_H
 #define ENSEMBLE_DECIDE_H
 
+#include "ensemble/players.h"
 #include "ensemble/stack.h"
 
 /* ensemble/full.txt and ensemble/stack.json: the GBDT over all models. */
 medley_status decide_stack(struct workspace *w, medley_error *err);
 
-/* ensemble/ranking.json: mean |contribution| per model and class, by exact Shapley values per
- * model over the pairs of the test split (the training split when there is no test split;
- * labels are not read), with 95% intervals by bootstrap over queries. */
-medley_status decide_rank(struct workspace *w, medley_error *err);
+/* ensemble/ranking.json (of base models; others: ranking-BY.json): three rankings, see rank.h.
+ */
+struct rank_options {
+    enum players_by players;
+    unsigned seeds; /* fitted anew with so many seeds in all, for stability; 0: 3 */
+};
+medley_status decide_rank(struct workspace *w, const struct rank_options *options,
+                          medley_error *err);
 
 /* ensemble/selection.json, ensemble/selected.txt and a new bundle: the best subset under the
  * budget, judged by cross-validation on the training split. */
@@ -30,5 +35,10 @@ struct json_writer;
 void decide_write_metrics(struct json_writer *w, const struct metrics *m);
 medley_status decide_write_file(const struct workspace *w, const char *name,
                                 struct strbuf *text, medley_error *err);
+void decide_write_names(struct json_writer *w, const struct workspace *ws, const char *key,
+                        uint32_t mask); /* "key": [the models in mask] */
+void decide_write_labels(struct json_writer *w, const struct workspace *ws);
+/* Rounds of the ensemble of all models, as the stack stage chose them. */
+medley_status decide_rounds(const struct workspace *w, unsigned *rounds, medley_error *err);
 
 #endif

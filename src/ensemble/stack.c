@@ -60,14 +60,12 @@ static medley_status collect_rows(const struct dataset *d, enum split split, str
                        split == SPLIT_TRAIN ? "training" : "test");
 }
 
-static medley_status collect_folds(const struct dataset *d, struct stack *s, medley_error *err)
+medley_status stack_refold(struct stack *s, uint64_t seed, medley_error *err)
 {
-    const struct stacking_config *c = &s->w->config.stacking;
+    const struct dataset *d = &s->w->data;
     uint8_t *fold = mem_alloc(d->n_examples, 1);
-    s->fold = mem_alloc(s->n, 1);
-    s->n_folds = c->folds;
-    medley_status st = fold && s->fold ? folds_assign(d, c->folds, c->seed, fold, err)
-                                       : fail_memory(err, "folds");
+    medley_status st =
+        fold ? folds_assign(d, s->n_folds, seed, fold, err) : fail_memory(err, "folds");
     for (size_t i = 0; i < s->n && !st; i++)
         s->fold[i] = fold[s->row[i]];
     mem_free(fold);
@@ -151,10 +149,16 @@ medley_status stack_open(const struct workspace *w, enum split split, struct sta
                          medley_error *err)
 {
     const struct dataset *d = &w->data;
-    struct stack s = {.w = w, .n_models = w->config.n_models, .n_classes = d->n_classes};
+    struct stack s = {.w = w,
+                      .n_models = w->config.n_models,
+                      .n_classes = d->n_classes,
+                      .seed = w->config.stacking.seed};
     medley_status st = collect_rows(d, split, &s, err);
-    if (!st && split == SPLIT_TRAIN)
-        st = collect_folds(d, &s, err);
+    if (!st && split == SPLIT_TRAIN) {
+        s.n_folds = w->config.stacking.folds;
+        s.fold = mem_alloc(s.n, 1);
+        st = s.fold ? stack_refold(&s, w->config.stacking.seed, err) : fail_memory(err, "folds");
+    }
     if (!st && !(s.probabilities = mem_zalloc(s.n_models, sizeof *s.probabilities)))
         st = fail_memory(err, "probabilities");
     for (size_t m = 0; m < s.n_models && !st; m++)
@@ -205,7 +209,7 @@ medley_status stack_design(const struct stack *s, uint32_t mask, float **x, medl
 }
 
 /* Players for masking: whole models go missing in life, the context never does. */
-static void training_players(const struct design_shape *shape, uint32_t *players)
+void stack_mask_players(const struct design_shape *shape, uint32_t *players)
 {
     design_player_of_feature(shape, players);
     for (size_t i = 0, f = design_columns(shape); i < f; i++)
@@ -220,7 +224,7 @@ static unsigned leaf_rows(size_t n)
     return n < 20 * 32 ? 20 : n > 200 * 32 ? 200 : (unsigned)(n / 32);
 }
 
-static medley_gbdt_options gbdt_options(const struct stack *s, const uint32_t *players)
+medley_gbdt_options stack_gbdt_options(const struct stack *s, const uint32_t *players)
 {
     const struct ensemble_config *c = &s->w->config.ensemble;
     return (medley_gbdt_options){
@@ -233,7 +237,7 @@ static medley_gbdt_options gbdt_options(const struct stack *s, const uint32_t *p
         .max_bins = 63, /* a few thousand rows: finer bins cost time and gain nothing */
         .player_of_feature = players,
         .mask_rate = c->mask_rate,
-        .seed = s->w->config.stacking.seed,
+        .seed = s->seed,
     };
 }
 
@@ -300,8 +304,8 @@ medley_status stack_cross_validate(const struct stack *s, uint32_t mask, unsigne
                                                            : fail_memory(err, "fold tables");
     unsigned total = 0;
     if (!st) {
-        training_players(&shape, players);
-        medley_gbdt_options options = gbdt_options(s, players);
+        stack_mask_players(&shape, players);
+        medley_gbdt_options options = stack_gbdt_options(s, players);
         options.early_stopping = PATIENCE;
         for (unsigned fold = 0; fold < s->n_folds && !st; fold++) {
             divide(s, x, f, fold, &t);
@@ -357,8 +361,8 @@ medley_status stack_fit(const struct stack *s, uint32_t mask, unsigned rounds,
     medley_status st =
         players ? stack_design(s, mask, &x, err) : fail_memory(err, "the ensemble's table");
     if (!st) {
-        training_players(&shape, players);
-        medley_gbdt_options options = gbdt_options(s, players);
+        stack_mask_players(&shape, players);
+        medley_gbdt_options options = stack_gbdt_options(s, players);
         options.rounds = rounds;
         medley_table table = {x, s->label, NULL, s->n, f, s->n_classes};
         st = medley_gbdt_train(&table, NULL, &options, &model, err);

@@ -17,6 +17,7 @@ struct stack {
     uint8_t *label;  /* [n] */
     uint8_t *fold;   /* [n] query-grouped, for choosing the number of rounds */
     unsigned n_folds;
+    uint64_t seed; /* of the trees [stacking.seed] */
     float **probabilities; /* [n_models][n * K] */
     float *context;        /* [n * CONTEXT_FEATURES]; NULL when plain */
 };
@@ -43,5 +44,12 @@ medley_status stack_predict(const struct stack *s, uint32_t mask, const medley_g
                             float *probabilities, medley_error *err);
 
 uint32_t stack_all(const struct stack *s); /* the mask of all models */
+
+/* The settings of the GBDT, but for rounds and early stopping, as every fit here uses them.
+ * players[F] is borrowed by them: stack_mask_players says whose columns go missing together. */
+medley_gbdt_options stack_gbdt_options(const struct stack *s, const uint32_t *players);
+void stack_mask_players(const struct design_shape *shape, uint32_t *players);
+/* Other folds of the same rows, from another seed. */
+medley_status stack_refold(struct stack *s, uint64_t seed, medley_error *err);
 
 #endif

@@ -342,7 +342,7 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
     case STAGE_STACK:
         return decide_stack(w, err);
     case STAGE_RANK:
-        return decide_rank(w, err);
+        return decide_rank(w, &(struct rank_options){0}, err);
     case STAGE_SELECT:
         return decide_select(w, err);
     case STAGE_EVALUATE:
@@ -453,6 +453,29 @@ medley_status stages_run_group(struct workspace *w, enum stage_group group, cons
     if (st)
         return st;
     st = run_group(w, group, only, force, err);
+    close(lock);
+    return st;
+}
+
+medley_status stages_call(struct workspace *w, enum stage_group group,
+                          medley_status (*body)(struct workspace *w, void *context,
+                                                medley_error *err),
+                          void *context, medley_error *err)
+{
+    struct stages s = {NULL, 0};
+    int lock = -1;
+    medley_status st = lock_workspace(w, &lock, err);
+    if (st)
+        return st;
+    st = stages_inspect(w, &s, err);
+    for (size_t i = 0; i < s.n && !st; i++)
+        if (s.items[i].group == group)
+            st = check_needs(w, &s, &s.items[i], err);
+    if (!st)
+        st = workspace_open_data(w, err);
+    if (!st)
+        st = body(w, context, err);
+    stages_free(&s);
     close(lock);
     return st;
 }

@@ -48,5 +48,11 @@ medley_status stages_run(struct workspace *w, medley_error *err);
  * when `force`; ESTALE when a stage that they need is out of date. */
 medley_status stages_run_group(struct workspace *w, enum stage_group group, const char *only,
                                bool force, medley_error *err);
+/* Calls `body` with the data open, and no other process working here, once all that a stage of
+ * `group` needs is up to date; else ESTALE. For what is asked for by hand and is no stage. */
+medley_status stages_call(struct workspace *w, enum stage_group group,
+                          medley_status (*body)(struct workspace *w, void *context,
+                                                medley_error *err),
+                          void *context, medley_error *err);
 
 #endif

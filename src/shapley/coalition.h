@@ -1,5 +1,5 @@
-/* coalition.h: which coalitions a game needs, and the Shapley values they give; private to
- * src/shapley. The values themselves come from whoever plays: refits in coalition_play.c,
+/* coalition.h: which coalitions a game needs, and the Shapley values they give; shared by
+ * src/shapley and src/ensemble. The values come from whoever plays: refits in coalition_play.c,
  * tables in tests. */
 #ifndef SHAPLEY_COALITION_H
 #define SHAPLEY_COALITION_H
