@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/npy.h"
 #include "ensemble/crossfit.h"
+#include "ensemble/teacher.h"
 #include "lm/cross_encoder_model.h"
 
 #include <stdio.h>
@@ -123,13 +124,17 @@ static medley_status train(struct job *j, uint64_t seed, const char *out, medley
     struct model_config *config = &j->w.config.models[j->model];
     const struct base_model_ops *ops = base_model_kinds[KIND_LM];
     struct graph_inputs graph = {0};
-    struct model_context context;
+    struct model_context context = {0};
     struct path prepared;
+    float *teacher = NULL;
     void *model = NULL;
     float *p = mem_alloc(j->n_test, d->n_classes * sizeof *p);
     config->lm.seed = seed;
     medley_status st = p ? model_context_open(&j->w, j->model, &graph, &context, err)
                          : fail_memory(err, "predictions");
+    if (!st)
+        st = teacher_load(&j->w, j->model, &teacher, err);
+    context.teacher = teacher;
     if (!st)
         st = crossfit_prepare(&j->w, &context, &prepared, err);
     if (!st)
@@ -140,6 +145,7 @@ static medley_status train(struct job *j, uint64_t seed, const char *out, medley
         st = npy_write(out, NPY_F32, j->n_test, d->n_classes, p, err);
     if (model)
         ops->free(model);
+    mem_free(teacher);
     mem_free(p);
     return st;
 }

@@ -85,6 +85,12 @@ static void test_refusals(void)
     refused(DATA "models:\n  - {name: a, kind: lm, pretrain: {epochs: 0}}\n",
             "medley.yaml:3: models[0].pretrain.epochs: '0' is not a whole number from 1 to "
             "100000");
+    refused(DATA "models:\n  - {name: a, kind: lm, distill: {weight: 1}}\n",
+            "medley.yaml:3: distill needs a 'teacher'");
+    refused(
+        DATA "models:\n  - {name: a, kind: lm, distill: {teacher: b}}\n"
+             "  - {name: b, kind: lm}\n",
+        "medley.yaml:3: a teacher is a model listed before its student, or a file, not 'b'");
     refused(DATA "models:\n  - {name: a, kind: lm, family: gpt2}\n",
             "medley.yaml:3: encoder family 'gpt2' is not supported (there are: bert, roberta, "
             "xlm-roberta, camembert, electra, mpnet, deberta-v2, big_bird, modernbert)");

@@ -14,6 +14,7 @@ struct model_context {
     const float *features;     /* [graph->n_nodes * width] with the graph */
     size_t width;
     const struct link_store *store; /* gnn: embeddings made ahead, or NULL */
+    const float *teacher;           /* [n_examples * K] to be distilled from, or NULL */
     const char *prepared; /* folder that `prepare` filled; NULL when it was not asked */
 };
 

@@ -70,6 +70,7 @@ static const struct yaml_field lm_fields[] = {
     MODEL("pretrained", YAML_TEXT, lm.pretrained, 0, 0, "Hugging Face folder to start from; without it: from scratch"),
     MODEL("family", YAML_TEXT, lm.family, 0, 0, "from scratch: bert, roberta, electra, mpnet, deberta-v2, big_bird, modernbert [bert]"),
     ROW("pretrain", YAML_NODE, model_config, pretrain, 0, 0, NULL, "first learn the shop's texts without labels; {} for the defaults"),
+    ROW("distill", YAML_NODE, model_config, distill, 0, 0, NULL, "learn from the probabilities of other models, too"),
     MODEL("fields", YAML_TEXT, lm.fields, 0, 0, "what it reads, in order [query,title,brand,color]"),
     ROW("head", YAML_CHOICE, model_config, lm.head, 0, 0, head_names, "segments: for sentence encoders and small data [cls]"),
     MODEL("max_tokens", YAML_UNSIGNED, lm.max_tokens, 8, 512, "per pair [96]"),
@@ -107,6 +108,13 @@ static const struct yaml_field pretrain_fields[] = {
     PRETRAIN("clip", YAML_DOUBLE, clip, 0, 1e6, "gradient norm [1]"),
     PRETRAIN("dropout", YAML_DOUBLE, dropout, 0, 0.9, "[0]"),
     PRETRAIN("fields_only", YAML_BOOL, fields_only, 0, 0, "leave out bullets and descriptions that the model does not read [false]"),
+    END,
+};
+
+static const struct yaml_field distill_fields[] = {
+    MODEL("teacher", YAML_TEXT_LIST, teachers, 0, 0, "a model listed before, or several (their mean), or a table of out-of-fold predictions (required)"),
+    MODEL("weight", YAML_DOUBLE, lm.distill.weight, 0.01, 1, "of the teacher against the labels [0.5]"),
+    MODEL("temperature", YAML_DOUBLE, lm.distill.temperature, 0.1, 100, "softens both sides [2]"),
     END,
 };
 
@@ -208,6 +216,7 @@ const struct config_section config_sections[] = {
     {"models[]", "every base model", model_fields},
     {"models[] of kind lm", "language model", lm_fields},
     {"models[].pretrain", "of a language model, before its fine-tuning", pretrain_fields},
+    {"models[].distill", "of a language model", distill_fields},
     {"models[] of kind gnn", "graph model", gnn_fields},
     {"models[] of kind table", "predictions made elsewhere", table_fields},
     {"stacking", "out-of-fold predictions", stacking_fields},
@@ -317,6 +326,42 @@ static medley_status check_model(struct config *c, const struct model_config *m,
     return MEDLEY_OK;
 }
 
+static medley_status bind_pretrain(struct config *c, struct model_config *m, size_t i,
+                                   medley_error *err)
+{
+    char where[64];
+    snprintf(where, sizeof where, "models[%zu].pretrain", i);
+    if (!m->pretrain)
+        return MEDLEY_OK;
+    m->lm.pretrain.wanted = true;
+    return yaml_bind(c->document, m->pretrain, where, pretrain_fields, NULL, &m->lm.pretrain,
+                     err);
+}
+
+/* Teachers stand before their students, so that they are trained before them. */
+static medley_status bind_distill(struct config *c, struct model_config *m, size_t i,
+                                  medley_error *err)
+{
+    char where[64];
+    snprintf(where, sizeof where, "models[%zu].distill", i);
+    if (!m->distill)
+        return MEDLEY_OK;
+    medley_status st = yaml_bind(c->document, m->distill, where, distill_fields, NULL, m, err);
+    if (st)
+        return st;
+    if (!m->teachers || !m->teachers[0])
+        return refuse(c, m->distill, err, "distill needs a", "teacher");
+    for (const char **t = m->teachers; *t; t++) {
+        bool known = strchr(*t, '.') || strchr(*t, '/');
+        for (size_t j = 0; j < i && !known; j++)
+            known = strcmp(c->models[j].name, *t) == 0;
+        if (!known)
+            return refuse(c, m->distill, err,
+                          "a teacher is a model listed before its student, or a file, not", *t);
+    }
+    return MEDLEY_OK;
+}
+
 static medley_status bind_model(struct config *c, const struct yaml_node *node, size_t i,
                                 medley_error *err)
 {
@@ -338,14 +383,8 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
         yaml_bind(c->document, node, where, model_fields, kind_fields[m->kind], m, err);
     if (st)
         return st;
-    if (m->pretrain) {
-        snprintf(where, sizeof where, "models[%zu].pretrain", i);
-        st = yaml_bind(c->document, m->pretrain, where, pretrain_fields, NULL, &m->lm.pretrain,
-                       err);
-        if (st)
-            return st;
-        m->lm.pretrain.wanted = true;
-    }
+    if ((st = bind_pretrain(c, m, i, err)) || (st = bind_distill(c, m, i, err)))
+        return st;
     if (!yaml_get(node, "seed"))
         m->lm.seed = m->gnn.seed = c->stacking.seed;
     return check_model(c, m, i, err);

@@ -24,7 +24,9 @@ struct model_config {
     bool logits;             /* table: the file holds logits */
     bool trust;              /* table: skip the in-sample check */
     const struct yaml_node *pretrain; /* lm: the mapping, bound to lm.pretrain */
-    const struct yaml_node *node;     /* for the content hash */
+    const struct yaml_node *distill;  /* lm: bound to lm.distill and: */
+    const char **teachers;        /* names of models before this one, or files; NULL: none */
+    const struct yaml_node *node; /* for the content hash */
 };
 
 struct stacking_config {

@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "data/folds.h"
 #include "ensemble/guard.h"
+#include "ensemble/teacher.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -27,6 +28,7 @@ struct crossfit {
     uint32_t *fit, *rest; /* [n_examples] row lists of the moment */
     float *probabilities; /* [n_examples * K] */
     float *part;          /* [n_examples * K] predictions of one fold */
+    float *teacher;       /* [n_examples * K] or NULL */
 };
 
 struct path features_path(const struct workspace *w, const char *spec)
@@ -390,6 +392,9 @@ medley_status crossfit_model(struct workspace *w, size_t model, const char *key,
         st = remove_stale_work(&x, err);
     if (!st)
         st = model_context_open(w, model, &graph, &x.context, err);
+    if (!st)
+        st = teacher_load(w, model, &x.teacher, err);
+    x.context.teacher = x.teacher;
     for (size_t i = 0; i < cells && !st; i++)
         x.probabilities[i] = NAN;
     if (!st)
@@ -402,5 +407,6 @@ medley_status crossfit_model(struct workspace *w, size_t model, const char *key,
     mem_free(x.rest);
     mem_free(x.probabilities);
     mem_free(x.part);
+    mem_free(x.teacher);
     return st;
 }

@@ -21,6 +21,7 @@ static medley_status lm_fit(const struct model_context *c, const uint32_t *rows,
 {
     struct cross_encoder *m = NULL;
     struct lm_options options = c->config->lm;
+    options.distill.teacher = c->teacher;
     if (c->prepared) {
         if (!options.pretrained && !options.learning_rate)
             options.learning_rate = OWN_ENCODER_RATE;

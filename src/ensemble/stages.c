@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/decide.h"
+#include "ensemble/teacher.h"
 #include "report/report.h"
 
 #include <errno.h>
@@ -122,6 +123,13 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_file(p, w, m->predictions);
         if (m->kind == KIND_GNN)
             add_upstream(p, s, STAGE_FEATURES, features_owner(c, stage->model));
+        for (const char **t = m->teachers; t && *t; t++) {
+            size_t teacher = teacher_model(c, *t);
+            if (teacher == SIZE_MAX)
+                add_file(p, w, *t);
+            else
+                add_upstream(p, s, STAGE_TRAIN, teacher);
+        }
         break;
     case STAGE_STACK:
         add_upstream(p, s, STAGE_TRAIN, SIZE_MAX);
@@ -390,11 +398,22 @@ static medley_status lock_workspace(const struct workspace *w, int *lock, medley
     return fail(err, MEDLEY_EINVAL, "another medley is working in '%s'", w->root);
 }
 
-/* Every stage that `stage` builds upon comes before it in the list and in an earlier group;
- * train stages do not build upon each other, and rank is not needed by select and evaluate. */
+static bool teaches(const struct config *c, size_t teacher, size_t student)
+{
+    for (const char **t = c->models[student].teachers; t && *t; t++)
+        if (teacher_model(c, *t) == teacher)
+            return true;
+    return false;
+}
+
+/* Every stage that `stage` builds upon comes before it in the list and in an earlier group; of
+ * train stages only students build upon their teachers, and rank is not needed by select and
+ * evaluate. */
 static bool needs(const struct workspace *w, const struct stage *stage,
                   const struct stage *before)
 {
+    if (before->group == STAGE_TRAIN && stage->group == STAGE_TRAIN)
+        return teaches(&w->config, before->model, stage->model);
     if (before->group >= stage->group ||
         (before->group == STAGE_RANK && stage->group < STAGE_REPORT))
         return false;

@@ -24,6 +24,14 @@ struct lm_pretrain_options {
     bool fields_only; /* leave out bullets and descriptions that the model does not read */
 };
 
+/* Learning from a teacher's probabilities besides the labels; all-zero: no teacher. */
+struct lm_distill_options {
+    const float *teacher; /* [d->n_examples * K] of the dataset trained on, out-of-fold; a row
+                             of NaN is silent. Borrowed until training ends */
+    double weight;        /* of the teacher against the labels [0.5] */
+    double temperature;   /* softens both sides [2] */
+};
+
 /* Where it comes from and what it reads; all-zero means the defaults in brackets. Strings are
  * copied by cross_encoder_new. */
 struct lm_options {
@@ -55,6 +63,7 @@ struct lm_options {
                           queries; 0: none, all of the data is trained on */
     uint64_t seed;
     struct lm_pretrain_options pretrain;
+    struct lm_distill_options distill;
 };
 
 /* Makes an untrained model for a dataset's classes: loads the pretrained folder, or trains a

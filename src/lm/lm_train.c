@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
+#include "lm/distill.h"
 #include "nn/lanes.h"
 #include "nn/resume.h"
 
@@ -39,6 +40,7 @@ struct training {
     uint32_t *order;       /* [n_fit] pairs of this epoch, batch by batch */
     uint32_t *batch_order; /* [steps] */
     size_t n_batch;        /* pairs of the coming step */
+    struct distill distill;
     struct lanes lanes;
     struct adamw adamw;
     float *best; /* [total]; NULL without early stopping */
@@ -112,6 +114,7 @@ static void identify(struct training *t)
         uint8_t label = label_of(t, (uint32_t)i);
         h = hash_bytes(&label, 1, h);
     }
+    h = distill_hash(&t->distill, t->n, h);
     t->identity = hash_bytes(t->m->params.values, t->m->params.total * sizeof(float), h);
 }
 
@@ -145,6 +148,8 @@ static medley_status training_init(struct training *t, medley_error *err)
     medley_status st = allocate(t, err);
     if (!st)
         st = encode_all(t, err);
+    if (!st)
+        st = distill_init(&t->distill, o, t->d, t->rows, t->n, err);
     if (st)
         return st;
     identify(t);
@@ -174,6 +179,7 @@ static void training_deinit(struct training *t)
     mem_free(t->order);
     mem_free(t->batch_order);
     mem_free(t->best);
+    distill_deinit(&t->distill);
     lanes_deinit(&t->lanes);
     adamw_deinit(&t->adamw);
 }
@@ -231,6 +237,7 @@ static void load_batch(struct training *t)
         unsigned lane = (unsigned)(round % 2 ? o->lanes - 1 - seat : seat);
         uint32_t pair = t->order[begin + i];
         t->lane_labels[lane][t->lane_inputs[lane].n] = label_of(t, pair);
+        distill_take(&t->distill, lane, t->lane_inputs[lane].n, pair);
         lm_inputs_copy(&t->lane_inputs[lane], &t->inputs, pair);
     }
 }
@@ -248,6 +255,7 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
     struct tensor *logits = lm_head_forward(t->m, tape, hidden, &batch, dropout);
     struct tensor *loss = op_softmax_loss(tape, logits, t->lane_labels[lane], NULL,
                                           (float)t->m->options.label_smoothing);
+    loss = distill_loss(&t->distill, tape, lane, loss, logits);
     return op_scale(tape, loss, (float)in->n / (float)t->n_batch);
 }
 

@@ -83,6 +83,11 @@ struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint
 struct tensor *op_vocabulary_loss(struct tape *t, struct tensor *logits,
                                   const int32_t *targets);
 
+/* Mean over rows of T^2 KL(q || softmax(logits / T)) for distributions targets[N,K]: what makes
+ * a small model say what a bigger one says (Hinton et al. 2015). */
+struct tensor *op_soft_loss(struct tape *t, struct tensor *logits, const float *targets,
+                            float temperature);
+
 /* Mean over N*K of the cross-entropy of sigmoid(logits) with targets[N,K] in 0..1; [1,1]. */
 struct tensor *op_sigmoid_loss(struct tape *t, struct tensor *logits, const float *targets);
 /* Mean over N*K of (x - targets)^2; [1,1]. */
