@@ -2,9 +2,11 @@
  */
 #include "cli/cli.h"
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "base/str.h"
 #include "serve/server.h"
 
 #include <errno.h>
@@ -27,6 +29,8 @@ enum {
     OPT_TTL,
     OPT_BODY,
     OPT_TIMEOUT,
+    OPT_TOKEN,
+    OPT_ADMIN_TOKEN,
     OPT_QUIET
 };
 
@@ -42,12 +46,16 @@ static const struct argp_option options[] = {
     {"cache-ttl", OPT_TTL, "SECONDS", 0, "forget pairs after so long; 0: never [0]", 0},
     {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
     {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
+    {"token-file", OPT_TOKEN, "FILE", 0,
+     "ask clients for the bearer token in this file; health and metrics stay open", 0},
+    {"admin-token-file", OPT_ADMIN_TOKEN, "FILE", 0,
+     "let holders of this token activate, shadow and roll back bundles", 0},
     {"quiet", OPT_QUIET, NULL, 0, "no log line per request", 0},
     {0},
 };
 
 struct arguments {
-    const char *workspace, *bundle;
+    const char *workspace, *bundle, *token_file, *admin_token_file;
     bool quiet;
     struct server_options server;
 };
@@ -91,6 +99,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case OPT_TIMEOUT:
         s->idle_seconds = s->body_seconds = (unsigned)cli_count("--timeout", text, 1, 3600);
         return 0;
+    case OPT_TOKEN:
+        a->token_file = text;
+        return 0;
+    case OPT_ADMIN_TOKEN:
+        a->admin_token_file = text;
+        return 0;
     case OPT_QUIET:
         a->quiet = true;
         return 0;
@@ -108,7 +122,8 @@ static const struct argp argp = {
     NULL,
     "Answers POST /v1/classify, and a page to try it at /, until SIGINT or SIGTERM; then "
     "finishes "
-    "what it has begun and exits. Each request is one line of JSON on stderr. Pairs of "
+    "what it has begun and exits; SIGHUP opens the bundle's folder anew and lets what is there "
+    "answer. Each request is one line of JSON on stderr. Pairs of "
     "frequent products and queries use graph embeddings made ahead (serve.precompute in "
     "medley.yaml).\v"
     "Example: medley serve -C my-shop --port 8080\n"
@@ -135,57 +150,137 @@ static void log_line(void *context, const char *line, size_t n)
 }
 
 /* A semaphore, because a handler may post it whichever thread the signal meets. */
-static sem_t stop_wanted;
+static sem_t signalled;
+static volatile sig_atomic_t stop_wanted;
 
-static void on_stop(int signal_number)
+static void on_signal(int signal_number)
 {
     int e = errno;
-    sem_post(&stop_wanted);
-    signal(signal_number, SIG_DFL); /* a second one ends at once */
+    if (signal_number != SIGHUP) {
+        stop_wanted = 1;
+        signal(signal_number, SIG_DFL); /* a second one ends at once */
+    }
+    sem_post(&signalled);
     errno = e;
 }
 
-static void wait_for_stop(void)
+/* SIGHUP: the folder that was opened at the start may hold, or point to, another bundle now. */
+static void reload(struct server *server, const char *name)
 {
-    while (sem_wait(&stop_wanted) != 0 && errno == EINTR)
-        ;
+    struct server_change change;
+    medley_error err = {0};
+    if (server_activate(server, name, &change, &err))
+        fprintf(stderr, "medley: not reloaded: %s\n", err.message);
+    else
+        fprintf(stderr, "bundle %s answers now, after %zu requests to warm it; before: %s\n",
+                change.active, change.warmed, change.previous);
 }
 
-static int serve(const struct engine *engine, const struct server_options *o)
+static void wait_for_stop(struct server *server, const char *name)
+{
+    while (!stop_wanted) {
+        bool woken = sem_wait(&signalled) == 0;
+        if (woken && !stop_wanted)
+            reload(server, name);
+    }
+}
+
+static int serve(const struct engine *engine, const struct server_options *o, const char *name)
 {
     struct server *server = NULL;
     medley_error err = {0};
-    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
-    sem_init(&stop_wanted, 0, 0);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    struct sigaction on = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sem_init(&signalled, 0, 0);
+    sigaction(SIGINT, &on, NULL);
+    sigaction(SIGTERM, &on, NULL);
+    sigaction(SIGHUP, &on, NULL);
     if (server_start(engine, o, &server, &err))
         return cli_fail(&err);
     fprintf(stderr, "listening on %s (bundle %s)\n", server_url(server), engine->id);
-    wait_for_stop();
+    wait_for_stop(server, name);
     if (server_stop(server, DRAIN_SECONDS))
         return 0;
     fprintf(stderr, "medley: a classification did not end in time and was cut short\n");
     _exit(1); /* threads still run in it: nothing can be freed under them */
 }
 
+/* ---- secrets and folders ------------------------------------------------------------------
+ */
+
+#define SHORTEST_TOKEN 16
+#define LONGEST_TOKEN 1024
+
+/* The file's text without white space around it; the caller frees *out. */
+static medley_status read_token(const char *path, char **out, medley_error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    if (!path)
+        return MEDLEY_OK;
+    medley_status st = file_read(path, LONGEST_TOKEN, &text, &n, err);
+    if (st)
+        return st;
+    struct str token = str_trim((struct str){text, n});
+    bool good = token.n >= SHORTEST_TOKEN;
+    for (size_t i = 0; good && i < token.n; i++)
+        good = token.s[i] > ' ' && token.s[i] < 127;
+    if (!good)
+        st = fail(err, MEDLEY_EINVAL,
+                  "%s: expected a token of at least %d printable ASCII characters", path,
+                  SHORTEST_TOKEN);
+    else if (!(*out = mem_strndup(token.s, token.n)))
+        st = fail_memory(err, "a token");
+    mem_free(text);
+    return st;
+}
+
+/* Cuts "shop/bundle/current" into the folder of bundles and the name of one, in place. */
+static const char *split_folder(char *folder, const char **bundles)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        folder[--n] = 0;
+    char *slash = strrchr(folder, '/');
+    if (!slash) {
+        *bundles = ".";
+        return folder;
+    }
+    *bundles = slash == folder ? "/" : folder;
+    *slash = 0;
+    return slash + 1;
+}
+
+static medley_status run(struct arguments *a, char *folder, int *exit_status, medley_error *err)
+{
+    struct engine engine = {0};
+    char *token = NULL, *admin_token = NULL;
+    medley_status st = read_token(a->token_file, &token, err);
+    if (!st)
+        st = read_token(a->admin_token_file, &admin_token, err);
+    if (!st)
+        st = engine_open_bundle(folder, &engine, err);
+    if (!st) {
+        a->server.log = a->quiet ? NULL : log_line;
+        a->server.token = token;
+        a->server.admin_token = admin_token;
+        const char *name = split_folder(folder, &a->server.bundles);
+        *exit_status = interrupted() ? 1 : serve(&engine, &a->server, name);
+    }
+    engine_close(&engine);
+    mem_free(token);
+    mem_free(admin_token);
+    return st;
+}
+
 int verb_serve(int argc, char **argv)
 {
     struct arguments a = {.workspace = ".", .server.port = 8080};
-    struct engine engine = {0};
     medley_error err = {0};
+    int exit_status = 1;
     cli_parse(&argp, argc, argv, &a);
     char *folder = a.bundle ? mem_strdup(a.bundle) : path_join(a.workspace, "bundle/current");
-    if (!folder) {
-        fprintf(stderr, "medley: out of memory\n");
-        return 1;
-    }
-    medley_status st = engine_open_bundle(folder, &engine, &err);
+    medley_status st = folder ? run(&a, folder, &exit_status, &err)
+                              : fail_memory(&err, "the path of the bundle");
     mem_free(folder);
-    if (st)
-        return cli_fail(&err);
-    a.server.log = a.quiet ? NULL : log_line;
-    int exit_status = interrupted() ? 1 : serve(&engine, &a.server);
-    engine_close(&engine);
-    return exit_status;
+    return st ? cli_fail(&err) : exit_status;
 }

@@ -12,6 +12,7 @@
  * products of 7 fields each. */
 #define MAX_VALUES 20000
 #define MAX_DEPTH 4
+#define MAX_AGE 1e9 /* seconds */
 
 /* Counts commas and brackets outside of strings. Ill-formed text may be miscounted: json_parse
  * refuses it later. */
@@ -181,11 +182,46 @@ static medley_status read_explain(const json *v, struct classify_request *r, med
 
 static medley_status read_cache(const json *v, struct classify_request *r, medley_error *err)
 {
+    static const char *const names[] = {
+        [CACHE_ON] = "on", [CACHE_OFF] = "off", [CACHE_ONLY] = "only"};
     const char *text;
-    bool on = json_as_text(v, &text) && strcmp(text, "on") == 0;
-    if (!on && !(json_as_text(v, &text) && strcmp(text, "off") == 0))
-        return fail(err, MEDLEY_EINVAL, "cache: must be \"on\" or \"off\"");
-    r->use_cache = on;
+    for (size_t i = 0; json_as_text(v, &text) && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            r->cache = (enum cache_use)i;
+            return MEDLEY_OK;
+        }
+    }
+    return fail(err, MEDLEY_EINVAL, "cache: must be \"on\", \"off\" or \"only\"");
+}
+
+static medley_status read_max_age(const json *v, struct classify_request *r, medley_error *err)
+{
+    double seconds;
+    if (!json_as_double(v, &seconds) || !(seconds >= 0 && seconds <= MAX_AGE))
+        return fail(err, MEDLEY_EINVAL, "max_age_s: must be a number from 0 to %.0f", MAX_AGE);
+    r->max_age_ms = (int64_t)(seconds * 1e3);
+    return MEDLEY_OK;
+}
+
+static medley_status read_models(const json *v, struct classify_request *r, medley_error *err)
+{
+    size_t n = json_kind_of(v) == JSON_ARRAY ? json_count(v) : 0;
+    if (n == 0 || n > MEDLEY_MAX_MODELS)
+        return fail(err, MEDLEY_EINVAL, "models: must be a list of 1 to %d names",
+                    MEDLEY_MAX_MODELS);
+    r->models = mem_alloc(n, sizeof *r->models);
+    if (!r->models)
+        return fail_memory(err, "models");
+    for (const json *m = json_first(v); m; m = json_next(m)) {
+        const char *name;
+        if (!json_as_text(m, &name))
+            return fail(err, MEDLEY_EINVAL, "models[%zu]: must be a name", r->n_models);
+        for (size_t i = 0; i < r->n_models; i++)
+            if (strcmp(name, r->models[i]) == 0)
+                return fail(err, MEDLEY_EINVAL, "models[%zu]: '%.100s' is given twice",
+                            r->n_models, name);
+        r->models[r->n_models++] = name;
+    }
     return MEDLEY_OK;
 }
 
@@ -196,7 +232,8 @@ static const struct {
 } keys[] = {
     {"query", read_query, true},       {"locale", read_locale, false},
     {"products", read_products, true}, {"explain", read_explain, false},
-    {"cache", read_cache, false},
+    {"cache", read_cache, false},      {"max_age_s", read_max_age, false},
+    {"models", read_models, false},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
@@ -222,13 +259,15 @@ static medley_status read_root(struct classify_request *r, medley_error *err)
         if (keys[k].required && !(seen & 1u << k))
             return fail(err, MEDLEY_EINVAL, "%s: missing", keys[k].key);
     }
+    if (r->explain && r->cache == CACHE_ONLY)
+        return fail(err, MEDLEY_EINVAL, "explain: not with \"cache\": \"only\"");
     return MEDLEY_OK;
 }
 
 medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
                                      medley_error *err)
 {
-    struct classify_request r = {.locale = {"us", 2}, .use_cache = true};
+    struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1};
     struct str text = {body, n};
     medley_status st = check_size(text, err);
     if (!st)
@@ -245,6 +284,7 @@ medley_status classify_request_parse(const char *body, size_t n, struct classify
 void classify_request_deinit(struct classify_request *r)
 {
     mem_free(r->products);
+    mem_free(r->models);
     json_free(r->root);
     *r = (struct classify_request){0};
 }

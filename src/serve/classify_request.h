@@ -11,14 +11,23 @@
 #define CLASSIFY_MAX_ID 1024    /* bytes */
 #define CLASSIFY_MAX_LOCALE 35  /* bytes; as long as a language tag may be (RFC 5646) */
 
+enum cache_use {
+    CACHE_ON,   /* unless the request says otherwise */
+    CACHE_OFF,  /* neither read nor written */
+    CACHE_ONLY, /* nothing is evaluated: pairs that are not remembered have no label */
+};
+
 struct classify_request {
     medley_text query;        /* not blank */
     medley_text locale;       /* "us" unless given */
     medley_product *products; /* [n_products], 1..CLASSIFY_MAX_PRODUCTS; each has id or text */
     size_t n_products;
     bool explain;
-    bool use_cache; /* true unless "cache": "off" */
-    json *root;     /* owns the texts */
+    enum cache_use cache;
+    int64_t max_age_ms;  /* older labels are not taken from the cache; -1: any age */
+    const char **models; /* [n_models] names, distinct; none: all */
+    size_t n_models;
+    json *root; /* owns the texts */
 };
 
 /* Anything not asked for is refused: unknown and doubled keys, wrong types, blank queries, too

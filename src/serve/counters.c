@@ -5,8 +5,8 @@
 #include <inttypes.h>
 
 /* 0 stands for all others. */
-static const unsigned counters_statuses[COUNTERS_STATUSES] = {200, 400, 404, 405, 408, 413,
-                                                              415, 429, 500, 503, 304, 0};
+static const unsigned counters_statuses[COUNTERS_STATUSES] = {
+    200, 304, 400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 500, 503, 0};
 
 static const double latency_limits[COUNTERS_BUCKETS - 1] = {
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5};
@@ -130,6 +130,29 @@ static void write_bundle(const struct gauges *g, struct strbuf *out)
           g->bundle_bytes);
 }
 
+static void write_shadow(const struct gauges *g, struct strbuf *out)
+{
+    if (g->shadow) {
+        describe(out, "medley_shadow_bundle", "info", "The bundle that answers in the shadow.");
+        sb_addz(out, "medley_shadow_bundle_info{");
+        label(out, "id", g->shadow);
+        sb_addz(out, "} 1\n");
+    }
+    describe(out, "medley_shadow_pairs", "counter",
+             "Pairs that the shadow judged too, by whether its label was the same.");
+    sb_addf(out,
+            "medley_shadow_pairs_total{label=\"same\"} %" PRIu64 "\n"
+            "medley_shadow_pairs_total{label=\"different\"} %" PRIu64 "\n",
+            g->shadow_agreed, g->shadow_differed);
+    describe(out, "medley_shadow_distance", "counter",
+             "Sum of the total variation distances between both bundles' probabilities.");
+    sb_addf(out, "medley_shadow_distance_total %.6f\n", g->shadow_distance);
+    counter(out, "medley_shadow_dropped", "Requests that the shadow had no room for.",
+            g->shadow_dropped);
+    counter(out, "medley_shadow_failed", "Requests that the shadow failed at.",
+            g->shadow_failed);
+}
+
 static void write_lookups(const struct counters *c, struct strbuf *out)
 {
     describe(out, "medley_cache_lookups", "counter",
@@ -173,6 +196,9 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
     gauge(out, "medley_http_requests_in_flight", "Requests begun and not ended.", g->in_flight);
     gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
     write_bundle(g, out);
+    counter(out, "medley_bundle_changes", "Activations and rollbacks.",
+            counters_get(&c->bundle_changes));
+    write_shadow(g, out);
     gauge(out, "process_resident_memory_bytes", "Resident memory.", g->resident_bytes);
     describe(out, "medley_uptime_seconds", "gauge", "Time since the server started.");
     sb_addf(out, "medley_uptime_seconds %.3f\n# EOF\n", g->uptime_seconds);

@@ -8,8 +8,8 @@
 
 #include <stdatomic.h>
 
-#define COUNTERS_MAX_ROUTES 16
-#define COUNTERS_STATUSES 12 /* counters_statuses and one slot for all others */
+#define COUNTERS_MAX_ROUTES 24
+#define COUNTERS_STATUSES 15 /* counters_statuses and one slot for all others */
 #define COUNTERS_BUCKETS 13  /* latency_limits and one for all slower */
 
 struct counters {
@@ -24,6 +24,7 @@ struct counters {
     /* Cache look-ups of pairs: found and used, not there, found but judged anew because another
      * pair of the list was missing. */
     atomic_uint_least64_t cache_hits, cache_misses, cache_unused;
+    atomic_uint_least64_t bundle_changes; /* activations and rollbacks */
 };
 
 void counters_request(struct counters *c, size_t route, unsigned status, double seconds);
@@ -37,6 +38,10 @@ struct gauges {
     uint64_t cache_entries, cache_bytes, cache_evicted, cache_expired;
     uint64_t resident_bytes, bundle_bytes;
     const char *bundle, *version;
+    const char *shadow; /* id of the bundle in the shadow, or NULL */
+    /* of all shadows since the start */
+    uint64_t shadow_agreed, shadow_differed, shadow_dropped, shadow_failed;
+    double shadow_distance;                   /* sum over pairs */
     const char *const *models, *const *kinds; /* [n_models] */
     size_t n_models;
     const char *const *routes; /* [n_routes] paths, by the index that counters_request takes */

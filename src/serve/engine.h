@@ -24,10 +24,12 @@ struct engine {
     const char *kinds[MEDLEY_MAX_MODELS];
     medley_store_size stores[MEDLEY_MAX_MODELS]; /* embeddings made ahead */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */
+    void (*close)(struct engine *e); /* NULL: nothing to close */
 };
 
-/* Opens the bundle in `folder`; end with engine_close. */
-medley_status engine_open_bundle(const char *folder, struct engine *out, medley_error *err);
-void engine_close(struct engine *e); /* only for what engine_open_bundle opened */
+/* Opens what is in `folder`; end with engine_close. EIO: there is nothing. */
+typedef medley_status engine_open(const char *folder, struct engine *out, medley_error *err);
+engine_open engine_open_bundle;
+void engine_close(struct engine *e);
 
 #endif

@@ -18,7 +18,7 @@ static medley_status classify(void *context, medley_text query, medley_text loca
     return medley_bundle_classify(context, query, locale, products, n, options, results, err);
 }
 
-/* nftw has no context argument. Bundles are opened by one thread, before the server starts. */
+/* nftw has no context argument. */
 static _Thread_local uint64_t counted_bytes;
 
 static int count_file(const char *path, const struct stat *info, int kind, struct FTW *where)
@@ -41,6 +41,11 @@ static uint64_t folder_bytes(const char *folder)
     return counted_bytes;
 }
 
+static void close_bundle(struct engine *e)
+{
+    medley_bundle_close(e->context);
+}
+
 medley_status engine_open_bundle(const char *folder, struct engine *out, medley_error *err)
 {
     medley_bundle *b = NULL;
@@ -52,7 +57,8 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
                        .id = medley_bundle_id(b),
                        .n_classes = medley_bundle_classes(b),
                        .n_models = medley_bundle_models(b),
-                       .file_bytes = folder_bytes(folder)};
+                       .file_bytes = folder_bytes(folder),
+                       .close = close_bundle};
     if (e.n_classes < 2 || e.n_classes > MEDLEY_MAX_CLASSES || e.n_models > MEDLEY_MAX_MODELS) {
         medley_bundle_close(b);
         return fail(err, MEDLEY_EFORMAT,
@@ -75,6 +81,7 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
 
 void engine_close(struct engine *e)
 {
-    medley_bundle_close(e->context);
+    if (e->close)
+        e->close(e);
     *e = (struct engine){0};
 }

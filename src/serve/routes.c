@@ -44,7 +44,10 @@ static struct label_cache_stats cache_stats(const struct server *s)
 static enum handled handle_metrics(struct request *r)
 {
     struct server *s = r->server;
-    const struct engine *e = s->engine;
+    double share;
+    struct deployment *shadow = deployment_enter_shadow(&s->deployments, &share);
+    r->deployment = deployment_enter(&s->deployments);
+    const struct engine *e = &r->deployment->engine;
     struct label_cache_stats cache = cache_stats(s);
     const char *paths[N_ROUTES + 1];
     for (size_t i = 0; i < N_ROUTES; i++)
@@ -61,12 +64,20 @@ static enum handled handle_metrics(struct request *r)
                        .bundle_bytes = e->file_bytes,
                        .bundle = e->id,
                        .version = medley_version(),
+                       .shadow = shadow ? shadow->engine.id : NULL,
+                       .shadow_agreed = counters_get(&s->shadow.agreed),
+                       .shadow_differed = counters_get(&s->shadow.differed),
+                       .shadow_dropped = counters_get(&s->shadow.dropped),
+                       .shadow_failed = counters_get(&s->shadow.failed),
+                       .shadow_distance =
+                           (double)counters_get(&s->shadow.distance_millionths) * 1e-6,
                        .models = e->models,
                        .kinds = e->kinds,
                        .n_models = e->n_models,
                        .routes = paths,
                        .n_routes = N_ROUTES + 1};
     counters_write(&s->counters, &g, &r->out);
+    deployment_leave(shadow);
     answer(r, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     return HANDLED;
 }
@@ -156,10 +167,45 @@ static void write_limits(struct json_writer *w, const struct server *s)
     jw_object_end(w);
 }
 
+static void write_shadow(struct json_writer *w, struct server *s)
+{
+    double share;
+    struct deployment *shadow = deployment_enter_shadow(&s->deployments, &share);
+    if (!shadow) {
+        jw_null(w);
+        return;
+    }
+    jw_object(w);
+    jw_key(w, "id");
+    jw_textz(w, shadow->engine.id);
+    jw_key(w, "share");
+    jw_double(w, share);
+    shadow_write(w, &s->shadow);
+    jw_object_end(w);
+    deployment_leave(shadow);
+}
+
+static enum handled handle_models(struct request *r)
+{
+    struct json_writer w;
+    r->deployment = deployment_enter(&r->server->deployments);
+    jw_init(&w, &r->out, false);
+    jw_object(&w);
+    jw_key(&w, "bundle");
+    jw_textz(&w, r->deployment->engine.id);
+    jw_key(&w, "models");
+    write_models(&w, &r->deployment->engine);
+    jw_object_end(&w);
+    sb_addc(&r->out, '\n');
+    answer(r, 200, "application/json");
+    return HANDLED;
+}
+
 static enum handled handle_bundle(struct request *r)
 {
-    const struct server *s = r->server;
-    const struct engine *e = s->engine;
+    struct server *s = r->server;
+    r->deployment = deployment_enter(&s->deployments);
+    const struct engine *e = &r->deployment->engine;
     struct json_writer w;
     jw_init(&w, &r->out, false);
     jw_object(&w);
@@ -179,6 +225,8 @@ static enum handled handle_bundle(struct request *r)
     write_cache(&w, s);
     jw_key(&w, "limits");
     write_limits(&w, s);
+    jw_key(&w, "shadow");
+    write_shadow(&w, s);
     jw_key(&w, "uptime_s");
     jw_double(&w, (double)(uint64_t)((clock_seconds() - s->started) * 1e3) / 1e3);
     jw_object_end(&w);
@@ -212,13 +260,25 @@ static enum handled handle_js(struct request *r)
 
 /* HEAD is answered wherever GET is. */
 const struct route routes[N_ROUTES] = {
-    {"POST", "/v1/classify", handle_classify, "application/json", false,
+    {"POST", "/v1/classify", handle_classify, "application/json", false, FOR_CLIENTS,
      "label products for a query"},
-    {"GET", "/v1/bundle", handle_bundle, NULL, false, "what answers: models, classes, limits"},
-    {"GET", "/healthz", handle_health, NULL, true, "200 while the process lives"},
-    {"GET", "/readyz", handle_ready, NULL, false, "200 while requests are welcome, else 503"},
-    {"GET", "/metrics", handle_metrics, NULL, true, "counters for Prometheus (OpenMetrics)"},
-    {"GET", "/", handle_page, NULL, false, "a page to try it"},
-    {"GET", "/page.css", handle_css, NULL, false, "its style"},
-    {"GET", "/page.js", handle_js, NULL, false, "its script"},
+    {"POST", "/v1/rank", handle_rank, "application/json", false, FOR_CLIENTS,
+     "the same, best products first"},
+    {"GET", "/v1/bundle", handle_bundle, NULL, false, FOR_CLIENTS,
+     "what answers: models, classes, limits"},
+    {"GET", "/v1/models", handle_models, NULL, false, FOR_CLIENTS, "the base models"},
+    {"POST", "/v1/bundles:activate", handle_activate, "application/json", false, FOR_ADMINS,
+     "let another bundle answer"},
+    {"POST", "/v1/bundles:rollback", handle_rollback, "application/json", false, FOR_ADMINS,
+     "go back to the bundle before"},
+    {"POST", "/v1/bundles:shadow", handle_shadow, "application/json", false, FOR_ADMINS,
+     "compare a bundle in the background"},
+    {"GET", "/healthz", handle_health, NULL, true, OPEN_TO_ALL, "200 while the process lives"},
+    {"GET", "/readyz", handle_ready, NULL, false, OPEN_TO_ALL,
+     "200 while requests are welcome, else 503"},
+    {"GET", "/metrics", handle_metrics, NULL, true, OPEN_TO_ALL,
+     "counters for Prometheus (OpenMetrics)"},
+    {"GET", "/", handle_page, NULL, false, OPEN_TO_ALL, "a page to try it"},
+    {"GET", "/page.css", handle_css, NULL, false, OPEN_TO_ALL, "its style"},
+    {"GET", "/page.js", handle_js, NULL, false, OPEN_TO_ALL, "its script"},
 };

@@ -23,7 +23,9 @@
 #define MAX_CONNECTIONS 1024
 #define OTHER_FILES 64 /* descriptors kept for files */
 #define BACKLOG 511
-#define LAST_WAIT 0.5 /* seconds for an interrupted classification to return */
+#define MAX_CHANGES 4   /* of bundles that may wait */
+#define MAX_SHADOWED 16 /* requests that wait for the shadow */
+#define LAST_WAIT 0.5   /* seconds for an interrupted classification to return */
 
 static void set_defaults(struct server_options *o)
 {
@@ -35,6 +37,7 @@ static void set_defaults(struct server_options *o)
     o->cache_bytes = o->cache_bytes ? o->cache_bytes : (size_t)64 << 20;
     o->idle_seconds = o->idle_seconds ? o->idle_seconds : 30;
     o->body_seconds = o->body_seconds ? o->body_seconds : 30;
+    o->open = o->open ? o->open : engine_open_bundle;
 }
 
 /* ---- listening --------------------------------------------------------------------------- */
@@ -128,7 +131,7 @@ static medley_status make_cache(struct server *s, medley_error *err)
     struct label_cache_options o = {.entries = s->options.cache_entries,
                                     .bytes = s->options.cache_bytes,
                                     .ttl_ms = (int64_t)(s->options.cache_ttl * 1e3),
-                                    .n_classes = s->engine->n_classes};
+                                    .n_classes = s->deployments.active->engine.n_classes};
     if (s->options.no_cache)
         return MEDLEY_OK;
     s->cache = label_cache_new(&o);
@@ -142,7 +145,12 @@ static void server_free(struct server *s)
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     jobs_free(s->jobs);
+    jobs_free(s->admin_jobs);
+    jobs_free(s->shadow_jobs);
     label_cache_free(s->cache);
+    deployments_deinit(&s->deployments);
+    recent_deinit(&s->recent);
+    pthread_mutex_destroy(&s->change_lock);
     mem_free(s);
 }
 
@@ -152,16 +160,23 @@ medley_status server_start(const struct engine *engine, const struct server_opti
     struct server *s = mem_zalloc(1, sizeof *s);
     if (!s)
         return fail_memory(err, "the server");
-    s->engine = engine;
     s->options = *options;
     s->listen_fd = -1;
     s->started = clock_seconds();
     set_defaults(&s->options);
     if (getrandom(&s->id_seed, sizeof s->id_seed, GRND_NONBLOCK) != sizeof s->id_seed)
         s->id_seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
-    medley_status st = make_cache(s, err);
+    pthread_mutex_init(&s->change_lock, NULL);
+    recent_init(&s->recent);
+    medley_status st = deployments_init(&s->deployments, engine, err);
+    if (!st)
+        st = make_cache(s, err);
     if (!st)
         st = jobs_start(s->options.threads, s->options.max_queue, &s->jobs, err);
+    if (!st)
+        st = jobs_start(1, MAX_CHANGES, &s->admin_jobs, err);
+    if (!st)
+        st = jobs_start(1, MAX_SHADOWED, &s->shadow_jobs, err);
     if (!st)
         st = open_socket(s, err);
     if (!st)
@@ -213,6 +228,7 @@ bool server_stop(struct server *s, double seconds)
         wait_for_none(&s->in_flight, clock_seconds() + LAST_WAIT / 4); /* the last answers */
     }
     jobs_stop(s->jobs); /* a suspended connection must not meet MHD_stop_daemon */
+    jobs_stop(s->admin_jobs);
     server_free(s);
     return true;
 }

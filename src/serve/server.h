@@ -10,6 +10,8 @@
 
 #include "serve/engine.h"
 
+#define SERVER_ID 64 /* bytes of a bundle's id, with its end */
+
 /* One JSON line without its newline; called from any thread. */
 typedef void server_log(void *context, const char *line, size_t n);
 
@@ -21,24 +23,40 @@ struct server_options {
     size_t max_queue; /* requests that may wait for a worker [128] */
     size_t max_body;  /* bytes [4 MiB] */
     bool no_cache;
-    size_t cache_entries;  /* [100,000] */
-    size_t cache_bytes;    /* [64 MiB] */
-    double cache_ttl;      /* seconds; 0: no limit */
-    unsigned idle_seconds; /* without a byte, then a connection is closed [30] */
-    unsigned body_seconds; /* for a whole request to arrive [30] */
-    server_log *log;       /* access log; NULL: none */
+    size_t cache_entries;    /* [100,000] */
+    size_t cache_bytes;      /* [64 MiB] */
+    double cache_ttl;        /* seconds; 0: no limit */
+    unsigned idle_seconds;   /* without a byte, then a connection is closed [30] */
+    unsigned body_seconds;   /* for a whole request to arrive [30] */
+    const char *token;       /* asked of clients that classify; NULL: nobody is asked */
+    const char *admin_token; /* asked of those that change bundles; NULL: nobody may */
+    const char *bundles; /* folder of the bundles that may be activated by name; NULL: none */
+    engine_open *open;   /* how one is opened [engine_open_bundle] */
+    server_log *log;     /* access log; NULL: none */
     void *log_context;
 };
 
 struct server; /* opaque */
 
-/* Listens and answers from now on. The engine must outlive the server. Errors: EINVAL (host),
+/* Listens and answers from now on. The engine and all texts of
+ * the options must outlive the server. Errors: EINVAL (host),
  * EIO (the address is taken, not ours, not permitted), ENOMEM. */
 medley_status server_start(const struct engine *engine, const struct server_options *options,
                            struct server **out, medley_error *err);
 uint16_t server_port(const struct server *s);
 /* "http://127.0.0.1:8080"; borrowed. */
 const char *server_url(const struct server *s);
+
+struct server_change {
+    char active[SERVER_ID], previous[SERVER_ID]; /* ids */
+    size_t warmed; /* recent requests put through the new bundle */
+    double seconds;
+};
+/* Opens the bundle `name` of options.bundles, warms it with recent requests and lets it answer
+ * from then on; requests that have begun end on the old one. Errors leave all as it was: EINVAL
+ * (no plain name, other classes), EUNSUPPORTED (no folder of bundles), those of opening. */
+medley_status server_activate(struct server *s, const char *name, struct server_change *out,
+                              medley_error *err);
 
 /* Stops listening, waits up to `seconds` for the requests in flight to be answered, closes what
  * is still open and frees the server. Long classifications are asked to stop

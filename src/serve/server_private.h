@@ -1,15 +1,18 @@
 /* server_private.h: what the files of the server share: one request's life, routes, workers.
  *
- *   request.c  HTTP in and out: collects the body, finds the route, sends the answer, logs
- *   routes.c   the table of routes and the small ones;  classify.c  the large one
- *   jobs.c     workers and their queue;  server.c  start and stop */
+ *   request.c   HTTP in and out: collects the body, finds the route, sends the answer, logs
+ *   routes.c    the table of routes and the small ones;  classify.c, bundles.c  the large ones
+ *   jobs.c      workers and their queue;  server.c  start and stop */
 #ifndef SERVE_SERVER_PRIVATE_H
 #define SERVE_SERVER_PRIVATE_H
 
 #include "base/json.h"
 #include "serve/counters.h"
+#include "serve/deployment.h"
 #include "serve/label_cache.h"
+#include "serve/recent.h"
 #include "serve/server.h"
+#include "serve/shadow.h"
 
 #include <microhttpd.h>
 #include <pthread.h>
@@ -32,10 +35,14 @@ void jobs_free(struct jobs *j); /* stops too; accepts NULL */
 /* ---- server ------------------------------------------------------------------------------ */
 
 struct server {
-    const struct engine *engine;
+    struct deployments deployments;
     struct server_options options; /* defaults filled in */
     struct label_cache *cache;     /* NULL: none */
-    struct jobs *jobs;
+    struct jobs *jobs;             /* classifications */
+    struct jobs *admin_jobs, *shadow_jobs;
+    struct recent recent;
+    struct shadow_counters shadow;
+    pthread_mutex_t change_lock; /* one change of bundles at a time */
     struct MHD_Daemon *daemon;
     int listen_fd; /* -1: none */
     uint16_t port;
@@ -61,7 +68,7 @@ enum stage {
     SENDING,    /* handed to libmicrohttpd */
 };
 
-struct classification; /* classify.c */
+struct classification; /* classification.h */
 
 /* Owned by the connection's HTTP thread, except while WORKING: then by a worker. */
 struct request {
@@ -74,8 +81,9 @@ struct request {
     char method[16], path[257]; /* cut to fit; for the log */
     double started, deadline;   /* clock_seconds */
     struct strbuf body;
-    size_t received; /* bytes of body, kept or thrown away */
-    size_t held;     /* of these, counted in the server's body_bytes */
+    size_t received;               /* bytes of body, kept or thrown away */
+    size_t held;                   /* of these, counted in the server's body_bytes */
+    struct deployment *deployment; /* entered, or NULL */
     struct classification *classification;
     /* the answer */
     unsigned status;
@@ -90,14 +98,17 @@ struct request {
 
 enum handled { HANDLED, SUBMITTED };
 
+enum access { OPEN_TO_ALL, FOR_CLIENTS, FOR_ADMINS };
+
 struct route {
     const char *method, *path;
     enum handled (*handle)(struct request *r); /* SUBMITTED: a worker will call request_done */
     const char *takes;                         /* media type of the body; NULL: it takes none */
     bool always;                               /* answered while the server shuts down, too */
+    enum access access;
     const char *summary;
 };
-#define N_ROUTES 8 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 13 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -108,6 +119,8 @@ void answer(struct request *r, unsigned status, const char *content_type);
 /* Suspends the request and gives it to a worker, which runs r->job. False: it was answered 429
  * instead. Either way r must not be touched after it. */
 bool request_submit(struct request *r);
+/* The same, but to other workers, who must not count it among the classifications. */
+bool request_submit_to(struct request *r, struct jobs *jobs);
 /* Called by a worker when the answer is set: gives the request back to its HTTP thread. */
 void request_done(struct request *r);
 
@@ -118,6 +131,10 @@ void request_completed(void *server, struct MHD_Connection *connection, void **s
                        enum MHD_RequestTerminationCode how);
 
 enum handled handle_classify(struct request *r);
+enum handled handle_rank(struct request *r);
+enum handled handle_activate(struct request *r);
+enum handled handle_rollback(struct request *r);
+enum handled handle_shadow(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
 void classification_free(struct classification *c); /* accepts NULL */
 

@@ -115,6 +115,14 @@ ok $? 'metrics end as they should'
 "$MEDLEY" serve -C "$folder/ws" --port "${url##*:}" >"$folder/out" 2>&1
 [ $? -eq 1 ] && grep -q 'Address already in use' "$folder/out"
 ok $? 'a second server on the same port fails and says so'
+kill -HUP $server
+for wait in $(seq 200); do
+    grep -q 'answers now, after [1-9][0-9]* requests to warm it' "$folder/log" && break
+    sleep 0.05
+done
+classify "$known}" && grep -q 'answers now, after' "$folder/log" &&
+    [ "$(grep -o '"margins":{[^}]*}' "$folder/answer")" = "$ahead" ]
+ok $? 'SIGHUP opens the bundle anew, and it answers the same'
 kill -TERM $server
 wait $server
 ok $? 'SIGTERM ends it with status 0'

@@ -1,0 +1,137 @@
+/* classification.c: making a classification of a request, its cache keys; classification.h. */
+#include "serve/classification.h"
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+static int64_t now_ms(void)
+{
+    return (int64_t)(clock_seconds() * 1e3);
+}
+
+void classification_free(struct classification *c)
+{
+    if (!c)
+        return;
+    classify_request_deinit(&c->asked);
+    mem_free(c->results);
+    mem_free(c->stored_ms);
+    mem_free(c->contributions);
+    mem_free(c->own_ends);
+    sb_deinit(&c->shared);
+    sb_deinit(&c->own);
+    mem_free(c);
+}
+
+/* ---- making ------------------------------------------------------------------------------ */
+
+static medley_status find_model(struct classification *c, const struct engine *e, size_t i,
+                                medley_error *err)
+{
+    const char *name = c->asked.models[i];
+    for (size_t m = 0; m < e->n_models; m++) {
+        if (strcmp(name, e->models[m]) == 0) {
+            c->models |= UINT32_C(1) << m;
+            return MEDLEY_OK;
+        }
+    }
+    return fail(err, MEDLEY_EINVAL, "models[%zu]: the bundle has no model '%.100s'", i, name);
+}
+
+static medley_status make_keys(struct classification *c, const struct engine *engine,
+                               medley_error *err)
+{
+    const struct classify_request *asked = &c->asked;
+    struct strbuf folded;
+    sb_init(&folded);
+    struct str query = {asked->query.s, asked->query.n};
+    struct str locale = {asked->locale.s, asked->locale.n};
+    medley_status st = label_cache_fold(query, &folded, err);
+    if (!st)
+        label_key_shared(&c->shared, engine->id, c->models, locale, sb_str(&folded));
+    sb_deinit(&folded);
+    for (size_t i = 0; !st && i < asked->n_products; i++) {
+        label_key_own(&c->own, &asked->products[i]);
+        c->own_ends[i] = c->own.n;
+    }
+    if (!st && (c->shared.failed || c->own.failed))
+        st = fail_memory(err, "cache keys");
+    if (!st)
+        c->shared_hash = label_key_hash(sb_str(&c->shared));
+    return st;
+}
+
+medley_status classification_new(struct str body, const struct engine *engine, bool keys,
+                                 struct classification **out, medley_error *err)
+{
+    struct classification *c = *out = mem_zalloc(1, sizeof *c);
+    if (!c)
+        return fail_memory(err, "the classification");
+    c->started = clock_seconds();
+    sb_init(&c->shared);
+    sb_init(&c->own);
+    medley_status st = classify_request_parse(body.s ? body.s : "", body.n, &c->asked, err);
+    for (size_t i = 0; !st && i < c->asked.n_models; i++)
+        st = find_model(c, engine, i, err);
+    if (st)
+        return st;
+    if (c->models ==
+        (engine->n_models == 32 ? UINT32_MAX : (UINT32_C(1) << engine->n_models) - 1))
+        c->models = 0;
+    size_t n = c->asked.n_products, players = engine->n_models + 1;
+    c->results = mem_zalloc(n, sizeof *c->results);
+    c->stored_ms = mem_zalloc(n, sizeof *c->stored_ms);
+    c->own_ends = mem_zalloc(n, sizeof *c->own_ends);
+    if (c->asked.explain)
+        c->contributions = mem_zalloc(n, players * engine->n_classes * sizeof(float));
+    if (!c->results || !c->stored_ms || !c->own_ends || (c->asked.explain && !c->contributions))
+        return fail_memory(err, "the classification");
+    return keys && c->asked.cache != CACHE_OFF ? make_keys(c, engine, err) : MEDLEY_OK;
+}
+
+/* ---- the cache --------------------------------------------------------------------------- */
+
+static struct label_key key_at(const struct classification *c, size_t i)
+{
+    size_t from = i ? c->own_ends[i - 1] : 0;
+    struct str own = {c->own.s + from, c->own_ends[i] - from};
+    return label_key_of(sb_str(&c->shared), c->shared_hash, own);
+}
+
+size_t classification_look_up(struct classification *c, struct label_cache *cache)
+{
+    size_t found = 0;
+    int64_t now = now_ms();
+    for (size_t i = 0; i < c->asked.n_products; i++) {
+        struct label_key key = key_at(c, i);
+        bool there = label_cache_get(cache, &key, now, &c->results[i], &c->stored_ms[i]) &&
+                     (c->asked.max_age_ms < 0 || now - c->stored_ms[i] <= c->asked.max_age_ms);
+        if (!there)
+            c->stored_ms[i] = -1;
+        found += there;
+    }
+    return found;
+}
+
+void classification_remember(const struct classification *c, struct label_cache *cache)
+{
+    int64_t now = now_ms();
+    for (size_t i = 0; i < c->asked.n_products; i++) {
+        struct label_key key = key_at(c, i);
+        label_cache_put(cache, &key, &c->results[i], now);
+    }
+}
+
+/* ---- the bundle -------------------------------------------------------------------------- */
+
+medley_status classification_run(struct classification *c, const struct engine *engine,
+                                 medley_error *err)
+{
+    const struct classify_request *asked = &c->asked;
+    medley_classify_options options = {.models = c->models, .contributions = c->contributions};
+    return engine->classify(engine->context, asked->query, asked->locale, asked->products,
+                            asked->n_products, &options, c->results, err);
+}
