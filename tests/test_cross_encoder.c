@@ -323,6 +323,15 @@ static void test_precisions(struct cross_encoder *m)
            "%s: probabilities differ by %.1e", precision_names[p], worst);
         if (p != PRECISION_FLOAT32)
             test_neighbours(m);
+        struct cross_encoder *back = NULL;
+        ok(cross_encoder_save(m, at(folder, "precise"), NULL) == MEDLEY_OK &&
+               cross_encoder_load(at(folder, "precise"), &back, NULL) == MEDLEY_OK,
+           "saved and loaded");
+        float *again = predict(back, shop.n_examples);
+        ok(back->precision == (enum precision)p && same(got, again, n),
+           "the folder says in which precision it predicts");
+        cross_encoder_free(back);
+        mem_free(again);
         mem_free(got);
     }
     mem_free(unpacked);
@@ -747,6 +756,9 @@ static void test_refusals(void)
     }
     struct lm_options o = tiny;
     o.head = "mean";
+    ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "%s", err.message);
+    o = tiny;
+    o.precision = "int4";
     ok(cross_encoder_new(&o, &shop, &m, &err) == MEDLEY_EINVAL && !m, "%s", err.message);
     o = tiny;
     o.heads = 5;

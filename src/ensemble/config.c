@@ -80,6 +80,7 @@ static const struct yaml_field lm_fields[] = {
     MODEL("intermediate", YAML_UNSIGNED, lm.intermediate, 16, 16384, "from scratch [4 x hidden]"),
     MODEL("vocabulary", YAML_UNSIGNED, lm.vocabulary, 256, 500000, "from scratch: WordPiece pieces to train [8192]"),
     MODEL("keyword_words", YAML_UNSIGNED, lm.keyword_words, 1, 512, "words kept of bullets and description [32]"),
+    ROW("precision", YAML_CHOICE, model_config, lm.precision, 0, 0, precision_names, "of the weights when it predicts; int8: fastest [float32]"),
     MODEL("epochs", YAML_UNSIGNED, lm.epochs, 1, 1000, "[2]"),
     MODEL("batch", YAML_UNSIGNED, lm.batch, 1, 4096, "pairs a step [32]"),
     MODEL("lanes", YAML_UNSIGNED, lm.lanes, 1, 64, "parts of a batch trained side by side [2]"),

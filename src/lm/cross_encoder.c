@@ -36,7 +36,7 @@ static void fill_defaults(struct cross_encoder *m, const struct lm_options *from
     struct lm_options *o = &m->options;
     *o = *from;
     m->from_pretrained = from->pretrained != NULL;
-    o->pretrained = o->family = o->fields = o->head = NULL;
+    o->pretrained = o->family = o->fields = o->head = o->precision = NULL;
     o->max_tokens = or_default(o->max_tokens, 96);
     o->hidden = or_default(o->hidden, 128);
     o->heads = or_default(o->heads, 4);
@@ -229,7 +229,7 @@ static medley_status allocate(struct cross_encoder *m, const char *checkpoint, b
 medley_status cross_encoder_set_precision(struct cross_encoder *m, enum precision precision,
                                           medley_error *err)
 {
-    m->options.precision = precision;
+    m->precision = precision;
     return lm_seal(m, err);
 }
 
@@ -242,8 +242,7 @@ void lm_unseal(struct cross_encoder *m)
 medley_status lm_seal(struct cross_encoder *m, medley_error *err)
 {
     lm_unseal(m);
-    m->packs =
-        packs_new(&m->params, m->options.precision, m->encoder.marks[m->encoder.config.layers]);
+    m->packs = packs_new(&m->params, m->precision, m->encoder.marks[m->encoder.config.layers]);
     return m->packs ? MEDLEY_OK : fail_memory(err, "weights for inference");
 }
 
@@ -256,6 +255,9 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     fill_defaults(m, options);
     medley_status st = lm_head_parse(options->head ? options->head : "cls", &m->head, err);
     if (!st)
+        st = precision_parse(options->precision ? options->precision : "float32", &m->precision,
+                             err);
+    if (!st)
         st = lm_fields_parse(m, options->fields ? options->fields : "query,title,brand,color",
                              err);
     if (!st)
@@ -266,6 +268,8 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
         st = build_keywords(m, d, err);
     if (!st)
         st = allocate(m, options->pretrained, false, err);
+    if (!st)
+        st = lm_seal(m, err);
     if (st)
         cross_encoder_free(m);
     else
@@ -304,6 +308,7 @@ static medley_status save_settings(const struct cross_encoder *m, const char *fo
     jw_key(&w, "format"), jw_i64(&w, 1);
     jw_key(&w, "fields"), jw_text(&w, sb_str(&fields));
     jw_key(&w, "head"), jw_textz(&w, lm_head_names[m->head]);
+    jw_key(&w, "precision"), jw_textz(&w, precision_names[m->precision]);
     jw_key(&w, "max_tokens"), jw_i64(&w, m->options.max_tokens);
     jw_key(&w, "keyword_words"), jw_i64(&w, m->options.keyword_words);
     jw_key(&w, "classes"), jw_array(&w);
@@ -369,6 +374,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
     char *path;
     json *root = NULL;
     const char *fields = NULL, *head = NULL, *names[MAX_CLASSES];
+    const char *precision = precision_names[PRECISION_FLOAT32]; /* older folders say nothing */
     int64_t max_tokens = 0, words = 0;
     size_t n = 0;
     medley_status st = in_folder(folder, "medley.json", &path, err);
@@ -383,6 +389,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
                     json_as_i64(json_get(root, "keyword_words"), &words) && words > 0 &&
                     words <= 100000 && json_count(classes) >= 2 &&
                     json_count(classes) <= MAX_CLASSES;
+        json_as_text(json_get(root, "precision"), &precision);
         for (const json *c = json_first(classes); c && good; c = json_next(c))
             good = json_as_text(c, &names[n++]);
         if (!good)
@@ -395,6 +402,8 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
         m->options.max_tokens = (unsigned)max_tokens;
         m->options.keyword_words = (unsigned)words;
         st = lm_head_parse(head, &m->head, err);
+        if (!st)
+            st = precision_parse(precision, &m->precision, err);
         if (!st)
             st = lm_fields_parse(m, fields, err);
         if (st)

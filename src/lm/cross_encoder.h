@@ -41,12 +41,14 @@ struct lm_options {
                                category, in order ["query,title,brand,color"] */
     const char *head;       /* "cls": the first token, as Hugging Face; "segments": the means of
                                query and product, better for sentence encoders ["cls"] */
+    const char *precision;  /* of the weights at prediction: float32, bfloat16 (half the memory
+                               of the layers) or int8 (fastest; 8 bits for activations too)
+                               ["float32"] */
     unsigned max_tokens;    /* per pair, special tokens included [96] */
     unsigned layers;        /* from scratch [2]; with pretrained: keep the first n [all] */
     unsigned hidden, heads, intermediate; /* from scratch [128, 4, 4*hidden] */
-    unsigned vocabulary; /* from scratch: size of the WordPiece vocabulary to train [8192] */
-    enum precision precision; /* of the weights at prediction [float32] */
-    unsigned keyword_words;   /* words of bullets and description kept by TF-IDF [32] */
+    unsigned vocabulary;    /* from scratch: size of the WordPiece vocabulary to train [8192] */
+    unsigned keyword_words; /* words of bullets and description kept by TF-IDF [32] */
     /* training */
     unsigned epochs;        /* [2] */
     unsigned batch;         /* pairs a step [32] */

@@ -36,6 +36,7 @@ struct cross_encoder {
     struct encoder encoder;
     struct params params;
     enum lm_head head;
+    enum precision precision; /* of the weights at prediction */
     param_id segments_w, segments_b, classifier_w, classifier_b; /* of the segments head */
     struct tokenizer *tokenizer;
     struct keywords *keywords; /* NULL when no field needs them */

@@ -2,13 +2,26 @@
  * finish wins, the others throw theirs away. */
 #include "nn/packs.h"
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "nn/gemm.h"
 #include "nn/gemm8.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 const char *const precision_names[PRECISION_COUNT + 1] = {"float32", "bfloat16", "int8", NULL};
+
+medley_status precision_parse(const char *name, enum precision *out, medley_error *err)
+{
+    for (int p = 0; p < PRECISION_COUNT; p++)
+        if (strcmp(precision_names[p], name) == 0) {
+            *out = (enum precision)p;
+            return MEDLEY_OK;
+        }
+    return fail(err, MEDLEY_EINVAL,
+                "precision '%s' is unknown (expected float32, bfloat16 or int8)", name);
+}
 
 struct packs {
     const struct params *params;

@@ -9,6 +9,8 @@
 enum precision { PRECISION_FLOAT32, PRECISION_BFLOAT16, PRECISION_INT8, PRECISION_COUNT };
 extern const char *const precision_names[PRECISION_COUNT + 1]; /* ends with NULL */
 
+medley_status precision_parse(const char *name, enum precision *out, medley_error *err);
+
 /* One weight [rows, cols] in one of the forms; the others are NULL. */
 struct pack {
     size_t rows, cols;
