@@ -153,6 +153,12 @@ bench-gbdt: peer-tools  ## train, predict and memory against other libraries, CS
 bench-tokenize: $B/bench/bench_tokenize $(PEERS)/complete  ## tokenizers beside Hugging Face's, CSV to stdout
 	@$(PEER_BENCH)/tokenize_speed.py
 
+$(PEERS)-lm/complete: scripts/peers-env
+	scripts/peers-env $(PEERS)-lm lm
+
+bench-lm: $B/bench/lm_worker $B/bench/bench_tokenize $(PEERS)-lm/complete  ## language models against ONNX Runtime and torch, CSV to stdout
+	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm.py $(SIZES)
+
 bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
 	@$(PEER_BENCH)/shapley.py $(SIZES)
 
@@ -199,7 +205,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-lm bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

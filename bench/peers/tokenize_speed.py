@@ -29,7 +29,7 @@ def titles(path):
     return lines
 
 
-def main():
+def rows():
     try:
         import tokenizers
     except ImportError:
@@ -38,7 +38,6 @@ def main():
         sys.exit(f"{DATA}/esci/products.csv is missing")
     path = BUILD / "bench/titles.txt"
     lines = titles(path)
-    print("name,medley,peer,peer_version,ratio")
     for kind, folder in KINDS.items():
         file = DATA / "golden/tokenizers" / folder / "tokenizer.json"
         ours, theirs, counts = [], [], set()
@@ -61,4 +60,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    print("name,medley,peer,peer_version,ratio")
+    rows()
