@@ -74,6 +74,19 @@ json *common_load(const struct workspace *w, const char *file)
     return root;
 }
 
+int common_show(const struct workspace *w, const char *file, bool as_json,
+                void (*show)(const struct workspace *w, const json *result))
+{
+    if (as_json)
+        return common_print_file(w, file);
+    json *result = common_load(w, file);
+    if (!result)
+        return 1;
+    show(w, result);
+    json_free(result);
+    return 0;
+}
+
 const char *common_player(const medley_bundle *b, size_t m)
 {
     return m < medley_bundle_models(b) ? medley_bundle_model(b, m) : "context";

@@ -23,6 +23,10 @@ int common_print_file(const struct workspace *w, const char *file);
 /* A JSON file of the workspace; on failure prints the message and returns NULL. */
 json *common_load(const struct workspace *w, const char *file);
 
+/* Prints a result file of the workspace, as it is or by `show`; the exit status. */
+int common_show(const struct workspace *w, const char *file, bool as_json,
+                void (*show)(const struct workspace *w, const json *result));
+
 /* What a column of contributions belongs to: a base model, or "context" after the last. */
 const char *common_player(const medley_bundle *b, size_t m);
 

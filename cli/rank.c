@@ -86,18 +86,7 @@ int verb_rank(int argc, char **argv)
         snprintf(file, sizeof file, "ensemble/ranking-%s.json", players_names[a.rank.players]);
     medley_status st = stage ? stages_run_group(&w, STAGE_RANK, NULL, a.force, &err)
                              : stages_call(&w, STAGE_RANK, rank_anew, &a.rank, &err);
-    int status = 0;
-    if (st) {
-        status = cli_fail(&err);
-    } else if (a.common.json) {
-        status = common_print_file(&w, file);
-    } else {
-        json *ranking = common_load(&w, file);
-        status = ranking ? 0 : 1;
-        if (ranking)
-            show_ranking(&w, ranking);
-        json_free(ranking);
-    }
+    int status = st ? cli_fail(&err) : common_show(&w, file, a.common.json, show_ranking);
     workspace_close(&w);
     return status;
 }

@@ -53,26 +53,6 @@ void show_stack(const struct workspace *w, const json *s)
            number(cv, "log_loss"));
 }
 
-void show_selection(const struct workspace *w, const json *s)
-{
-    const json *lost = json_get(s, "lost");
-    (void)w;
-    printf("\nSelected:");
-    for (const json *m = json_first(json_get(s, "selected")); m; m = json_next(m)) {
-        const char *name = "";
-        json_as_text(m, &name);
-        printf(" %s", name);
-    }
-    printf("\n  against all models (cross-validated): macro-F1 %+.4f, accuracy %+.4f, log-loss "
-           "%+.4f\n",
-           -number(lost, "macro_f1"), -number(lost, "accuracy"), number(lost, "log_loss"));
-    for (const json *c = json_first(json_get(s, "costs")); c; c = json_next(c))
-        printf("  %-20s %8.2f ms a pair %8.3f ms a pair in a list %8.1f MB\n", text(c, "name"),
-               number(c, "latency_ms") + number(c, "features_ms"),
-               number(c, "batch_ms_per_pair"),
-               (number(c, "memory_bytes") + number(c, "features_memory_bytes")) / 1048576);
-}
-
 static void show_metrics(const json *list)
 {
     for (const json *m = json_first(list); m; m = json_next(m))

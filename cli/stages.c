@@ -9,30 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BUDGET = 2000, KEY_TOP, KEY_MEMORY, KEY_METRIC, KEY_FORCE };
+enum { KEY_FORCE = 2000 };
 
 struct arguments {
     struct common_options common;
     enum stage_group group;
     const char *model; /* train: only this one */
     bool force;
-    struct budget_config budget; /* select: overrides of medley.yaml */
-    bool has_budget;
 };
-
-/* "20ms", "0.5s" or "20" (milliseconds). */
-static double parse_latency(const char *text)
-{
-    size_t n = strspn(text, "0123456789.");
-    double value;
-    const char *unit = text + n;
-    if (!str_to_double((struct str){text, n}, &value) ||
-        (*unit && strcmp(unit, "ms") != 0 && strcmp(unit, "s") != 0)) {
-        fprintf(stderr, "medley: --budget: '%s' is not a time (20ms, 0.5s)\n", text);
-        exit(2);
-    }
-    return strcmp(unit, "s") == 0 ? value * 1000 : value;
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -40,27 +24,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_FORCE:
         a->force = true;
-        return 0;
-    case KEY_BUDGET:
-        a->budget.latency_ms = parse_latency(arg);
-        a->has_budget = true;
-        return 0;
-    case KEY_TOP:
-        a->budget.top = (unsigned)cli_count("--top", arg, 1, MEDLEY_MAX_MODELS);
-        a->has_budget = true;
-        return 0;
-    case KEY_MEMORY:
-        if (!yaml_parse_bytes(arg, &a->budget.memory)) {
-            fprintf(stderr, "medley: --memory: '%s' is not a size (512M, 2G)\n", arg);
-            exit(2);
-        }
-        a->has_budget = true;
-        return 0;
-    case KEY_METRIC:
-        if (strcmp(arg, "macro_f1") != 0 && strcmp(arg, "accuracy") != 0 &&
-            strcmp(arg, "log_loss") != 0)
-            argp_error(state, "--metric: '%s' is not one of macro_f1, accuracy, log_loss", arg);
-        a->budget.metric = arg;
         return 0;
     case ARGP_KEY_ARG:
         if (a->group != STAGE_TRAIN || a->model)
@@ -77,15 +40,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option force_options[] = {
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0}, {0}};
-static const struct argp_option select_options[] = {
-    {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
-    {"budget", KEY_BUDGET, "TIME", 0, "latency of one pair, e.g. 20ms (instead of medley.yaml)",
-     0},
-    {"top", KEY_TOP, "K", 0, "at most K models", 0},
-    {"memory", KEY_MEMORY, "SIZE", 0, "memory of the models, e.g. 2G", 0},
-    {"metric", KEY_METRIC, "NAME", 0, "what to keep high: macro_f1, accuracy or log_loss", 0},
-    {0}};
-
 static const struct argp_child plain_child[] = {{&common_argp, 0, NULL, 0}, {0}};
 static const struct argp_child json_child[] = {{&common_json_argp, 0, NULL, 0}, {0}};
 
@@ -115,11 +69,7 @@ static const struct stage_verb stage_verbs[] = {
      NULL},
     {STAGE_RANK, "ensemble/ranking.json", show_ranking, NULL,
      NULL}, /* the verb is cli/rank.c */
-    {STAGE_SELECT, "ensemble/selection.json", show_selection,
-     "Keep the models that are worth their cost, refit, and write a bundle.\vThe budget of "
-     "medley.yaml holds unless given here.\nExample:\n  medley select -C shop --budget 20ms "
-     "--top 4",
-     NULL},
+    {STAGE_SELECT, "ensemble/selection.json", show_selection, NULL, NULL}, /* cli/select.c */
     {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation,
      "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C "
      "shop --json",
@@ -144,21 +94,13 @@ static int show_result(const struct workspace *w, const struct stage_verb *v, bo
     return 0;
 }
 
-static void override_budget(struct workspace *w, const struct arguments *a)
-{
-    const char *metric = a->budget.metric ? a->budget.metric : w->config.budget.metric;
-    if (a->has_budget)
-        w->config.budget = a->budget;
-    w->config.budget.metric = metric;
-}
-
 static int run_group(int argc, char **argv, enum stage_group group)
 {
     const struct stage_verb *v = stage_verbs;
     while (v->group != group)
         v++;
     struct arguments a = {.group = group};
-    struct argp argp = {.options = group == STAGE_SELECT ? select_options : force_options,
+    struct argp argp = {.options = force_options,
                         .parser = parse,
                         .args_doc = v->args_doc,
                         .doc = v->doc,
@@ -168,8 +110,6 @@ static int run_group(int argc, char **argv, enum stage_group group)
     medley_error err;
     if (!common_open(&a.common, &w))
         return 1;
-    if (group == STAGE_SELECT)
-        override_budget(&w, &a);
     int status = stages_run_group(&w, group, a.model, a.force, &err)
                      ? cli_fail(&err)
                      : show_result(&w, v, a.common.json);
@@ -190,11 +130,6 @@ int verb_train(int argc, char **argv)
 int verb_stack(int argc, char **argv)
 {
     return run_group(argc, argv, STAGE_STACK);
-}
-
-int verb_select(int argc, char **argv)
-{
-    return run_group(argc, argv, STAGE_SELECT);
 }
 
 int verb_evaluate(int argc, char **argv)

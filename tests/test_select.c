@@ -115,6 +115,88 @@ static void test_bundle_gone(const char *folder)
        "and the next run makes it again");
 }
 
+static json *selected_with(const char *folder, const char *budget)
+{
+    medley_error err = {0};
+    json *s = NULL;
+    ok(shop_run(folder, budget, &err) == MEDLEY_OK, "%s: %s", budget, err.message);
+    json_load(at(folder, "ensemble/selection.json"), &s, &err);
+    return s;
+}
+
+/* What is told about the choice: neighbours, front, and who may be down. */
+static void test_told(const char *folder)
+{
+    json *s = selected_with(folder, "budget: {prefer: best, core_hour: 1}");
+    const json *subsets = json_get(s, "subsets");
+    size_t kept = json_count(json_get(s, "selected"));
+    ok(json_count(json_get(s, "drop")) + json_count(json_get(s, "add")) == (kept == 1 ? 2 : 3),
+       "every model to drop or to add");
+    ok(json_count(json_get(s, "when_down")) == (size_t)1 << kept, "every subset may be down");
+    const json *up = json_first(json_get(s, "when_down"));
+    ok(json_count(json_get(up, "down")) == 0 &&
+           fabs(number(up, "macro_f1") - number(json_get(s, "chosen"), "macro_f1")) < 0.02,
+       "nobody down is the chosen ensemble");
+    ok(number(json_first(subsets), "price") > 0, "processor time has a price");
+    ok(isfinite(number(json_get(s, "search"), "optimism")), "what choosing flatters by");
+    json_free(s);
+
+    s = selected_with(folder, "budget: {prefer: cheapest}");
+    double best = 0, cheapest = 0;
+    for (const json *a = json_first(json_get(s, "subsets")); a; a = json_next(a)) {
+        best = fmax(best, number(a, "macro_f1"));
+        if (json_count(json_get(a, "models")) == json_count(json_get(s, "selected")))
+            cheapest = fmax(cheapest, number(a, "macro_f1"));
+    }
+    ok(json_count(json_get(s, "selected")) < 3 && best - cheapest < 0.05,
+       "the cheapest that is as good drops noise");
+    json_free(s);
+}
+
+/* Thirteen models are too many to try all: a search, which must find the three that know. */
+static void test_search(const char *folder)
+{
+    medley_error err = {0};
+    struct workspace w;
+    struct strbuf b;
+    json *s = NULL;
+    char *yaml = NULL;
+    size_t n = 0;
+    bool searched = false;
+    shop_write(folder, "budget: {top: 2}");
+    sb_init(&b);
+    file_read(at(folder, "medley.yaml"), 1 << 16, &yaml, &n, &err);
+    const char *cut = strstr(yaml, "ensemble: {rounds: 40}");
+    sb_add(&b, yaml, (size_t)(cut - yaml));
+    for (int i = 0; i < 10; i++)
+        sb_addf(&b, "  - {name: noise%d, kind: table, predictions: noise.csv}\n", i);
+    sb_addz(&b, "ensemble: {rounds: 5, plain: true}\nbudget: {top: 2}\n");
+    put(folder, "medley.yaml", b.s);
+    sb_deinit(&b);
+    mem_free(yaml);
+    if (!ok(workspace_open(folder, &w, &err) == MEDLEY_OK, "%s", err.message))
+        return;
+    medley_status st = MEDLEY_OK;
+    for (enum stage_group g = STAGE_IMPORT; g <= STAGE_SELECT && !st; g++)
+        if (g != STAGE_RANK && g != STAGE_FEATURES)
+            st = stages_run_group(&w, g, NULL, false, &err);
+    workspace_close(&w);
+    ok(st == MEDLEY_OK, "thirteen models: %s", err.message);
+    if (!ok(json_load(at(folder, "ensemble/selection.json"), &s, &err) == MEDLEY_OK, "reads"))
+        return;
+    json_as_bool(json_get(s, "exact"), &searched);
+    ok(!searched && number(json_get(s, "search"), "tried") < 800 &&
+           number(json_get(s, "search"), "of") == 8191,
+       "%g of %g tried", number(json_get(s, "search"), "tried"),
+       number(json_get(s, "search"), "of"));
+    ok(number(json_get(s, "search"), "gap") >= 0, "with its gap");
+    const char *first = NULL;
+    json_as_text(json_first(json_get(s, "selected")), &first);
+    is_text(first, "good", "and finds who knows most");
+    ok(json_count(json_get(s, "selected")) <= 2, "within the budget");
+    json_free(s);
+}
+
 int main(void)
 {
     char folder[64];
@@ -123,5 +205,7 @@ int main(void)
     test_bundle(folder);
     test_bundle_gone(folder);
     test_impossible(folder);
+    test_told(folder);
+    test_search(folder);
     return tap_done();
 }

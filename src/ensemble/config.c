@@ -12,6 +12,7 @@ const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL
 static const char *const layer_names[] = {"gcn", "sage", "gatv2", NULL};
 static const char *const head_names[] = {"cls", "segments", NULL};
 static const char *const metric_choices[] = {"macro_f1", "accuracy", "log_loss", NULL};
+static const char *const prefer_choices[] = {"best", "knee", "cheapest", NULL};
 
 /* What `data:` binds to before the label list is worked out. */
 struct data_section {
@@ -168,10 +169,19 @@ static const struct yaml_field ensemble_fields[] = {
 
 #define BUDGET(key, type, member, min, max, choices, help) ROW(key, type, budget_config, member, min, max, choices, help)
 static const struct yaml_field budget_fields[] = {
-    BUDGET("latency_ms", YAML_DOUBLE, latency_ms, 0, 1e9, NULL, "of one pair, models one after the other"),
+    BUDGET("latency_ms", YAML_DOUBLE, latency_ms, 0, 1e9, NULL, "of a list, median"),
+    BUDGET("latency_p99_ms", YAML_DOUBLE, latency_p99_ms, 0, 1e9, NULL, "of a list, 99th percentile"),
+    BUDGET("pairs", YAML_UNSIGNED, pairs, 1, 64, NULL, "in that list: 1, 8 or 64 [1]"),
+    BUDGET("cores", YAML_UNSIGNED, cores, 1, 64, NULL, "models side by side on so many cores [1: one after the other]"),
+    BUDGET("throughput", YAML_DOUBLE, throughput, 0, 1e9, NULL, "at least so many pairs a second and core"),
     BUDGET("memory", YAML_BYTES, memory, 0, 0, NULL, "of the models, e.g. 2G"),
+    BUDGET("price", YAML_DOUBLE, price, 0, 1e12, NULL, "of a million pairs"),
+    BUDGET("core_hour", YAML_DOUBLE, core_hour, 0, 1e9, NULL, "what a core costs for an hour, to have prices of processor time"),
+    BUDGET("pin", YAML_TEXT_LIST, pin, 0, 0, NULL, "models that are always kept"),
+    BUDGET("prices", YAML_NODE, prices, 0, 0, NULL, "{model: price of a million pairs}, where it is not processor time"),
     BUDGET("top", YAML_UNSIGNED, top, 1, MEDLEY_MAX_MODELS, NULL, "number of models"),
     BUDGET("metric", YAML_CHOICE, metric, 0, 0, metric_choices, "what to keep high [macro_f1]"),
+    BUDGET("prefer", YAML_CHOICE, prefer, 0, 0, prefer_choices, "best; knee of the front; cheapest that is not worse beyond noise [best]"),
     END,
 };
 
@@ -406,6 +416,43 @@ static medley_status bind_models(struct config *c, const struct yaml_node *node,
     return MEDLEY_OK;
 }
 
+size_t config_find_model(const struct config *c, const char *name)
+{
+    size_t m = 0;
+    while (m < c->n_models && strcmp(c->models[m].name, name) != 0)
+        m++;
+    return m < c->n_models ? m : SIZE_MAX;
+}
+
+/* What names models, once they are known. */
+static medley_status bind_budget(struct config *c, medley_error *err)
+{
+    const struct yaml_node *node = c->budget.prices;
+    for (const char **name = c->budget.pin; name && *name; name++) {
+        size_t m = config_find_model(c, *name);
+        if (m == SIZE_MAX)
+            return refuse(c, yaml_get(c->budget_node, "pin"), err, "budget.pin: no model",
+                          *name);
+        c->budget.pinned |= UINT32_C(1) << m;
+    }
+    if (node && node->kind != YAML_MAPPING)
+        return refuse(c, node, err, "expected {model: price} in", "budget.prices");
+    for (size_t i = 0; node && i < node->count; i++) {
+        size_t m = config_find_model(c, node->keys[i]);
+        double price;
+        if (m == SIZE_MAX)
+            return refuse(c, node->items[i], err, "budget.prices: no model", node->keys[i]);
+        if (node->items[i]->kind != YAML_SCALAR ||
+            !str_to_double(str_of(node->items[i]->text), &price) || !(price > 0))
+            return refuse(c, node->items[i], err, "expected a number above 0 as price of",
+                          node->keys[i]);
+        c->budget.price_of[m] = price;
+    }
+    if (c->budget.pairs != 1 && c->budget.pairs != 8 && c->budget.pairs != 64)
+        return refuse(c, c->budget_node, err, "budget.pairs is 1, 8 or 64 in", "budget");
+    return MEDLEY_OK;
+}
+
 /* A number of nodes, or "all". */
 static medley_status bind_count(struct config *c, const struct yaml_node *node, const char *key,
                                 const char *text, uint64_t *out, medley_error *err)
@@ -459,7 +506,8 @@ static medley_status bind_sections(struct config *c, medley_error *err)
         (st = yaml_bind(d, s.budget, "budget", budget_fields, NULL, &c->budget, err)) ||
         (st = bind_serve(c, s.serve, err)))
         return st;
-    return bind_models(c, s.models, err);
+    st = bind_models(c, s.models, err);
+    return st ? st : bind_budget(c, err);
 }
 
 medley_status config_load(const char *path, struct config *out, medley_error *err)
@@ -472,7 +520,7 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
                      .lambda_l2 = 1,
                      .feature_fraction = 0.2,
                      .mask_rate = 0.1},
-        .budget = {.metric = "macro_f1"},
+        .budget = {.metric = "macro_f1", .prefer = "best", .pairs = 1},
         .serve = {.host = "127.0.0.1",
                   .port = 8080,
                   .cache_entries = 100000,

@@ -45,11 +45,22 @@ struct ensemble_config {       /* the GBDT */
     bool plain;                /* leave out the context features */
 };
 
+/* Limits are off at 0. */
 struct budget_config {
-    double latency_ms;  /* one pair, models one after the other; 0: no limit */
-    uint64_t memory;    /* bytes of the models together; 0: no limit */
-    unsigned top;       /* at most this many models; 0: no limit */
-    const char *metric; /* macro_f1, accuracy or log_loss [macro_f1] */
+    double latency_ms, latency_p99_ms; /* of a list of so many `pairs`, median and 99th percentile */
+    unsigned pairs;        /* 1, 8 or 64 [1] */
+    unsigned cores;        /* models run side by side on so many cores; 0, 1: one after another */
+    double throughput;     /* at least so many pairs a second and core */
+    uint64_t memory;       /* bytes of the models together */
+    double price;          /* of a million pairs */
+    double core_hour;      /* what a core costs for an hour, for prices [0] */
+    unsigned top;          /* at most this many models */
+    const char *metric;    /* macro_f1, accuracy or log_loss [macro_f1] */
+    const char *prefer;    /* best, knee or cheapest [best] */
+    const struct yaml_node *prices;     /* {model: price of a million pairs} */
+    double price_of[MEDLEY_MAX_MODELS]; /* by model; 0: by processor time */
+    const char **pin; /* names of models that are always kept; NULL: none */
+    uint32_t pinned;  /* the same as a mask */
 };
 
 /* How many of the most frequent nodes have their embeddings made ahead; UINT64_MAX: all. */
@@ -82,6 +93,7 @@ struct config {
  * points into itself: do not copy it. */
 medley_status config_load(const char *path, struct config *out, medley_error *err);
 void config_free(struct config *c);
+size_t config_find_model(const struct config *c, const char *name); /* SIZE_MAX: none */
 
 /* The tables behind it, for --help and docs: section name and fields; ends with a NULL name. */
 struct config_section {

@@ -2,12 +2,11 @@
  * that a killed run repeats at most the fold it was in (and that from its checkpoint). */
 #include "ensemble/crossfit.h"
 
-#include "base/cpu.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "data/folds.h"
+#include "ensemble/cost.h"
 #include "ensemble/guard.h"
 #include "ensemble/teacher.h"
 
@@ -15,8 +14,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { COST_PAIRS = 64, COST_REPEATS = 21 };
 
 struct crossfit {
     struct workspace *w;
@@ -152,139 +149,6 @@ static medley_status run_fold(struct crossfit *x, unsigned fold, medley_error *e
     return st;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Median seconds of answering one list of `n` candidates of the query of `row`. */
-static medley_status time_answer(const struct crossfit *x, const void *model, uint32_t row,
-                                 size_t n, double *seconds, medley_error *err)
-{
-    const struct dataset *d = &x->w->data;
-    struct pair_text texts[COST_PAIRS];
-    uint32_t product[COST_PAIRS];
-    float out[COST_PAIRS * MAX_CLASSES];
-    double times[COST_REPEATS];
-    for (size_t i = 0; i < n; i++) {
-        product[i] = (d->example_product[row] + (uint32_t)i) % (uint32_t)d->n_products;
-        texts[i] = dataset_pair(d, d->example_query[row], product[i]);
-    }
-    struct model_request request = {
-        .data = d, .query = d->example_query[row], .product = product, .texts = texts, .n = n};
-    size_t repeats = n == 1 ? COST_REPEATS : 3;
-    for (size_t r = 0; r < repeats; r++) {
-        double start = clock_seconds();
-        medley_status st = x->ops->answer(&x->context, model, &request, out, err);
-        if (st)
-            return st;
-        times[r] = clock_seconds() - start;
-    }
-    qsort(times, repeats, sizeof *times, compare_doubles);
-    *seconds = times[repeats / 2];
-    return MEDLEY_OK;
-}
-
-static medley_status time_features(const struct crossfit *x, double *seconds, size_t *memory,
-                                   medley_error *err)
-{
-    const struct dataset *d = &x->w->data;
-    struct feature_encoder e;
-    *seconds = 0;
-    *memory = 0;
-    if (!x->ops->needs_graph)
-        return MEDLEY_OK;
-    medley_status st = workspace_features(x->w, x->config->features, &e, err);
-    if (st)
-        return st;
-    float *row = mem_alloc(e.width, sizeof *row);
-    double times[COST_REPEATS];
-    for (size_t r = 0; r < COST_REPEATS && row && !st; r++) {
-        size_t q = r % d->n_queries;
-        struct str locale = str_of(d->locale_names[d->query_locale[q]]);
-        struct str text = column_at(&d->query_text, q);
-        double start = clock_seconds();
-        st = feature_encoder_run(&e, &locale, &text, 1, NULL, row, err);
-        times[r] = clock_seconds() - start;
-    }
-    if (!row)
-        st = fail_memory(err, "a feature row");
-    if (!st) {
-        *memory = (d->n_queries + d->n_products) * e.width * sizeof(float) +
-                  (e.encoder ? cross_encoder_memory(e.encoder) : 0);
-        qsort(times, COST_REPEATS, sizeof *times, compare_doubles);
-        *seconds = times[COST_REPEATS / 2];
-    }
-    mem_free(row);
-    feature_encoder_close(&e);
-    return st;
-}
-
-static medley_status measure_cost(const struct crossfit *x, const void *model,
-                                  medley_error *err)
-{
-    const struct dataset *d = &x->w->data;
-    double one = 0, list = 0, features = 0;
-    size_t features_memory = 0;
-    uint32_t row = 0;
-    while (row + 1 < d->n_examples && d->example_label[row] == LABEL_NONE)
-        row++;
-    size_t n = d->n_products < COST_PAIRS ? d->n_products : COST_PAIRS;
-    medley_status st = time_answer(x, model, row, 1, &one, err);
-    if (!st)
-        st = time_answer(x, model, row, n, &list, err);
-    if (!st)
-        st = time_features(x, &features, &features_memory, err);
-    if (st)
-        return st;
-    struct strbuf text;
-    struct json_writer w;
-    sb_init(&text);
-    jw_init(&w, &text, true);
-    jw_object(&w);
-    jw_key(&w, "latency_ms"), jw_double(&w, one * 1e3);
-    jw_key(&w, "batch_ms_per_pair"), jw_double(&w, list * 1e3 / (double)n);
-    jw_key(&w, "features_ms"), jw_double(&w, features * 1e3);
-    jw_key(&w, "memory_bytes"), jw_i64(&w, (int64_t)x->ops->memory(model));
-    jw_key(&w, "features_memory_bytes"), jw_i64(&w, (int64_t)features_memory);
-    jw_key(&w, "cpu"), jw_textz(&w, cpu_name());
-    jw_object_end(&w);
-    sb_addc(&text, '\n');
-    struct path p = workspace_path(x->w, "models/%s/cost.json", x->config->name);
-    st = text.failed ? fail_memory(err, "cost.json") : file_write(p.s, text.s, text.n, err);
-    sb_deinit(&text);
-    return st;
-}
-
-medley_status model_cost_load(const struct workspace *w, const char *name,
-                              struct model_cost *out, medley_error *err)
-{
-    struct path p = workspace_path(w, "models/%s/cost.json", name);
-    json *root = NULL;
-    medley_status st = json_load(p.s, &root, err);
-    if (st)
-        return st;
-    struct model_cost c = {0};
-    int64_t memory = 0, features_memory = 0;
-    if (!json_as_double(json_get(root, "latency_ms"), &c.latency_ms) ||
-        !json_as_double(json_get(root, "batch_ms_per_pair"), &c.batch_ms_per_pair) ||
-        !json_as_double(json_get(root, "features_ms"), &c.features_ms) ||
-        !json_as_i64(json_get(root, "memory_bytes"), &memory) || memory < 0 ||
-        !json_as_i64(json_get(root, "features_memory_bytes"), &features_memory) ||
-        features_memory < 0)
-        st = fail(err, MEDLEY_EFORMAT,
-                  "%s: expected latency_ms, batch_ms_per_pair, features_ms, "
-                  "memory_bytes and features_memory_bytes",
-                  p.s);
-    c.memory = (size_t)memory;
-    c.features_memory = (size_t)features_memory;
-    json_free(root);
-    if (!st)
-        *out = c;
-    return st;
-}
-
 /* The final model: on all of the training split; predicts everything else. */
 static medley_status run_final(struct crossfit *x, medley_error *err)
 {
@@ -299,7 +163,7 @@ static medley_status run_final(struct crossfit *x, medley_error *err)
     if (!st)
         st = x->ops->save(model, folder.s, err);
     if (!st)
-        st = measure_cost(x, model, err);
+        st = cost_measure(x->w, &x->context, x->ops, model, &cost_quick, err);
     if (!st)
         scatter(x, x->part, n_rest);
     if (model)
@@ -322,7 +186,7 @@ static medley_status take_table(struct crossfit *x, medley_error *err)
     if (!st)
         st = x->ops->load(&x->context, folder.s, &model, err);
     if (!st)
-        st = measure_cost(x, model, err);
+        st = cost_measure(x->w, &x->context, x->ops, model, &cost_quick, err);
     if (model)
         x->ops->free(model);
     return st;

@@ -5,25 +5,12 @@
 
 #include "ensemble/base_model.h"
 
-/* What one model costs to serve, measured on this machine. */
-struct model_cost {
-    double latency_ms;        /* one pair alone, median */
-    double batch_ms_per_pair; /* a list of up to 64 pairs, median, per pair */
-    double features_ms; /* encoding a new query for the graph; 0 for other kinds. Models with
-                           the same features share this and features_memory */
-    size_t memory;      /* bytes of the model */
-    size_t features_memory; /* bytes of node features and their encoder */
-};
-
 /* Leaves predictions/NAME/probabilities.npy [n_examples, K] (training examples out-of-fold,
  * others by the final model), models/NAME/ (the final model), models/NAME/cost.json. Work in
  * progress is kept in models/NAME/.work-KEY, so that a killed run goes on where it was; other
  * .work-* are removed. `key` identifies settings and inputs. */
 medley_status crossfit_model(struct workspace *w, size_t model, const char *key,
                              medley_error *err);
-
-medley_status model_cost_load(const struct workspace *w, const char *name,
-                              struct model_cost *out, medley_error *err);
 
 /* Where the node features of a graph model are kept, and the encoder that makes them. `spec` is
  * as in medley.yaml: "hashed", or a folder relative to the workspace. */

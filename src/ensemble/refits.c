@@ -316,9 +316,27 @@ static medley_status add_single_players(struct coalition_plan *plan, medley_erro
     return MEDLEY_OK;
 }
 
+/* Sorted, without repetition. */
+static medley_status take_list(const struct refit_options *o, struct coalition_plan *plan,
+                               medley_error *err)
+{
+    plan->coalitions = mem_alloc(o->n_list, sizeof *plan->coalitions);
+    if (!plan->coalitions)
+        return fail_memory(err, "coalitions");
+    memcpy(plan->coalitions, o->list, o->n_list * sizeof *o->list);
+    qsort(plan->coalitions, o->n_list, sizeof *plan->coalitions, ascending);
+    for (size_t i = 0; i < o->n_list; i++)
+        if (i == 0 || plan->coalitions[i] != plan->coalitions[plan->n_coalitions - 1])
+            plan->coalitions[plan->n_coalitions++] = plan->coalitions[i];
+    return MEDLEY_OK;
+}
+
 static medley_status make_plan(struct playing *p, medley_error *err)
 {
     const struct refit_options *o = &p->options;
+    p->r->plan.n_players = p->players->n;
+    if (o->list)
+        return take_list(o, &p->r->plan, err);
     size_t m = p->players->n;
     unsigned exact = o->exact_players ? o->exact_players : EXACT_PLAYERS;
     if (m <= exact)
@@ -358,7 +376,7 @@ static medley_status make_space(struct playing *p, medley_error *err)
                                                   : fail_memory(err, "coalitions' values");
 }
 
-static int by_size(const void *a, const void *b)
+static int larger_first(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x == y ? 0 : x > y ? -1 : 1;
@@ -375,7 +393,7 @@ static medley_status put_in_order(struct playing *p, medley_error *err)
     }
     for (size_t i = 0; i < n; i++)
         keys[i] = (uint64_t)__builtin_popcountll(p->r->plan.coalitions[i]) << 32 | i;
-    qsort(keys, n, sizeof *keys, by_size);
+    qsort(keys, n, sizeof *keys, larger_first);
     for (size_t i = 0; i < n; i++)
         p->order[i] = (uint32_t)keys[i];
     mem_free(keys);
@@ -426,13 +444,14 @@ medley_status refits_play(const struct stack *s, const struct players *players,
                         .n_features = players->n_features};
     medley_status st = make_space(&p, err);
     struct hash128 key = {0, 0};
-    bool found = false;
+    bool found = false, kept = false;
     if (!st) {
         key = refits_key(s, players, slices, options, &r);
-        found = r.resamples && refits_read(s->w, players->by, key, &r);
+        kept = r.resamples && !options->list;
+        found = kept && refits_read(s->w, players->by, key, &r);
         st = found ? MEDLEY_OK : play_all(&p, err);
     }
-    if (!st && !found && r.resamples)
+    if (!st && !found && kept)
         st = refits_write(s->w, players->by, key, &r, err);
     playing_free(&p);
     if (st)

@@ -24,6 +24,8 @@ struct refit_options {
     unsigned resamples;     /* at most; UINT_MAX: none; 0: 500, fewer where they would take more
                                than 256 MB */
     uint64_t seed;          /* of the trees, the orders and the resamples */
+    const uint64_t *list;   /* [n_list] these coalitions instead of a game; nothing is kept */
+    size_t n_list;
 };
 
 struct refits {

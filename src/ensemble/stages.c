@@ -96,6 +96,33 @@ static size_t features_owner(const struct config *c, size_t m)
     return m;
 }
 
+static void add_cost(struct parts *p, const struct workspace *w, const char *model)
+{
+    char file[200];
+    snprintf(file, sizeof file, "models/%s/cost.json", model);
+    add_file(p, w, file);
+}
+
+/* One line for each limit; options of the command line may have replaced those of the file. */
+static void add_budget(struct parts *p, const struct budget_config *b)
+{
+    const double limits[] = {b->latency_ms, b->latency_p99_ms, b->throughput,
+                             b->price,      b->core_hour,      (double)b->memory,
+                             b->pairs,      b->cores,          b->top};
+    static const char *const names[] = {"latency", "p99 latency", "throughput",
+                                        "price",   "core hour",   "memory",
+                                        "pairs",   "cores",       "top"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        char line[40];
+        snprintf(line, sizeof line, "budget %s", names[i]);
+        add_value(p, line, &limits[i], sizeof limits[i]);
+    }
+    add_value(p, "budget pins", &b->pinned, sizeof b->pinned);
+    add_value(p, "budget prices", b->price_of, sizeof b->price_of);
+    add_value(p, "budget metric", b->metric, strlen(b->metric));
+    add_value(p, "budget prefer", b->prefer, strlen(b->prefer));
+}
+
 static void list_parts(const struct workspace *w, const struct stages *s,
                        const struct stage *stage, struct parts *p)
 {
@@ -140,10 +167,9 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         break;
     case STAGE_SELECT:
         add_upstream(p, s, STAGE_STACK, SIZE_MAX);
-        add_value(p, "budget latency", &c->budget.latency_ms, sizeof c->budget.latency_ms);
-        add_value(p, "budget memory", &c->budget.memory, sizeof c->budget.memory);
-        add_value(p, "budget top", &c->budget.top, sizeof c->budget.top);
-        add_value(p, "budget metric", c->budget.metric, strlen(c->budget.metric));
+        add_budget(p, &c->budget);
+        for (size_t i = 0; i < c->n_models; i++)
+            add_cost(p, w, c->models[i].name);
         add_value(p, "serve precompute", &c->serve.precompute, sizeof c->serve.precompute);
         break;
     case STAGE_EVALUATE:
@@ -362,14 +388,15 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
 
 /* Runs one stage and stamps it. The old stamp goes first: a stage that was cut short is stale.
  */
-static medley_status run_one(struct workspace *w, const struct stages *s,
-                             const struct stage *stage, medley_error *err)
+static medley_status run_one(struct workspace *w, const struct stages *s, struct stage *stage,
+                             medley_error *err)
 {
     struct path path = stamp_path(w, stage);
     struct parts p = {.hash = {0, 0}};
     sb_init(&p.text);
     add_value(&p, "format", "1", 1);
     list_parts(w, s, stage, &p);
+    hash_text(p.hash, stage->key); /* files may have changed since: stages before wrote them */
     medley_status st = p.text.failed ? fail_memory(err, "a stage") : MEDLEY_OK;
     if (!st && unlink(path.s) != 0 && errno != ENOENT)
         st = fail(err, MEDLEY_EIO, "cannot remove '%s': %s", path.s, strerror(errno));

@@ -1,0 +1,168 @@
+/* select_search.c: which subsets are refitted and measured; see select.h. */
+#include "ensemble/select.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/progress.h"
+
+#include <limits.h>
+#include <string.h>
+
+static void add_subset(struct selection *x, const struct refits *r, size_t at)
+{
+    const struct budget_config *b = &x->w->config.budget;
+    struct subset *a = &x->subsets[x->n++];
+    const double *v = r->worth + at * r->n_slices * r->n_values;
+    *a = (struct subset){.mask = (uint32_t)r->plan.coalitions[at]};
+    memcpy(a->value, v, sizeof a->value);
+    subset_cost(x->w, x->cost, a->mask, &x->rules, &a->cost);
+    const struct subset_cost *c = &a->cost;
+    a->within_budget =
+        (a->mask & b->pinned) == b->pinned && (!b->latency_ms || c->p50_ms <= b->latency_ms) &&
+        (!b->latency_p99_ms || c->p99_ms <= b->latency_p99_ms) &&
+        (!b->throughput || c->pairs_per_s_per_core >= b->throughput) &&
+        (!b->memory || c->memory <= b->memory) && (!b->price || c->price <= b->price) &&
+        (!b->top || (unsigned)__builtin_popcount(a->mask) <= b->top);
+}
+
+static medley_status play(struct selection *x, const uint64_t *list, size_t n,
+                          unsigned resamples, struct refits *out, medley_error *err)
+{
+    struct refit_options o = {.rounds = x->rounds,
+                              .resamples = resamples,
+                              .seed = x->w->config.stacking.seed,
+                              .list = list,
+                              .n_list = n};
+    return refits_play(&x->s, &x->players, &x->slices, &o, out, err);
+}
+
+static medley_status try_every(struct selection *x, medley_error *err)
+{
+    medley_status st = play(x, NULL, 0, 0, &x->game, err);
+    for (size_t i = 1; i < x->game.plan.n_coalitions && !st; i++)
+        add_subset(x, &x->game, i);
+    return st;
+}
+
+/* Refits those of list[n] that are new, as far as the limit allows. */
+static medley_status try_list(struct selection *x, uint64_t *list, size_t n, medley_error *err)
+{
+    struct refits r;
+    size_t fresh = 0;
+    for (size_t i = 0; i < n && x->n + fresh < x->capacity; i++)
+        if (list[i] && !select_find(x, (uint32_t)list[i]))
+            list[fresh++] = list[i];
+    if (fresh == 0)
+        return MEDLEY_OK;
+    medley_status st = play(x, list, fresh, UINT_MAX, &r, err);
+    if (st)
+        return st;
+    for (size_t i = 0; i < r.plan.n_coalitions; i++)
+        add_subset(x, &r, i);
+    refits_close(&r);
+    return MEDLEY_OK;
+}
+
+/* From all models down to one (or those pinned), dropping each time the model whose loss costs
+ * least. */
+static medley_status way_down(struct selection *x, medley_error *err)
+{
+    uint64_t list[MEDLEY_MAX_MODELS];
+    uint32_t at = stack_all(&x->s);
+    list[0] = at;
+    medley_status st = try_list(x, list, 1, err);
+    while (!st && __builtin_popcount(at) > 1 && x->n < x->capacity) {
+        size_t n = 0;
+        uint32_t from = at;
+        const struct subset *top = NULL;
+        for (size_t j = 0; j < x->s.n_models; j++)
+            if ((from & ~x->w->config.budget.pinned) >> j & 1)
+                list[n++] = from & ~(UINT32_C(1) << j);
+        st = try_list(x, list, n, err);
+        for (size_t j = 0; j < x->s.n_models && !st; j++) {
+            const struct subset *a =
+                from >> j & 1 ? select_find(x, from & ~(UINT32_C(1) << j)) : NULL;
+            if (a && (!top || select_score(x, a) > select_score(x, top)))
+                top = a;
+        }
+        if (!top)
+            break;
+        at = top->mask;
+    }
+    return st;
+}
+
+/* Adds, drops and swaps of one model from the best within the budget, until none is better. */
+static medley_status improve(struct selection *x, medley_error *err)
+{
+    enum { MOST = MEDLEY_MAX_MODELS * MEDLEY_MAX_MODELS };
+    uint64_t *list = mem_alloc(MOST, sizeof *list);
+    medley_status st = list ? MEDLEY_OK : fail_memory(err, "a search");
+    uint32_t before = 0;
+    while (!st && x->n < x->capacity) {
+        const struct subset *best = select_best(x);
+        size_t n = 0;
+        if (!best || best->mask == before)
+            break;
+        before = best->mask;
+        for (size_t i = 0; i < x->s.n_models; i++) {
+            list[n++] = before ^ (UINT32_C(1) << i);
+            for (size_t j = 0; j < x->s.n_models && n < MOST - 1; j++)
+                if ((before >> i & 1) && !(before >> j & 1))
+                    list[n++] = before ^ (UINT32_C(1) << i) ^ (UINT32_C(1) << j);
+        }
+        st = try_list(x, list, n, err);
+    }
+    mem_free(list);
+    return st;
+}
+
+/* Every model by itself too: a budget may hold no more. */
+static medley_status try_single(struct selection *x, medley_error *err)
+{
+    uint64_t list[MEDLEY_MAX_MODELS];
+    for (size_t i = 0; i < x->s.n_models; i++)
+        list[i] = UINT64_C(1) << i;
+    return try_list(x, list, x->s.n_models, err);
+}
+
+medley_status select_search(struct selection *x, medley_error *err)
+{
+    x->exact = x->s.n_models <= SELECT_EXACT;
+    x->capacity = x->exact ? (size_t)1 << x->s.n_models : SELECT_SEARCH;
+    x->subsets = mem_zalloc(x->capacity, sizeof *x->subsets);
+    if (!x->subsets)
+        return fail_memory(err, "model subsets");
+    if (x->exact)
+        return try_every(x, err);
+    medley_status st = try_single(x, err);
+    if (!st)
+        st = way_down(x, err);
+    if (!st)
+        st = improve(x, err);
+    return st;
+}
+
+/* Neighbours of the chosen one, the front and the best of all. */
+medley_status select_play_told(struct selection *x, const struct subset *chosen,
+                               medley_error *err)
+{
+    if (x->exact)
+        return MEDLEY_OK;
+    uint64_t *list = mem_alloc(x->n + x->s.n_models + 2, sizeof *list);
+    if (!list)
+        return fail_memory(err, "model subsets");
+    size_t n = 0;
+    list[n++] = stack_all(&x->s);
+    list[n++] = chosen->mask;
+    for (size_t i = 0; i < x->s.n_models; i++)
+        if (chosen->mask ^ (UINT32_C(1) << i))
+            list[n++] = chosen->mask ^ (UINT32_C(1) << i);
+    for (size_t i = 0; i < x->n; i++)
+        if (x->subsets[i].pareto)
+            list[n++] = x->subsets[i].mask;
+    refits_close(&x->game);
+    medley_status st = play(x, list, n, 0, &x->game, err);
+    mem_free(list);
+    return st;
+}
