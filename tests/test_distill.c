@@ -141,6 +141,7 @@ static void test_students(const struct dataset *d)
     for (size_t i = 0; i < cells; i++)
         p[i] = NAN;
     o.distill.weight = 0.5;
+    o.distill.temperature = 1;
     float *silent = student_of(d, &o, p);
     ok(agreement(d, silent, false) > 0.7, "a silent teacher leaves the labels (%.2f)",
        agreement(d, silent, false));
