@@ -1,6 +1,7 @@
 /* test_ops.c: every operation against finite differences; values against plain definitions;
  * what a failed tape, frozen parameters and inference do. */
 #include "nn/ops.h"
+#include "nn/recompute.h"
 
 #include "base/memory.h"
 #include "tests/tap.h"
@@ -246,6 +247,25 @@ static struct tensor *loss_weighted(struct tape *t, struct in in)
     return op_softmax_loss(t, in.a, labels, label_weights, 0.1f);
 }
 
+static struct tensor *loss_mixed(struct tape *t, struct in in)
+{
+    return op_label_loss(t, in.a, labels, &(struct label_loss){label_weights, 0.1f, 0.4f});
+}
+
+static struct tensor *recomputed(const void *context, struct tape *t, struct tensor *x)
+{
+    const struct world *w = *(const struct world *const *)context;
+    struct tensor *h = op_linear(t, op_dropout(t, x, 0.3f), w->w, w->b, ACT_GELU);
+    return op_linear(t, h, w->w2, PARAM_NONE, ACT_NONE);
+}
+
+static struct tensor *recompute(struct tape *t, struct in in)
+{
+    struct tensor *h = op_dropout(t, op_scale(t, in.a, 1), 0.2f);
+    h = op_recompute(t, h, recomputed, &in.w, sizeof in.w);
+    return op_recompute(t, h, recomputed, &in.w, sizeof in.w);
+}
+
 /* A transformer block in small: the ops feeding one another, several times from one tensor. */
 static struct tensor *block(struct tape *t, struct in in)
 {
@@ -306,6 +326,8 @@ static const struct {
     CASE(l2_normalize),
     CASE(loss_plain),
     CASE(loss_weighted),
+    CASE(loss_mixed),
+    CASE(recompute),
     CASE(block),
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -447,7 +469,8 @@ static void test_not_training(const char *name, build *make)
                      tape_input(&t, w.x[2], N, D, true)};
     struct tensor *y = make(&t, in);
     double value = weighted_sum(&t, y)->value;
-    bool drops = strstr(name, "dropout") || strcmp(name, "block") == 0;
+    bool drops =
+        strstr(name, "dropout") || strcmp(name, "block") == 0 || strcmp(name, "recompute") == 0;
     ok(!y->grad && !t.entries, "%s: inference records nothing", name);
     ok(drops ? value != trained : fabs(value - trained) < 1e-6 * (1 + fabs(trained)),
        "%s: inference gives %s value", name, drops ? "another" : "the same");

@@ -349,6 +349,13 @@ static medley_status bind_one(struct yaml_document *d, const struct yaml_node *n
         return bind_whole(d, n, f, name, target, err);
     case YAML_DOUBLE:
         return bind_double(d, n, f, name, target, err);
+    case YAML_OR_NONE: {
+        double *value = (double *)(void *)(target + f->offset);
+        medley_status st = bind_double(d, n, f, name, target, err);
+        if (!st && *value == 0)
+            *value = -1;
+        return st;
+    }
     case YAML_CHOICE:
         return bind_choice(d, n, f, name, target, err);
     case YAML_BOOL:

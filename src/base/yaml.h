@@ -38,6 +38,7 @@ enum yaml_type {
     YAML_UNSIGNED,  /* unsigned, min..max */
     YAML_U64,       /* uint64_t, min..max */
     YAML_DOUBLE,    /* double, min..max */
+    YAML_OR_NONE,   /* the same, but 0 is stored as -1: told apart from what is absent */
     YAML_BOOL,      /* bool: true/false, yes/no, on/off */
     YAML_CHOICE,    /* const char *, one of choices */
     YAML_BYTES,     /* uint64_t: 512M, 2G, 1.5GiB, or plain bytes */

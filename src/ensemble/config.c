@@ -10,6 +10,8 @@
 const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL};
 
 static const char *const layer_names[] = {"gcn", "sage", "gatv2", NULL};
+static const char *const schedule_names[] = {"linear", "cosine", "constant", NULL};
+static const char *const loss_names[] = {"softmax", "sigmoid", "mixed", NULL};
 static const char *const head_names[] = {"cls", "segments", NULL};
 static const char *const metric_choices[] = {"macro_f1", "accuracy", "log_loss", NULL};
 static const char *const prefer_choices[] = {"best", "knee", "cheapest", NULL};
@@ -86,15 +88,31 @@ static const struct yaml_field lm_fields[] = {
     MODEL("batch", YAML_UNSIGNED, lm.batch, 1, 4096, "pairs a step [32]"),
     MODEL("lanes", YAML_UNSIGNED, lm.lanes, 1, 64, "parts of a batch trained side by side [2]"),
     MODEL("learning_rate", YAML_DOUBLE, lm.learning_rate, 1e-8, 1, "[3e-5 pretrained, 5e-4 from scratch]"),
-    MODEL("weight_decay", YAML_DOUBLE, lm.weight_decay, 0, 1, "[0.01]"),
-    MODEL("warmup", YAML_DOUBLE, lm.warmup, 0, 0.9, "share of steps [0.1]"),
-    MODEL("clip", YAML_DOUBLE, lm.clip, 0, 1e6, "gradient norm [1]"),
-    MODEL("dropout", YAML_DOUBLE, lm.dropout, -1, 0.9, "negative: none [0.1]"),
+    MODEL("weight_decay", YAML_OR_NONE, lm.weight_decay, 0, 1, "[0.01]"),
+    MODEL("warmup", YAML_OR_NONE, lm.warmup, 0, 0.9, "share of steps [0.1]"),
+    ROW("schedule", YAML_CHOICE, model_config, lm.schedule, 0, 0, schedule_names, "of the learning rate after warm-up [linear]"),
+    MODEL("clip", YAML_OR_NONE, lm.clip, 0, 1e6, "gradient norm; 0: none [1]"),
+    MODEL("accumulate", YAML_UNSIGNED, lm.accumulate, 1, 65536, "batches whose gradients make one step [1]"),
+    MODEL("layer_decay", YAML_DOUBLE, lm.layer_decay, 0.01, 1, "learning rate of a layer by that of the layer after it [1]"),
+    MODEL("dropout", YAML_OR_NONE, lm.dropout, 0, 0.9, "[0.1]"),
+    ROW("loss", YAML_CHOICE, model_config, lm.loss, 0, 0, loss_names, "sigmoid: each class against all others [softmax]"),
+    MODEL("loss_mix", YAML_DOUBLE, lm.loss_mix, 0.001, 0.999, "mixed: share of sigmoid [0.5]"),
+    MODEL("class_weights", YAML_TEXT, lm.class_weights, 0, 0, "balanced, or one number a class by commas [1 each]"),
     MODEL("label_smoothing", YAML_DOUBLE, lm.label_smoothing, 0, 0.5, "[0]"),
+    ROW("lora", YAML_NODE, model_config, lora, 0, 0, NULL, "learn thin adapters of the weights and the head alone; {} for the defaults"),
+    MODEL("recompute", YAML_BOOL, lm.recompute, 0, 0, "keep no activations inside of layers: more time, less memory [false]"),
     MODEL("freeze_layers", YAML_UNSIGNED, lm.freeze_layers, 0, 48, "embeddings and the first n layers stay as they are [0]"),
     MODEL("freeze_embeddings", YAML_BOOL, lm.freeze_embeddings, 0, 0, "the embeddings stay as they are [false]"),
     MODEL("patience", YAML_UNSIGNED, lm.patience, 0, 1000, "stop after n evaluations without gain; 0: train on everything [0]"),
     MODEL("seed", YAML_U64, lm.seed, 0, 0, "[stacking.seed]"),
+    END,
+};
+
+static const struct yaml_field lora_fields[] = {
+    MODEL("rank", YAML_UNSIGNED, lm.lora.rank, 1, 1024, "[8]"),
+    MODEL("alpha", YAML_DOUBLE, lm.lora.alpha, 0.001, 1e6, "what they add is scaled by alpha / rank [2 x rank]"),
+    MODEL("dropout", YAML_DOUBLE, lm.lora.dropout, 0, 0.9, "[0]"),
+    MODEL("attention_only", YAML_BOOL, lm.lora.attention_only, 0, 0, "adapt the weights of attention, not all linear layers [false]"),
     END,
 };
 
@@ -105,9 +123,9 @@ static const struct yaml_field pretrain_fields[] = {
     PRETRAIN("batch", YAML_UNSIGNED, batch, 1, 65536, "texts a step [64]"),
     PRETRAIN("mask_rate", YAML_DOUBLE, mask_rate, 0.01, 0.9, "share of tokens to guess [0.15]"),
     PRETRAIN("learning_rate", YAML_DOUBLE, learning_rate, 1e-8, 1, "[1e-3 from scratch, 1e-4 with pretrained]"),
-    PRETRAIN("weight_decay", YAML_DOUBLE, weight_decay, 0, 1, "[0.01]"),
-    PRETRAIN("warmup", YAML_DOUBLE, warmup, 0, 0.9, "share of steps [0.1]"),
-    PRETRAIN("clip", YAML_DOUBLE, clip, 0, 1e6, "gradient norm [1]"),
+    PRETRAIN("weight_decay", YAML_OR_NONE, weight_decay, 0, 1, "[0.01]"),
+    PRETRAIN("warmup", YAML_OR_NONE, warmup, 0, 0.9, "share of steps [0.1]"),
+    PRETRAIN("clip", YAML_OR_NONE, clip, 0, 1e6, "gradient norm [1]"),
     PRETRAIN("dropout", YAML_DOUBLE, dropout, 0, 0.9, "[0]"),
     PRETRAIN("fields_only", YAML_BOOL, fields_only, 0, 0, "leave out bullets and descriptions that the model does not read [false]"),
     END,
@@ -132,8 +150,8 @@ static const struct yaml_field gnn_fields[] = {
     MODEL("batch", YAML_UNSIGNED, gnn.batch, 1, 65536, "pairs a step [256]"),
     MODEL("lanes", YAML_UNSIGNED, gnn.lanes, 1, 64, "parts of a batch trained side by side [2]"),
     MODEL("learning_rate", YAML_DOUBLE, gnn.learning_rate, 1e-8, 1, "[1e-3]"),
-    MODEL("weight_decay", YAML_DOUBLE, gnn.weight_decay, -1, 1, "negative: none [1e-4]"),
-    MODEL("dropout", YAML_DOUBLE, gnn.dropout, -1, 0.9, "negative: none [0.3]"),
+    MODEL("weight_decay", YAML_OR_NONE, gnn.weight_decay, 0, 1, "[1e-4]"),
+    MODEL("dropout", YAML_OR_NONE, gnn.dropout, 0, 0.9, "[0.3]"),
     MODEL("patience", YAML_UNSIGNED, gnn.patience, 0, 1000, "as for lm [0]"),
     MODEL("seed", YAML_U64, gnn.seed, 0, 0, "[stacking.seed]"),
     END,
@@ -226,6 +244,7 @@ const struct config_section config_sections[] = {
     {"data.labels[]", "the classes", label_fields},
     {"models[]", "every base model", model_fields},
     {"models[] of kind lm", "language model", lm_fields},
+    {"models[].lora", "of a language model", lora_fields},
     {"models[].pretrain", "of a language model, before its fine-tuning", pretrain_fields},
     {"models[].distill", "of a language model", distill_fields},
     {"models[] of kind gnn", "graph model", gnn_fields},
@@ -349,6 +368,17 @@ static medley_status bind_pretrain(struct config *c, struct model_config *m, siz
                      err);
 }
 
+static medley_status bind_lora(struct config *c, struct model_config *m, size_t i,
+                               medley_error *err)
+{
+    char where[64];
+    snprintf(where, sizeof where, "models[%zu].lora", i);
+    if (!m->lora)
+        return MEDLEY_OK;
+    m->lm.lora.rank = 8;
+    return yaml_bind(c->document, m->lora, where, lora_fields, NULL, m, err);
+}
+
 /* Teachers stand before their students, so that they are trained before them. */
 static medley_status bind_distill(struct config *c, struct model_config *m, size_t i,
                                   medley_error *err)
@@ -394,7 +424,8 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
         yaml_bind(c->document, node, where, model_fields, kind_fields[m->kind], m, err);
     if (st)
         return st;
-    if ((st = bind_pretrain(c, m, i, err)) || (st = bind_distill(c, m, i, err)))
+    if ((st = bind_lora(c, m, i, err)) || (st = bind_pretrain(c, m, i, err)) ||
+        (st = bind_distill(c, m, i, err)))
         return st;
     if (!yaml_get(node, "seed"))
         m->lm.seed = m->gnn.seed = c->stacking.seed;

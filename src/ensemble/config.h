@@ -23,6 +23,7 @@ struct model_config {
     const char *predictions; /* table: file of probabilities */
     bool logits;             /* table: the file holds logits */
     bool trust;              /* table: skip the in-sample check */
+    const struct yaml_node *lora;     /* lm: the mapping, bound to lm.lora */
     const struct yaml_node *pretrain; /* lm: the mapping, bound to lm.pretrain */
     const struct yaml_node *distill;  /* lm: bound to lm.distill and: */
     const char **teachers;        /* names of models before this one, or files; NULL: none */

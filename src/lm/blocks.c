@@ -1,6 +1,8 @@
 /* blocks.c: see blocks.h. */
 #include "lm/blocks.h"
 
+#include "nn/adapter.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -16,6 +18,8 @@ struct linear_ids linear_declare(struct params *p, const struct encoder_config *
     vsnprintf(full, sizeof full, name, args);
     va_end(args);
     l.w = params_add(p, 2, out, in, INIT_NORMAL, c->init_std, "%s.weight", full);
+    if (l.w != PARAM_NONE)
+        p->items[l.w].linear = true;
     if (bias)
         l.b = params_add(p, 1, 1, out, INIT_ZERO, 0, "%s.bias", full);
     return l;
@@ -44,7 +48,7 @@ param_id table_declare(struct params *p, const struct encoder_config *c, size_t 
 struct tensor *linear_apply(struct tape *t, struct tensor *x, struct linear_ids l,
                             enum activation act)
 {
-    return op_linear(t, x, l.w, l.b, act);
+    return adapted_linear(t, x, l.w, l.b, act);
 }
 
 struct tensor *norm_apply(struct tape *t, struct tensor *x, struct tensor *residual,

@@ -26,40 +26,6 @@ void cross_encoder_free(struct cross_encoder *m)
     mem_free(m);
 }
 
-static unsigned or_default(unsigned value, unsigned fallback)
-{
-    return value ? value : fallback;
-}
-
-static void fill_defaults(struct cross_encoder *m, const struct lm_options *from)
-{
-    struct lm_options *o = &m->options;
-    *o = *from;
-    m->from_pretrained = from->pretrained != NULL;
-    o->pretrained = o->family = o->fields = o->head = o->precision = NULL;
-    o->max_tokens = or_default(o->max_tokens, 96);
-    o->hidden = or_default(o->hidden, 128);
-    o->heads = or_default(o->heads, 4);
-    o->intermediate = or_default(o->intermediate, 4 * o->hidden);
-    o->vocabulary = or_default(o->vocabulary, 8192);
-    o->keyword_words = or_default(o->keyword_words, 32);
-    o->epochs = or_default(o->epochs, 2);
-    o->batch = or_default(o->batch, 32);
-    o->lanes = or_default(o->lanes, 2);
-    if (!o->learning_rate)
-        o->learning_rate = m->from_pretrained ? 3e-5 : 5e-4;
-    if (!o->weight_decay)
-        o->weight_decay = 0.01;
-    if (!o->warmup)
-        o->warmup = 0.1;
-    if (!o->clip)
-        o->clip = 1;
-    if (!o->dropout)
-        o->dropout = 0.1;
-    if (o->dropout < 0)
-        o->dropout = 0;
-}
-
 static medley_status take_classes(struct cross_encoder *m, const char *const *names, size_t n,
                                   medley_error *err)
 {
@@ -168,7 +134,7 @@ static medley_status configure(struct cross_encoder *m, const struct lm_options 
         .family = options->family ? options->family : "bert",
         .vocabulary = (unsigned)tokenizer_size(m->tokenizer),
         .hidden = o->hidden,
-        .layers = or_default(o->layers, 2),
+        .layers = o->layers ? o->layers : 2,
         .heads = o->heads,
         .intermediate = o->intermediate,
         .max_tokens = o->max_tokens > 128 ? o->max_tokens : 128,
@@ -211,6 +177,10 @@ static medley_status allocate(struct cross_encoder *m, const char *checkpoint, b
         st = m->encoder.family->declare(&m->encoder, &m->params, m->n_classes, err);
     if (!st)
         st = lm_head_declare(m, err);
+    if (!st && m->options.lora.rank)
+        adapters_declare(&m->params, m->encoder.marks[0],
+                         m->encoder.marks[m->encoder.config.layers], &m->options.lora);
+    m->encoder.recompute = m->options.recompute;
     if (!st && checkpoint)
         st = encoder_check_params(&m->encoder, &m->params, checkpoint, whole, err);
     if (!st)
@@ -252,8 +222,9 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
     struct cross_encoder *m = mem_zalloc(1, sizeof *m);
     if (!m)
         return fail_memory(err, "a language model");
-    fill_defaults(m, options);
-    medley_status st = lm_head_parse(options->head ? options->head : "cls", &m->head, err);
+    medley_status st = lm_options_take(m, options, d->n_classes, err);
+    if (!st)
+        st = lm_head_parse(options->head ? options->head : "cls", &m->head, err);
     if (!st)
         st = precision_parse(options->precision ? options->precision : "float32", &m->precision,
                              err);
@@ -309,6 +280,7 @@ static medley_status save_settings(const struct cross_encoder *m, const char *fo
     jw_key(&w, "fields"), jw_text(&w, sb_str(&fields));
     jw_key(&w, "head"), jw_textz(&w, lm_head_names[m->head]);
     jw_key(&w, "precision"), jw_textz(&w, precision_names[m->precision]);
+    jw_key(&w, "probabilities"), jw_textz(&w, m->recipe.sigmoid < 1 ? "softmax" : "sigmoid");
     jw_key(&w, "max_tokens"), jw_i64(&w, m->options.max_tokens);
     jw_key(&w, "keyword_words"), jw_i64(&w, m->options.keyword_words);
     jw_key(&w, "classes"), jw_array(&w);
@@ -374,6 +346,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
     char *path;
     json *root = NULL;
     const char *fields = NULL, *head = NULL, *names[MAX_CLASSES];
+    const char *how = "softmax";
     const char *precision = precision_names[PRECISION_FLOAT32]; /* older folders say nothing */
     int64_t max_tokens = 0, words = 0;
     size_t n = 0;
@@ -384,6 +357,9 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
         const json *classes = json_get(root, "classes");
         bool good = json_as_text(json_get(root, "fields"), &fields) &&
                     json_as_text(json_get(root, "head"), &head) &&
+                    (!json_get(root, "probabilities") ||
+                     json_as_text(json_get(root, "probabilities"), &how)) &&
+                    (strcmp(how, "softmax") == 0 || strcmp(how, "sigmoid") == 0) &&
                     json_as_i64(json_get(root, "max_tokens"), &max_tokens) && max_tokens >= 8 &&
                     max_tokens <= 100000 &&
                     json_as_i64(json_get(root, "keyword_words"), &words) && words > 0 &&
@@ -394,11 +370,12 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
             good = json_as_text(c, &names[n++]);
         if (!good)
             st = fail(err, MEDLEY_EFORMAT,
-                      "%s: expected fields, head, max_tokens, keyword_words and 2 to 16 "
-                      "classes",
+                      "%s: expected fields, head, probabilities (softmax or sigmoid), "
+                      "max_tokens, keyword_words and 2 to 16 classes",
                       path);
     }
     if (!st) {
+        m->recipe.sigmoid = strcmp(how, "sigmoid") == 0;
         m->options.max_tokens = (unsigned)max_tokens;
         m->options.keyword_words = (unsigned)words;
         st = lm_head_parse(head, &m->head, err);
@@ -423,8 +400,9 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
     struct cross_encoder *m = mem_zalloc(1, sizeof *m);
     if (!m)
         return fail_memory(err, "a language model");
-    fill_defaults(m, &(struct lm_options){0});
-    medley_status st = load_settings(m, folder, err);
+    medley_status st = lm_options_take(m, &(struct lm_options){0}, 0, err);
+    if (!st)
+        st = load_settings(m, folder, err);
     if (!st)
         st = encoder_config_load(folder, 0, &m->encoder, err);
     if (!st)

@@ -4,6 +4,7 @@
 #define LM_CROSS_ENCODER_H
 
 #include "data/dataset.h"
+#include "nn/adapter.h"
 #include "nn/packs.h"
 
 struct cross_encoder; /* weights, tokenizer, field settings. Predict is thread-safe */
@@ -17,9 +18,9 @@ struct lm_pretrain_options {
     unsigned batch;       /* texts a step [64] */
     double mask_rate;     /* share of tokens to guess [0.15] */
     double learning_rate; /* [1e-3 from scratch, 1e-4 with pretrained] */
-    double weight_decay;  /* [0.01] */
-    double warmup;        /* share of steps [0.1] */
-    double clip;          /* [1.0] */
+    double weight_decay;  /* [0.01]; negative: none */
+    double warmup;        /* share of steps [0.1]; negative: none */
+    double clip;          /* [1.0]; negative: none */
     double dropout;   /* [0]: texts are seen a few times only (Geiping and Goldstein 2023) */
     bool fields_only; /* leave out bullets and descriptions that the model does not read */
 };
@@ -50,16 +51,27 @@ struct lm_options {
     unsigned vocabulary;    /* from scratch: size of the WordPiece vocabulary to train [8192] */
     unsigned keyword_words; /* words of bullets and description kept by TF-IDF [32] */
     /* training */
-    unsigned epochs;        /* [2] */
-    unsigned batch;         /* pairs a step [32] */
-    unsigned lanes;         /* see nn/lanes.h [2] */
-    double learning_rate;   /* [3e-5 with pretrained, 5e-4 from scratch] */
-    double weight_decay;    /* [0.01] */
-    double warmup;          /* share of steps [0.1] */
-    double clip;            /* [1.0] */
-    double dropout;         /* [0.1]; negative: none */
-    double label_smoothing; /* [0] */
-    unsigned freeze_layers; /* embeddings and the first n layers stay as they are [0] */
+    unsigned epochs;             /* [2] */
+    unsigned batch;              /* pairs a step [32] */
+    unsigned lanes;              /* see nn/lanes.h [2] */
+    double learning_rate;        /* [3e-5 with pretrained, 5e-4 from scratch] */
+    double weight_decay;         /* [0.01]; negative: none */
+    double warmup;               /* share of steps [0.1]; negative: none */
+    const char *schedule;        /* of the rate after it: linear, cosine, constant ["linear"] */
+    double clip;                 /* norm of the gradient [1.0]; negative: none */
+    unsigned accumulate;         /* passes of `batch` pairs that make one step [1] */
+    double layer_decay;          /* a layer's learning rate by that of what follows it [1] */
+    double dropout;              /* [0.1]; negative: none */
+    const char *loss;            /* softmax; sigmoid: each class against all others; mixed
+                                    ["softmax"] */
+    double loss_mix;             /* mixed: share of sigmoid [0.5] */
+    const char *class_weights;   /* one a class, by commas; balanced: n / (K n_k) [1 each] */
+    double label_smoothing;      /* [0] */
+    struct adapter_options lora; /* learn adapters and the head alone, then merge [rank 0: no;
+                                    alpha 2 * rank; dropout 0; all linear layers] */
+    bool recompute;              /* keep no activations of layers: a third more time, far less
+                                    memory, the same bits [false] */
+    unsigned freeze_layers;      /* embeddings and the first n layers stay as they are [0] */
     bool freeze_embeddings;
     unsigned patience; /* early stopping: evaluations without better log-loss on held-out
                           queries; 0: none, all of the data is trained on */

@@ -5,6 +5,7 @@
 
 #include "lm/cross_encoder.h"
 #include "lm/encoder.h"
+#include "nn/adamw.h"
 #include "text/keywords.h"
 #include "text/tokenizer.h"
 
@@ -25,8 +26,17 @@ extern const char *const lm_field_markers[FIELD_COUNT + 1];
 enum lm_head { HEAD_CLS, HEAD_SEGMENTS, HEAD_COUNT };
 extern const char *const lm_head_names[HEAD_COUNT];
 
+/* What the texts among the options say, and what follows from them. */
+struct lm_recipe {
+    enum schedule schedule;
+    float sigmoid; /* share of it in the loss; 1: probabilities are made from sigmoids, too */
+    bool weighted, balanced;
+    double class_weights[MAX_CLASSES]; /* when weighted */
+};
+
 struct cross_encoder {
-    struct lm_options options; /* defaults filled in; its strings are NULL */
+    struct lm_options options; /* defaults filled in, none negative; its texts are NULL */
+    struct lm_recipe recipe;
     bool from_pretrained;
     enum lm_field fields[FIELD_COUNT]; /* without the query, which always comes first */
     size_t n_fields;
@@ -48,6 +58,16 @@ struct cross_encoder {
  * again. Between the two, prediction works, but slower. */
 void lm_unseal(struct cross_encoder *m);
 medley_status lm_seal(struct cross_encoder *m, medley_error *err);
+
+/* lm_options.c: fills in m->options and m->recipe, or refuses by name what makes no sense. */
+medley_status lm_options_take(struct cross_encoder *m, const struct lm_options *from,
+                              size_t n_classes, medley_error *err);
+/* Options that may be none: 0 means the default, a negative number 0. */
+double lm_or_none(double value, double fallback);
+/* Of everything that decides what fine-tuning does, texts and teacher apart. */
+struct hash128 lm_options_hash(const struct cross_encoder *m, struct hash128 seed);
+/* K numbers that add up to 1, as the loss means the logits; rows of both may be the same. */
+void lm_probabilities(const struct cross_encoder *m, const float *logits, float *out);
 
 medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err);
 /* The end of the name of the class of Hugging Face's models that a saved folder fits. */

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "nn/recompute.h"
 
 #include <string.h>
 
@@ -53,17 +54,49 @@ void encoder_freeze(const struct encoder *e, struct params *p, unsigned layers)
         p->items[i].frozen = true;
 }
 
+void encoder_decay_rates(const struct encoder *e, struct params *p, double decay)
+{
+    double rate = 1;
+    size_t end = p->count;
+    for (unsigned i = e->n_marks; i-- > 0;) {
+        for (param_id id = e->marks[i]; id < end; id++)
+            p->items[id].rate = (float)rate;
+        end = e->marks[i];
+        rate *= decay;
+    }
+    for (param_id id = 0; id < end; id++)
+        p->items[id].rate = (float)rate;
+}
+
 static struct tensor *finish(const struct encoder *e, struct tape *t, struct tensor *x)
 {
     return e->family->finish ? e->family->finish(e, t, x) : x;
+}
+
+struct layer_call {
+    const struct encoder *e;
+    const struct encoder_batch *batch;
+    unsigned layer;
+    float dropout;
+};
+
+static struct tensor *run_layer(const void *context, struct tape *t, struct tensor *x)
+{
+    const struct layer_call *c = context;
+    return c->e->family->layer(c->e, t, c->layer, x, c->batch, c->dropout);
 }
 
 struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
                                const struct encoder_batch *batch, float dropout)
 {
     struct tensor *x = e->family->embed(e, t, batch, dropout);
-    for (unsigned i = 0; i < e->config.layers; i++)
-        x = e->family->layer(e, t, i, x, batch, dropout);
+    struct encoder_batch *kept = NULL;
+    if (e->recompute && t->training && (kept = tape_alloc(t, 1, sizeof *kept)))
+        *kept = *batch;
+    for (unsigned i = 0; i < e->config.layers; i++) {
+        struct layer_call call = {e, kept ? kept : batch, i, dropout};
+        x = kept ? op_recompute(t, x, run_layer, &call, sizeof call) : run_layer(&call, t, x);
+    }
     return finish(e, t, x);
 }
 

@@ -113,6 +113,7 @@ struct encoder {
     void *ids;       /* the family's parameter ids; owned */
     param_id *marks; /* [layers + 1] end of the parameters of embeddings and layers; owned */
     unsigned n_marks;
+    bool recompute; /* in training, activations inside of layers are not kept */
 };
 
 /* The family of a name; ENOTFOUND lists those there are. */
@@ -158,6 +159,9 @@ struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
  * at a time. *on is the tape that holds the result. */
 struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
                              const struct encoder_batch *batch, struct tape **on);
+/* Learning rates of layers: `decay` for the last, decay^2 for the one before ..., the
+ * embeddings last; 1 for what follows the layers. */
+void encoder_decay_rates(const struct encoder *e, struct params *p, double decay);
 /* No gradient for the embeddings and, with them, the first n layers. */
 void encoder_freeze(const struct encoder *e, struct params *p, unsigned layers);
 

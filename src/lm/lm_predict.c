@@ -87,7 +87,7 @@ static bool run_batch(struct inference *f, struct lm_worker *w, size_t b)
         if (f->embed)
             memcpy(to, from, f->width * sizeof *to);
         else
-            softmax_rows(from, 1, f->width, to);
+            lm_probabilities(f->m, from, to);
     }
     return true;
 }

@@ -57,12 +57,9 @@ static void fill_defaults(struct pretraining *p)
         o->mask_rate = 0.15;
     if (!o->learning_rate)
         o->learning_rate = p->start ? 1e-4 : 1e-3;
-    if (!o->weight_decay)
-        o->weight_decay = 0.01;
-    if (!o->warmup)
-        o->warmup = 0.1;
-    if (!o->clip)
-        o->clip = 1;
+    o->weight_decay = lm_or_none(o->weight_decay, 0.01);
+    o->warmup = lm_or_none(o->warmup, 0.1);
+    o->clip = lm_or_none(o->clip, 1);
 }
 
 static uint64_t steps_of_epoch(const struct pretraining *p)
@@ -412,12 +409,14 @@ medley_status lm_pretrain(const struct lm_options *options, const struct dataset
                             .started = clock_seconds(),
                             .saved = clock_seconds()};
     fill_defaults(&p);
-    medley_status st = cross_encoder_new(options, d, &p.m, err);
+    struct lm_options own = *options;
+    own.lora.rank = 0; /* all of it learns here */
+    medley_status st = cross_encoder_new(&own, d, &p.m, err);
     if (st)
         return st;
     p.n_lanes = p.m->options.lanes;
     st = prepare(&p, d, err);
-    if (!st && p.adamw.total) {
+    if (!st && p.adamw.m) {
         progress_note("pre-training on %zu texts, %zu tokens", p.text.documents.n,
                       p.text.documents.n_tokens);
         st = run_epochs(&p, err);

@@ -35,11 +35,13 @@ struct training {
     struct lm_inputs inputs;       /* all pairs, in the order of rows */
     struct lm_inputs *lane_inputs; /* [lanes] of the coming step */
     uint8_t **lane_labels;         /* [lanes][batch] */
-    uint32_t *fit, *held;          /* indices into rows */
+    float **lane_weights;          /* [lanes][batch] of the pairs, by their classes */
+    double class_weights[MAX_CLASSES];
+    uint32_t *fit, *held; /* indices into rows */
     size_t n_fit, n_held;
     uint32_t *order;       /* [n_fit] pairs of this epoch, batch by batch */
     uint32_t *batch_order; /* [steps] */
-    size_t n_batch;        /* pairs of the coming step */
+    double step_weight;    /* of all pairs of the coming step */
     struct distill distill;
     struct lanes lanes;
     struct adamw adamw;
@@ -50,9 +52,15 @@ struct training {
     double started;
 };
 
+/* Pairs of a step: as many passes as are accumulated. */
+static size_t pairs_of_step(const struct training *t)
+{
+    return (size_t)t->m->options.batch * t->m->options.accumulate;
+}
+
 static uint64_t steps_of_epoch(const struct training *t)
 {
-    return (t->n_fit + t->m->options.batch - 1) / t->m->options.batch;
+    return (t->n_fit + pairs_of_step(t) - 1) / pairs_of_step(t);
 }
 
 static void split_held_out(struct training *t)
@@ -93,20 +101,7 @@ static medley_status encode_all(struct training *t, medley_error *err)
 
 static void identify(struct training *t)
 {
-    const struct lm_options *o = &t->m->options;
-    const double numbers[] = {o->learning_rate,
-                              o->weight_decay,
-                              o->warmup,
-                              o->clip,
-                              o->dropout,
-                              o->label_smoothing,
-                              (double)o->epochs,
-                              (double)o->batch,
-                              (double)o->lanes,
-                              (double)o->freeze_layers,
-                              (double)o->freeze_embeddings,
-                              (double)o->patience};
-    struct hash128 h = hash_bytes(numbers, sizeof numbers, (struct hash128){o->seed, 0});
+    struct hash128 h = lm_options_hash(t->m, (struct hash128){t->m->options.seed, 0});
     h = hash_bytes(t->rows, t->n * sizeof *t->rows, h);
     h = hash_bytes(t->inputs.ids, t->inputs.n_tokens * sizeof *t->inputs.ids, h);
     h = hash_bytes(t->inputs.offsets, (t->n + 1) * sizeof *t->inputs.offsets, h);
@@ -118,6 +113,20 @@ static void identify(struct training *t)
     t->identity = hash_bytes(t->m->params.values, t->m->params.total * sizeof(float), h);
 }
 
+/* Balanced: n / (K n_k), so that every class weighs the same in all. */
+static void weigh_classes(struct training *t)
+{
+    const struct lm_recipe *r = &t->m->recipe;
+    size_t k = t->m->n_classes, counts[MAX_CLASSES] = {0};
+    for (size_t i = 0; i < t->n_fit; i++)
+        counts[label_of(t, t->fit[i])]++;
+    for (size_t c = 0; c < k; c++)
+        t->class_weights[c] = !r->weighted    ? 1
+                              : !r->balanced  ? r->class_weights[c]
+                              : counts[c] > 0 ? (double)t->n_fit / (double)(k * counts[c])
+                                              : 0;
+}
+
 static medley_status allocate(struct training *t, medley_error *err)
 {
     const struct lm_options *o = &t->m->options;
@@ -127,12 +136,15 @@ static medley_status allocate(struct training *t, medley_error *err)
     t->batch_order = mem_alloc(t->n, sizeof *t->batch_order);
     t->lane_inputs = mem_zalloc(o->lanes, sizeof *t->lane_inputs);
     t->lane_labels = mem_zalloc(o->lanes, sizeof *t->lane_labels);
+    t->lane_weights = mem_zalloc(o->lanes, sizeof *t->lane_weights);
     if (!t->fit || !t->held || !t->order || !t->batch_order || !t->lane_inputs ||
-        !t->lane_labels)
+        !t->lane_labels || !t->lane_weights)
         return fail_memory(err, "training");
     for (unsigned i = 0; i < o->lanes; i++) {
         lm_inputs_init(&t->lane_inputs[i]);
-        if (!(t->lane_labels[i] = mem_alloc(o->batch, 1)))
+        t->lane_labels[i] = mem_alloc(o->batch, 1);
+        t->lane_weights[i] = mem_alloc(o->batch, sizeof *t->lane_weights[i]);
+        if (!t->lane_labels[i] || !t->lane_weights[i])
             return fail_memory(err, "training");
     }
     split_held_out(t);
@@ -153,13 +165,15 @@ static medley_status training_init(struct training *t, medley_error *err)
     if (st)
         return st;
     identify(t);
+    weigh_classes(t);
+    encoder_decay_rates(&t->m->encoder, &t->m->params, o->layer_decay);
     struct adamw_options a = {
         .learning_rate = o->learning_rate,
         .weight_decay = o->weight_decay,
         .clip = o->clip,
         .warmup = o->warmup,
         .total_steps = steps_of_epoch(t) * o->epochs,
-        .schedule = SCHEDULE_LINEAR,
+        .schedule = t->m->recipe.schedule,
     };
     st = lanes_init(&t->lanes, &t->m->params, o->lanes, err);
     return st ? st : adamw_init(&t->adamw, &t->m->params, &a, err);
@@ -171,9 +185,12 @@ static void training_deinit(struct training *t)
         lm_inputs_deinit(&t->lane_inputs[i]);
     for (unsigned i = 0; t->lane_labels && i < t->m->options.lanes; i++)
         mem_free(t->lane_labels[i]);
+    for (unsigned i = 0; t->lane_weights && i < t->m->options.lanes; i++)
+        mem_free(t->lane_weights[i]);
     lm_inputs_deinit(&t->inputs);
     mem_free(t->lane_inputs);
     mem_free(t->lane_labels);
+    mem_free(t->lane_weights);
     mem_free(t->fit);
     mem_free(t->held);
     mem_free(t->order);
@@ -212,7 +229,7 @@ static int by_length(const void *a, const void *b, void *context)
 static void order_epoch(struct training *t)
 {
     struct rng rng;
-    size_t bucket = (size_t)t->m->options.batch * BUCKET_BATCHES, steps = steps_of_epoch(t);
+    size_t bucket = pairs_of_step(t) * BUCKET_BATCHES, steps = steps_of_epoch(t);
     memcpy(t->order, t->fit, t->n_fit * sizeof *t->order);
     rng_init(&rng, t->m->options.seed, mix64(t->at.epoch, STREAM_ORDER, 0));
     rng_shuffle_u32(&rng, t->order, t->n_fit);
@@ -224,21 +241,21 @@ static void order_epoch(struct training *t)
     rng_shuffle_u32(&rng, t->batch_order, steps);
 }
 
-/* Deals the batch to the lanes like cards, there and back, so that tokens balance. */
-static void load_batch(struct training *t)
+/* Deals order[begin..end) to the lanes like cards, there and back, so that tokens balance. */
+static void load_batch(struct training *t, size_t begin, size_t end)
 {
     const struct lm_options *o = &t->m->options;
-    size_t begin = (size_t)t->batch_order[t->at.step] * o->batch;
-    t->n_batch = t->n_fit - begin < o->batch ? t->n_fit - begin : o->batch;
     for (unsigned l = 0; l < o->lanes; l++)
         lm_inputs_clear(&t->lane_inputs[l]);
-    for (size_t i = 0; i < t->n_batch; i++) {
+    for (size_t i = 0; i < end - begin; i++) {
         size_t round = i / o->lanes, seat = i % o->lanes;
         unsigned lane = (unsigned)(round % 2 ? o->lanes - 1 - seat : seat);
         uint32_t pair = t->order[begin + i];
-        t->lane_labels[lane][t->lane_inputs[lane].n] = label_of(t, pair);
-        distill_take(&t->distill, lane, t->lane_inputs[lane].n, pair);
-        lm_inputs_copy(&t->lane_inputs[lane], &t->inputs, pair);
+        struct lm_inputs *in = &t->lane_inputs[lane];
+        t->lane_labels[lane][in->n] = label_of(t, pair);
+        t->lane_weights[lane][in->n] = (float)t->class_weights[label_of(t, pair)];
+        distill_take(&t->distill, lane, in->n, pair);
+        lm_inputs_copy(in, &t->inputs, pair);
     }
 }
 
@@ -247,35 +264,62 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
     struct training *t = context;
     const struct encoder *e = &t->m->encoder;
     const struct lm_inputs *in = &t->lane_inputs[lane];
+    double weight = 0;
     if (in->n == 0)
         return NULL;
+    for (size_t i = 0; i < in->n; i++)
+        weight += (double)t->lane_weights[lane][i];
     struct encoder_batch batch = lm_inputs_batch(in);
     float dropout = (float)t->m->options.dropout;
     struct tensor *hidden = encoder_forward(e, tape, &batch, dropout);
     struct tensor *logits = lm_head_forward(t->m, tape, hidden, &batch, dropout);
-    struct tensor *loss = op_softmax_loss(tape, logits, t->lane_labels[lane], NULL,
-                                          (float)t->m->options.label_smoothing);
+    struct label_loss how = {t->lane_weights[lane], (float)t->m->options.label_smoothing,
+                             t->m->recipe.sigmoid};
+    struct tensor *loss = op_label_loss(tape, logits, t->lane_labels[lane], &how);
     loss = distill_loss(&t->distill, tape, lane, loss, logits);
-    return op_scale(tape, loss, (float)in->n / (float)t->n_batch);
+    return op_scale(tape, loss, (float)(weight / t->step_weight));
+}
+
+/* Gradients of order[begin..end), added to those of the step. */
+static medley_status run_pass(struct training *t, uint64_t pass, size_t begin, size_t end,
+                              double *loss, medley_error *err)
+{
+    double sum = 0;
+    load_batch(t, begin, end);
+    for (unsigned l = 0; l < t->m->options.lanes; l++)
+        if (t->lane_inputs[l].failed)
+            return fail_memory(err, "a batch");
+    medley_status st = lanes_run(&t->lanes, mix64(t->m->options.seed, STREAM_DROPOUT, pass),
+                                 lane_loss, t, &sum, err);
+    *loss += sum;
+    return st;
 }
 
 static medley_status train_step(struct training *t, medley_error *err)
 {
+    const struct lm_options *o = &t->m->options;
     uint64_t step = t->at.epoch * steps_of_epoch(t) + t->at.step;
+    size_t begin = (size_t)t->batch_order[t->at.step] * pairs_of_step(t);
+    size_t end = t->n_fit - begin < pairs_of_step(t) ? t->n_fit : begin + pairs_of_step(t);
+    medley_status st = MEDLEY_OK;
     double loss = 0;
-    load_batch(t);
-    for (unsigned l = 0; l < t->m->options.lanes; l++)
-        if (t->lane_inputs[l].failed)
-            return fail_memory(err, "a batch");
-    medley_status st = lanes_run(&t->lanes, mix64(t->m->options.seed, STREAM_DROPOUT, step),
-                                 lane_loss, t, &loss, err);
+    t->step_weight = 0;
+    for (size_t i = begin; i < end; i++)
+        t->step_weight += t->class_weights[label_of(t, t->order[i])];
+    if (t->step_weight == 0) /* classes of no weight only */
+        return MEDLEY_OK;
+    for (unsigned p = 0; !st && p < o->accumulate && begin + (size_t)p * o->batch < end; p++) {
+        size_t from = begin + (size_t)p * o->batch;
+        size_t to = end - from < o->batch ? end : from + o->batch;
+        st = run_pass(t, step * o->accumulate + p, from, to, &loss, err);
+    }
     if (st)
         return st;
     if (!isfinite(loss))
         return fail(err, MEDLEY_EINVAL,
                     "training diverged at step %llu: try a lower learning rate",
                     (unsigned long long)step);
-    t->at.loss_sum += loss * (double)t->n_batch;
+    t->at.loss_sum += loss * (double)(end - begin);
     adamw_step(&t->adamw, &t->m->params, t->lanes.grads);
     return MEDLEY_OK;
 }
@@ -357,8 +401,8 @@ static medley_status run_epochs(struct training *t, const char *checkpoint, medl
         while (!st && t->at.step < steps) {
             st = train_step(t, err);
             t->at.step++;
-            uint64_t done = (t->at.epoch * steps + t->at.step) * t->m->options.batch;
-            progress_step("train", done, epochs * steps * t->m->options.batch, "pairs");
+            uint64_t done = (t->at.epoch * steps + t->at.step) * pairs_of_step(t);
+            progress_step("train", done, epochs * steps * pairs_of_step(t), "pairs");
             bool asked = interrupted();
             if (!st && checkpoint && (asked || clock_seconds() - saved > RESUME_SECONDS)) {
                 st = resume_write(&resume, &t->at, checkpoint, err);
@@ -404,5 +448,7 @@ medley_status cross_encoder_train(struct cross_encoder *m, const struct dataset 
     if (!st && checkpoint && unlink(checkpoint) != 0 && errno != ENOENT)
         st = fail(err, MEDLEY_EIO, "cannot remove '%s': %s", checkpoint, strerror(errno));
     training_deinit(&t);
+    if (!st)
+        st = adapters_merge(&m->params, err);
     return st ? st : lm_seal(m, err);
 }

@@ -21,15 +21,17 @@ static double otherwise(double value, double normal)
 medley_status adamw_init(struct adamw *a, const struct params *p, const struct adamw_options *o,
                          medley_error *err)
 {
-    float *m = mem_alloc64(p->total, sizeof *m), *v = mem_alloc64(p->total, sizeof *v);
+    struct param_span span = params_trainable(p);
+    size_t n = span.end - span.begin + 1; /* never 0 */
+    float *m = mem_alloc64(n, sizeof *m), *v = mem_alloc64(n, sizeof *v);
     if (!m || !v) {
         mem_free(m);
         mem_free(v);
         return fail_memory(err, "moments of AdamW");
     }
-    memset(m, 0, p->total * sizeof *m);
-    memset(v, 0, p->total * sizeof *v);
-    *a = (struct adamw){.options = *o, .m = m, .v = v, .total = p->total};
+    memset(m, 0, n * sizeof *m);
+    memset(v, 0, n * sizeof *v);
+    *a = (struct adamw){.options = *o, .m = m, .v = v, .span = span};
     a->options.learning_rate = otherwise(o->learning_rate, 2e-5);
     a->options.beta1 = otherwise(o->beta1, 0.9);
     a->options.beta2 = otherwise(o->beta2, 0.999);
@@ -106,7 +108,7 @@ static double squares_of_chunk(const struct step *s, size_t c)
     double sum = 0;
     for (size_t i = param_at(s->p, from); i < s->p->count && s->p->items[i].offset < to; i++) {
         size_t n = overlap(&s->p->items[i], from, to, &first);
-        sum += n ? vec()->sum_squares(s->grads + first, n) : 0;
+        sum += n ? vec()->sum_squares(s->grads + (first - s->a->span.begin), n) : 0;
     }
     return sum;
 }
@@ -126,9 +128,10 @@ static void update_param(const struct step *s, const struct param *item, size_t 
     struct adamw_span span = s->common;
     span.n = n;
     span.p = s->p->values + first;
-    span.m = s->a->m + first;
-    span.v = s->a->v + first;
-    span.g = s->grads + first;
+    size_t at = first - s->a->span.begin;
+    span.m = s->a->m + at;
+    span.v = s->a->v + at;
+    span.g = s->grads + at;
     span.keep = (float)(1 - (item->decay ? rate * o->weight_decay : 0));
     span.step = (float)(rate / (1 - pow(o->beta1, (double)s->a->step)));
     vec()->adamw(&span);
@@ -171,7 +174,7 @@ double adamw_step(struct adamw *a, struct params *p, float *grads)
         return 0;
     double norm = gradient_norm(&s, chunks);
     if (!isfinite(norm)) { /* an update would spoil everything */
-        memset(grads, 0, p->total * sizeof *grads);
+        memset(grads, 0, (a->span.end - a->span.begin) * sizeof *grads);
         return norm;
     }
     a->step++;

@@ -13,7 +13,7 @@
 
 void adamw_write(const struct adamw *a, struct st_writer *w)
 {
-    uint64_t total = a->total, one = 1;
+    uint64_t total = a->span.end - a->span.begin, one = 1;
     st_writer_add(w, NAME_M, ST_F32, 1, &total, a->m);
     st_writer_add(w, NAME_V, ST_F32, 1, &total, a->v);
     st_writer_add(w, NAME_STEP, ST_U64, 1, &one, &a->step);
@@ -31,10 +31,11 @@ static medley_status check_moments(const struct st_entry *e, bool squares, medle
     return MEDLEY_OK;
 }
 
-medley_status adamw_read(struct adamw *a, const struct params *p, const struct st_file *f,
+medley_status adamw_read(struct adamw *a, const struct st_file *f,
                          medley_error *err)
 {
-    uint64_t total = p->total, one = 1;
+
+    uint64_t total = a->span.end - a->span.begin, one = 1;
     const struct st_entry *m = NULL, *v = NULL, *step = NULL;
     medley_status st = st_require(f, NAME_M, ST_F32, 1, &total, &m, err);
     if (st == MEDLEY_OK)

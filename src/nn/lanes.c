@@ -25,9 +25,11 @@ medley_status lanes_init(struct lanes *l, const struct params *p, unsigned count
 {
     count = count ? count : 1;
     struct lanes made = {.count = count, .tapes = mem_zalloc(count, sizeof *made.tapes)};
+    struct param_span span = params_trainable(p);
+    made.n_grads = span.end - span.begin;
     bool good = made.tapes != NULL;
     for (unsigned i = 0; good && i < count; i++) {
-        float *grads = new_gradients(p->total);
+        float *grads = new_gradients(made.n_grads + 1); /* never 0 */
         good = grads != NULL;
         tape_init(&made.tapes[i], p, grads);
     }
@@ -86,7 +88,7 @@ static void sum_chunks(void *context, size_t begin, size_t end, unsigned worker)
 {
     (void)worker;
     struct lanes *l = context;
-    size_t total = l->tapes[0].params->total;
+    size_t total = l->n_grads;
     for (size_t c = begin; c < end; c++) {
         size_t from = c * CHUNK, n = total - from < CHUNK ? total - from : CHUNK;
         for (unsigned lane = 1; lane < l->count; lane++)
@@ -114,7 +116,7 @@ medley_status lanes_run(struct lanes *l, uint64_t seed, lane_body *body, void *c
                         double *loss, medley_error *err)
 {
     struct run r = {l, seed, body, context, mem_zalloc(l->count, sizeof *r.results)};
-    size_t total = l->tapes[0].params->total;
+    size_t total = l->n_grads;
     medley_status st;
     if (r.results) {
         parallel_for(l->count, 1, run_lanes, &r);

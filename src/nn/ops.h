@@ -73,8 +73,17 @@ struct tensor *op_concat(struct tape *t, struct tensor *const *parts,
 struct tensor *op_mean_pool(struct tape *t, struct tensor *x,
                             struct ragged sequences);             /* [n,D] */
 struct tensor *op_l2_normalize(struct tape *t, struct tensor *x); /* each row, eps 1e-12 */
-/* Mean over rows of weighted cross-entropy of softmax(logits[N,K]); labels[N]; weights[N] or
- * NULL; smoothing in [0,1). Returns [1,1]: sum_i w_i loss_i / sum_i w_i. */
+/* How labels are learnt from; all-zero: plain cross-entropy. */
+struct label_loss {
+    const float *weights; /* [N] or NULL: 1 each */
+    float smoothing;      /* in [0,1): so much of the target goes to all classes alike */
+    float sigmoid;        /* in [0,1]: share of the mean over classes of the logistic loss, each
+                             class against all others; the rest is softmax cross-entropy */
+};
+/* [1,1]: sum_i w_i loss_i / sum_i w_i of logits[N,K] and labels[N]. */
+struct tensor *op_label_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
+                             const struct label_loss *how);
+/* The same without the logistic loss. */
 struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
                                const float *weights, float smoothing);
 

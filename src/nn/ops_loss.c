@@ -33,54 +33,6 @@ static void loss_back(struct tape *t, void *context)
                       op->logits->rows * op->logits->cols);
 }
 
-/* The loss of one row; gradient[K] times `share` unless NULL. */
-static double row_loss(const float *z, size_t k, size_t label, double smoothing, double share,
-                       float *gradient)
-{
-    double top = -INFINITY, sum = 0, loss = 0;
-    for (size_t j = 0; j < k; j++)
-        top = z[j] > top ? z[j] : top;
-    for (size_t j = 0; j < k; j++)
-        sum += exp(z[j] - top);
-    double log_sum = log(sum) + top;
-    for (size_t j = 0; j < k; j++) {
-        double target = smoothing / (double)k + (j == label ? 1 - smoothing : 0);
-        loss += target * (log_sum - z[j]);
-        if (gradient)
-            gradient[j] = (float)(share * (exp(z[j] - log_sum) - target));
-    }
-    return loss;
-}
-
-struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
-                               const float *weights, float smoothing)
-{
-    if (!logits || t->failed)
-        return NULL;
-    bool needs = tape_needs(t, logits, NULL);
-    size_t n = logits->rows, k = logits->cols;
-    struct tensor *y = tape_tensor(t, 1, 1, needs);
-    float *gradient = y && needs ? tape_alloc(t, n * k, sizeof *gradient) : NULL;
-    struct loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
-    if (t->failed)
-        return NULL;
-    double total = 0, loss = 0;
-    for (size_t i = 0; i < n; i++)
-        total += weights ? weights[i] : 1;
-    for (size_t i = 0; i < n; i++) {
-        assert(labels[i] < k);
-        double share = total > 0 ? (weights ? weights[i] : 1) / total : 0;
-        loss += share * row_loss(logits->value + i * k, k, labels[i], smoothing, share,
-                                 gradient ? gradient + i * k : NULL);
-    }
-    y->value[0] = (float)loss;
-    if (needs) {
-        *op = (struct loss){logits, y, gradient};
-        tape_record(t, loss_back, op);
-    }
-    return t->failed ? NULL : y;
-}
-
 /* The loss of one number x against its target, and its derivative by x. */
 typedef double element_loss(double x, double target, double *slope);
 
@@ -95,6 +47,64 @@ static double square_element(double x, double target, double *slope)
 {
     *slope = 2 * (x - target);
     return (x - target) * (x - target);
+}
+
+/* The loss of one row; gradient[K] times `share` unless NULL. */
+static double row_loss(const float *z, size_t k, size_t label, const struct label_loss *how,
+                       double share, float *gradient)
+{
+    double top = -INFINITY, sum = 0, loss = 0, logistic = (double)how->sigmoid;
+    for (size_t j = 0; j < k; j++)
+        top = z[j] > top ? z[j] : top;
+    for (size_t j = 0; j < k; j++)
+        sum += exp(z[j] - top);
+    double log_sum = log(sum) + top, smoothing = (double)how->smoothing;
+    for (size_t j = 0; j < k; j++) {
+        double target = smoothing / (double)k + (j == label ? 1 - smoothing : 0), slope = 0;
+        double element = logistic > 0 ? sigmoid_element(z[j], target, &slope) : 0;
+        loss += (1 - logistic) * target * (log_sum - z[j]) + logistic * element / (double)k;
+        if (gradient)
+            gradient[j] = (float)(share * ((1 - logistic) * (exp(z[j] - log_sum) - target) +
+                                           logistic * slope / (double)k));
+    }
+    return loss;
+}
+
+struct tensor *op_label_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
+                             const struct label_loss *how)
+{
+    if (!logits || t->failed)
+        return NULL;
+    bool needs = tape_needs(t, logits, NULL);
+    size_t n = logits->rows, k = logits->cols;
+    struct tensor *y = tape_tensor(t, 1, 1, needs);
+    float *gradient = y && needs ? tape_alloc(t, n * k, sizeof *gradient) : NULL;
+    struct loss *op = y && needs ? tape_alloc(t, 1, sizeof *op) : NULL;
+    if (t->failed)
+        return NULL;
+    const float *weights = how->weights;
+    double total = 0, loss = 0;
+    for (size_t i = 0; i < n; i++)
+        total += weights ? weights[i] : 1;
+    for (size_t i = 0; i < n; i++) {
+        assert(labels[i] < k);
+        double share = total > 0 ? (weights ? weights[i] : 1) / total : 0;
+        loss += share * row_loss(logits->value + i * k, k, labels[i], how, share,
+                                 gradient ? gradient + i * k : NULL);
+    }
+    y->value[0] = (float)loss;
+    if (needs) {
+        *op = (struct loss){logits, y, gradient};
+        tape_record(t, loss_back, op);
+    }
+    return t->failed ? NULL : y;
+}
+
+struct tensor *op_softmax_loss(struct tape *t, struct tensor *logits, const uint8_t *labels,
+                               const float *weights, float smoothing)
+{
+    return op_label_loss(t, logits, labels,
+                         &(struct label_loss){.weights = weights, .smoothing = smoothing});
 }
 
 static struct tensor *mean_loss(struct tape *t, struct tensor *x, const float *targets,

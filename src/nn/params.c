@@ -119,6 +119,22 @@ medley_status params_allocate(struct params *p, uint64_t seed, medley_error *err
     return MEDLEY_OK;
 }
 
+struct param_span params_trainable(const struct params *p)
+{
+    struct param_span span = {p->total, p->total};
+    for (size_t i = p->count; i-- > 0;)
+        if (!p->items[i].frozen)
+            span.begin = p->items[i].offset;
+    for (size_t i = 0; i + 1 < p->count; i++)
+        if (!p->items[i].frozen)
+            span.end = p->items[i + 1].offset;
+    if (p->count && !p->items[p->count - 1].frozen)
+        span.end = p->total;
+    if (span.begin == p->total)
+        span.end = p->total;
+    return span;
+}
+
 float *params_value(const struct params *p, param_id id)
 {
     return id == PARAM_NONE || !p->values ? NULL : p->values + p->items[id].offset;

@@ -24,18 +24,21 @@ struct param {
     size_t taps;       /* dims 3: a convolution's [rows, cols / taps, taps]; else 1 */
     size_t offset;     /* into values, in floats; a multiple of 16 */
     enum param_init init;
-    float scale; /* of the initialisation */
-    bool decay;  /* weight decay applies (weights yes; biases and norms no) */
-    bool frozen; /* no gradient, no update */
-    float rate;  /* multiplies the learning rate; 1 by default */
+    float scale;      /* of the initialisation */
+    bool decay;       /* weight decay applies (weights yes; biases and norms no) */
+    bool frozen;      /* no gradient, no update */
+    float rate;       /* multiplies the learning rate; 1 by default */
+    bool linear;      /* a linear layer's weight */
+    param_id adapter; /* adapter.h: A of this weight's, B is the next; 0: none */
 };
 
 struct params {
     struct param *items; /* [count] */
     size_t count, capacity;
-    float *values; /* [total], after params_allocate */
-    size_t total;  /* floats, padding included (padding stays zero) */
-    bool failed;   /* out of memory while adding */
+    float *values;                        /* [total], after params_allocate */
+    size_t total;                         /* floats, padding included (padding stays zero) */
+    bool failed;                          /* out of memory while adding */
+    float adapter_scale, adapter_dropout; /* of all adapters */
 };
 
 void params_init(struct params *p);
@@ -47,6 +50,12 @@ param_id params_find(const struct params *p, const char *name);
 /* One 64-byte aligned allocation, initialised from the seed (each parameter by its own stream,
  * so that adding one does not change the others). */
 medley_status params_allocate(struct params *p, uint64_t seed, medley_error *err);
+/* The smallest range of the layout, in floats, with all parameters that are not frozen:
+ * gradients and moments need no more. Empty when all are. */
+struct param_span {
+    size_t begin, end;
+};
+struct param_span params_trainable(const struct params *p);
 float *params_value(const struct params *p, param_id id);
 
 /* How a checkpoint holds a parameter: shape[dims], dims returned; and whether an entry is so.

@@ -62,7 +62,7 @@ static bool take_over(const struct resume *r, const struct st_file *f,
     p.loss_sum = s[2];
     p.best_loss = s[3];
     if (!count_of(s[0], r->epochs, &p.epoch) || !count_of(s[1], r->steps, &p.step) ||
-        !count_of(s[4], r->epochs, &p.stale) || adamw_read(r->adamw, r->params, f, NULL))
+        !count_of(s[4], r->epochs, &p.stale) || adamw_read(r->adamw, f, NULL))
         return false;
     memcpy(r->params->values, values->data, total * sizeof(float));
     if (r->best)

@@ -2,6 +2,7 @@
 #include "nn/tape.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <string.h>
 
@@ -13,12 +14,17 @@ struct tape_entry {
 
 void tape_init(struct tape *t, const struct params *p, float *grads)
 {
-    *t = (struct tape){.params = p, .grads = grads};
+    *t = (struct tape){
+        .params = p, .grads = grads, .grads_begin = p ? params_trainable(p).begin : 0};
     arena_init(&t->arena, 0);
 }
 
 void tape_deinit(struct tape *t)
 {
+    if (t->inner)
+        tape_deinit(t->inner);
+    mem_free(t->inner);
+    t->inner = NULL;
     arena_deinit(&t->arena);
     t->entries = NULL;
 }
@@ -77,7 +83,7 @@ float *tape_param_grad(const struct tape *t, param_id id)
 {
     if (id == PARAM_NONE || !t->training || t->params->items[id].frozen)
         return NULL;
-    return t->grads + t->params->items[id].offset;
+    return t->grads + (t->params->items[id].offset - t->grads_begin);
 }
 
 bool tape_needs(const struct tape *t, const struct tensor *a, const struct tensor *b)
@@ -104,6 +110,12 @@ struct tensor *tape_input(struct tape *t, const float *data, size_t rows, size_t
     return x;
 }
 
+void tape_replay(struct tape *t)
+{
+    for (struct tape_entry *e = t->entries; e; e = e->older)
+        e->backward(t, e->context);
+}
+
 medley_status tape_backward(struct tape *t, struct tensor *loss, float scale, medley_error *err)
 {
     if (t->failed || !loss)
@@ -114,7 +126,6 @@ medley_status tape_backward(struct tape *t, struct tensor *loss, float scale, me
     if (!loss->grad) /* nothing here can be trained */
         return MEDLEY_OK;
     loss->grad[0] = scale;
-    for (struct tape_entry *e = t->entries; e; e = e->older)
-        e->backward(t, e->context);
-    return MEDLEY_OK;
+    tape_replay(t);
+    return t->failed ? fail_memory(err, "activations of a training step") : MEDLEY_OK;
 }

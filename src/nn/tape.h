@@ -22,12 +22,15 @@ struct tensor {
 struct tape {
     struct arena arena;
     const struct params *params;
-    float *grads;      /* [params->total] this tape accumulates into; NULL: inference */
-    bool training;     /* record, and let dropout drop */
-    uint64_t seed;     /* of this step's dropout masks; the caller changes it every step */
-    uint64_t op_count; /* ops so far in this step: the dropout stream of each op */
-    bool failed;       /* out of memory at some point; all further ops return NULL */
+    float *grads;       /* of the parameters in params_trainable, which this tape adds to; NULL:
+                           inference */
+    size_t grads_begin; /* the offset of grads[0] */
+    bool training;      /* record, and let dropout drop */
+    uint64_t seed;      /* of this step's dropout masks; the caller changes it every step */
+    uint64_t op_count;  /* ops so far in this step: the dropout stream of each op */
+    bool failed;        /* out of memory at some point; all further ops return NULL */
     struct tape_entry *entries; /* newest first */
+    struct tape *inner;         /* of op_recompute; NULL until it is wanted */
     struct packs *packs;        /* weights for inference; NULL: they are read from params */
     bool spread;                /* inference: ops spread over the pool */
 };
@@ -36,6 +39,7 @@ struct tape {
  * it may overwrite: no one reads that afterwards. */
 typedef void tape_backward_fn(struct tape *t, void *context);
 
+/* grads covers params_trainable(p) as it is now. */
 void tape_init(struct tape *t, const struct params *p, float *grads);
 void tape_deinit(struct tape *t);
 void tape_reset(struct tape *t, bool training, uint64_t seed); /* start of a step */
@@ -55,6 +59,8 @@ bool tape_needs(const struct tape *t, const struct tensor *a, const struct tenso
 struct tensor *tape_input(struct tape *t, const float *data, size_t rows, size_t cols,
                           bool with_grad);
 
+/* Replays what was recorded, newest first: for ops that hold a tape. */
+void tape_replay(struct tape *t);
 /* loss is [1,1]; its grad is set to `scale` and everything is replayed. MEDLEY_ENOMEM if
  * failed. */
 medley_status tape_backward(struct tape *t, struct tensor *loss, float scale,
