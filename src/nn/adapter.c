@@ -27,8 +27,8 @@ size_t adapters_declare(struct params *p, param_id from, param_id to,
         size_t in = p->items[id].cols, out = p->items[id].rows;
         const char *name = p->items[id].name;          /* stays where it is when items move */
         float std = (float)(1 / sqrt(3 * (double)in)); /* that of PEFT's uniform numbers */
-        param_id a = params_add(p, 2, o->rank, in, INIT_NORMAL, std, "%s.lora_A", name);
-        param_id b = params_add(p, 2, out, o->rank, INIT_ZERO, 0, "%s.lora_B", name);
+        param_id a = params_add(p, 2, o->rank, in, INIT_NORMAL, std, "lora_A.%s", name);
+        param_id b = params_add(p, 2, out, o->rank, INIT_ZERO, 0, "lora_B.%s", name);
         if (a == PARAM_NONE || b == PARAM_NONE)
             return n;
         p->items[id].adapter = a;
