@@ -1,4 +1,4 @@
-/* tokenize.c: `medley tokenize`: texts to token ids. */
+/* tokenize.c: `medley tokenize`: texts to token ids, or to a tokenizer of their own. */
 #include "cli/cli.h"
 
 #include "base/error.h"
@@ -13,21 +13,44 @@
 
 #define INPUT_LIMIT ((size_t)4 << 30)
 
-enum { KEY_TOKENIZER = 1000, KEY_BARE, KEY_PAIRS, KEY_MAX };
+enum {
+    KEY_TOKENIZER = 1000,
+    KEY_BARE,
+    KEY_PAIRS,
+    KEY_MAX,
+    KEY_TRAIN,
+    KEY_KIND,
+    KEY_SIZE,
+    KEY_CASE,
+    KEY_SPECIAL
+};
+enum { MOST_SPECIALS = 64 };
 
 struct arguments {
     const char *tokenizer, *file;
     bool json, bare, pairs;
     size_t max_tokens;
+    const char *train, *output; /* of --train */
+    struct tokenizer_training training;
+    const char *specials[MOST_SPECIALS + 1];
+    size_t n_specials;
 };
 
 static const struct argp_option options[] = {
-    {"tokenizer", KEY_TOKENIZER, "PATH", 0, "a tokenizer's file or folder (required)", 0},
+    {"tokenizer", KEY_TOKENIZER, "PATH", 0,
+     "a tokenizer's file or folder (required, unless --train)", 0},
     {"json", 'j', NULL, 0, "read a JSON array of texts and print JSON", 0},
     {"pairs", KEY_PAIRS, NULL, 0,
      "two texts go into one sequence: lines or items 1 and 2, 3 and 4", 0},
     {"max-tokens", KEY_MAX, "N", 0, "cut to N tokens, the longer text of a pair first", 0},
     {"no-specials", KEY_BARE, NULL, 0, "without special tokens", 0},
+    {0, 0, NULL, 0, "Training a tokenizer:", 1},
+    {"train", KEY_TRAIN, "FILE", 0, "train on the lines of FILE (- is standard input)", 1},
+    {"kind", KEY_KIND, "KIND", 0, "wordpiece (the default) or unigram", 1},
+    {"vocabulary", KEY_SIZE, "N", 0, "number of tokens, special ones among them (8192)", 1},
+    {"keep-case", KEY_CASE, NULL, 0, "tell upper from lower case, and accents apart", 1},
+    {"special", KEY_SPECIAL, "TEXT", 0, "one more special token; may be repeated", 1},
+    {"output", 'o', "DIR", 0, "where the trained tokenizer is written", 1},
     {0},
 };
 
@@ -50,14 +73,39 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_MAX:
         a->max_tokens = (size_t)cli_count("--max-tokens", arg, 1, 1u << 30);
         return 0;
+    case KEY_TRAIN:
+        a->train = arg;
+        return 0;
+    case KEY_KIND:
+        if (strcmp(arg, "wordpiece") != 0 && strcmp(arg, "unigram") != 0)
+            argp_error(state, "--kind: expected wordpiece or unigram, not '%s'", arg);
+        a->training.kind =
+            strcmp(arg, "unigram") == 0 ? TOKENIZER_UNIGRAM : TOKENIZER_WORDPIECE;
+        return 0;
+    case KEY_SIZE:
+        a->training.vocabulary = (size_t)cli_count("--vocabulary", arg, 1, INT32_MAX / 8);
+        return 0;
+    case KEY_CASE:
+        a->training.keep_case = a->training.keep_accents = true;
+        return 0;
+    case KEY_SPECIAL:
+        if (a->n_specials == MOST_SPECIALS)
+            argp_error(state, "--special: more than %d", MOST_SPECIALS);
+        a->specials[a->n_specials++] = arg;
+        return 0;
+    case 'o':
+        a->output = arg;
+        return 0;
     case ARGP_KEY_ARG:
-        if (a->file)
+        if (a->file || a->train)
             return ARGP_ERR_UNKNOWN;
         a->file = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->tokenizer)
-            argp_error(state, "expected --tokenizer PATH");
+        if (!a->tokenizer == !a->train)
+            argp_error(state, "expected either --tokenizer PATH or --train FILE");
+        if (!a->train != !a->output)
+            argp_error(state, "--train FILE and --output DIR go together");
         if (a->pairs && a->bare)
             argp_error(state, "--pairs and --no-specials exclude each other");
         return 0;
@@ -70,15 +118,17 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "[FILE]",
-    .doc = "Print the token ids of texts, with the special tokens that the model expects. "
-           "Reads one "
-           "text a line (or, with --json, an array of texts) from FILE or standard input. The "
-           "tokenizer is a tokenizer.json, a vocab.txt, a vocab.json with merges.txt, a "
-           "SentencePiece model, or a folder with one of them.\v"
-           "Without --json a line of output is the ids of a text. With it, each text gives its "
-           "ids, "
-           "tokens and byte offsets into the text ([0,0] for special tokens).\nExample:\n"
-           "  echo 'usb c cable' | medley tokenize --tokenizer models/minilm",
+    .doc =
+        "Print the token ids of texts, with the special tokens that the model expects. "
+        "Reads one "
+        "text a line (or, with --json, an array of texts) from FILE or standard input. The "
+        "tokenizer is a tokenizer.json, a vocab.txt, a vocab.json with merges.txt, a "
+        "SentencePiece model, or a folder with one of them.\v"
+        "Without --json a line of output is the ids of a text. With it, each text gives its "
+        "ids, "
+        "tokens and byte offsets into the text ([0,0] for special tokens).\nExample:\n"
+        "  echo 'usb c cable' | medley tokenize --tokenizer models/minilm\n"
+        "  medley tokenize --train list.txt --kind unigram --vocabulary 8000 -o DIR",
 };
 
 /* Working memory of one run. */
@@ -178,6 +228,42 @@ static medley_status tokenize(struct run *r, const struct text_list *texts, medl
     return r->out.failed ? fail_memory(err, "output") : MEDLEY_OK;
 }
 
+static bool next_line(void *context, struct str *text)
+{
+    struct text_list *rest = context;
+    if (!rest->n)
+        return false;
+    *text = *rest->items++;
+    rest->n--;
+    return true;
+}
+
+static medley_status train(struct arguments *a, medley_error *err)
+{
+    struct text_list texts = {0};
+    struct tokenizer *t = NULL;
+    char *data = NULL;
+    size_t n = 0;
+    bool standard = strcmp(a->train, "-") == 0;
+    a->training.extra_specials = a->specials;
+    medley_status st =
+        file_read(standard ? "/dev/stdin" : a->train, INPUT_LIMIT, &data, &n, err);
+    if (!st)
+        st = text_list_lines(&texts, data, n, err);
+    struct text_list rest = texts;
+    if (!st)
+        st = tokenizer_train(&a->training, next_line, &rest, &t, err);
+    if (!st)
+        st = tokenizer_save(t, a->output, err);
+    if (!st)
+        fprintf(stderr, "%s: %zu tokens from %zu texts\n", a->output, tokenizer_size(t),
+                texts.n);
+    tokenizer_free(t);
+    text_list_deinit(&texts);
+    mem_free(data);
+    return st;
+}
+
 int verb_tokenize(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -187,6 +273,8 @@ int verb_tokenize(int argc, char **argv)
     size_t n = 0;
     medley_error err;
     cli_parse(&argp, argc, argv, &a);
+    if (a.train)
+        return train(&a, &err) ? cli_fail(&err) : 0;
     sb_init(&r.out);
     medley_status st = tokenizer_load(a.tokenizer, &r.t, &err);
     if (!st)

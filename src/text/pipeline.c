@@ -433,8 +433,8 @@ static const struct token_model_kind *model_kind(const json *model)
     return json_get(model, "unk_id") ? &unigram_kind : NULL;
 }
 
-medley_status pipeline_load_json(const json *root, const char *path, struct tokenizer **out,
-                                 medley_error *err)
+medley_status pipeline_of_json(const json *root, const char *path, struct str source,
+                               struct tokenizer **out, medley_error *err)
 {
     const json *model = json_get(root, "model");
     const struct token_model_kind *kind = model_kind(model);
@@ -447,8 +447,6 @@ medley_status pipeline_load_json(const json *root, const char *path, struct toke
     struct pipeline *p = pipeline_new();
     if (!p)
         return fail_memory(err, "a tokenizer");
-    char *data = NULL;
-    size_t n = 0;
     medley_status st = read_vocab(p, root, path, err);
     if (!st)
         st = normalizer_load(json_get(root, "normalizer"), path, &p->normalizer, err);
@@ -461,10 +459,7 @@ medley_status pipeline_load_json(const json *root, const char *path, struct toke
     if (!st)
         st = tokenizer_read_frames(&p->base, json_get(root, "post_processor"), path, err);
     if (!st)
-        st = file_read(path, (size_t)1 << 30, &data, &n, err);
-    if (!st)
-        st = pipeline_keep(p, "tokenizer.json", data, n, err);
-    mem_free(data);
+        st = pipeline_keep(p, "tokenizer.json", source.s, source.n, err);
     if (st) {
         pipeline_free(&p->base);
         return st;
@@ -473,6 +468,18 @@ medley_status pipeline_load_json(const json *root, const char *path, struct toke
     pipeline_finish(p);
     *out = &p->base;
     return MEDLEY_OK;
+}
+
+medley_status pipeline_load_json(const json *root, const char *path, struct tokenizer **out,
+                                 medley_error *err)
+{
+    char *data = NULL;
+    size_t n = 0;
+    medley_status st = file_read(path, (size_t)1 << 30, &data, &n, err);
+    if (!st)
+        st = pipeline_of_json(root, path, (struct str){data, n}, out, err);
+    mem_free(data);
+    return st;
 }
 
 static medley_status save_files(const struct tokenizer *t, const char *folder,

@@ -345,6 +345,45 @@ medley_status tokenizer_load(const char *path, struct tokenizer **out, medley_er
                                     : wordpiece_load_vocab(path, out, err);
 }
 
+/* ---- training ---- */
+
+static const char *const usual_specials[] = {"[PAD]", "[UNK]",  "[CLS]",
+                                             "[SEP]", "[MASK]", NULL};
+
+static medley_status put_specials(struct token_list *l, const char *const *texts,
+                                  medley_error *err)
+{
+    for (size_t i = 0; texts && texts[i]; i++) {
+        struct str text = str_of(texts[i]);
+        for (size_t k = 0; k < l->n; k++)
+            if (text.n == 0 || str_eq(l->texts[k], text))
+                return fail(err, MEDLEY_EINVAL, "special token '%s' is empty or given twice",
+                            texts[i]);
+        medley_status st = token_list_put(l, (int64_t)l->n, text, l->n + 1, err);
+        if (st != MEDLEY_OK)
+            return st;
+    }
+    return MEDLEY_OK;
+}
+
+medley_status tokenizer_train(const struct tokenizer_training *options, text_source *next,
+                              void *context, struct tokenizer **out, medley_error *err)
+{
+    struct token_list l = {0};
+    size_t size = options->vocabulary ? options->vocabulary : 8192;
+    medley_status st = put_specials(&l, usual_specials, err);
+    if (st == MEDLEY_OK)
+        st = put_specials(&l, options->extra_specials, err);
+    if (st == MEDLEY_OK && (size <= l.n || size > INT32_MAX / 8))
+        st = fail(err, MEDLEY_EINVAL,
+                  "vocabulary of %zu is out of range (there are %zu specials)", size, l.n);
+    if (st == MEDLEY_OK)
+        st = (options->kind == TOKENIZER_UNIGRAM ? unigram_train : wordpiece_train)(
+            options, &l, size - l.n, next, context, out, err);
+    token_list_deinit(&l);
+    return st;
+}
+
 /* ---- saving ---- */
 
 static const struct added_token *added_by_id(const struct tokenizer *t, int32_t id)

@@ -1,7 +1,7 @@
 /* tokenizer.h: text to token ids. One door for all kinds: BERT's WordPiece has a fast path of
- * its own and can be trained here; everything else that tokenizer.json can say (BPE, Unigram,
- * WordLevel, and WordPiece behind other normalisers) goes through a pipeline. Ids equal those
- * of Hugging Face's tokenizers. */
+ * its own and, like Unigram, can be trained here; everything else that tokenizer.json can say
+ * (BPE, Unigram, WordLevel, and WordPiece behind other normalisers) goes through a pipeline.
+ * Ids equal those of Hugging Face's tokenizers. */
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
 
@@ -54,13 +54,17 @@ const struct tokenizer_slot *tokenizer_frame(const struct tokenizer *t, bool pai
 void tokenizer_join(const struct tokenizer *t, const struct tokens *a, const struct tokens *b,
                     size_t max_tokens, struct tokens *out, int32_t *types);
 
-/* WordPiece trained on texts: `next` gives one text at a time, false at the end. Deterministic.
- * Texts are normalised as BERT does (lower case, accents stripped, each CJK ideograph a word);
+/* A tokenizer trained on texts: `next` gives one text at a time, false at the end. Equal texts
+ * give equal tokenizers for any number of threads; few texts may give fewer tokens than asked.
+ * WordPiece normalises as BERT does (lower case, accents stripped, each CJK ideograph a word);
  * NFKC is not part of that: clean texts with text_clean first, for training as for encoding.
+ * Unigram (Kudo 2018) brings NFKC along and cuts at white space only.
  * Keep accents where there is Japanese: stripping turns "ga" into "ka". */
+enum tokenizer_kind { TOKENIZER_WORDPIECE, TOKENIZER_UNIGRAM };
 struct tokenizer_training {
+    enum tokenizer_kind kind;
     size_t vocabulary;            /* 0: 8192 */
-    size_t min_count;             /* pairs rarer than this are not merged; 0: 2 */
+    size_t min_count;             /* rarer pairs, or substrings, make no piece; 0: 2 */
     bool keep_accents, keep_case; /* false: strip accents, lower case */
     const char *const
         *extra_specials; /* e.g. field markers "[T]"; NULL-terminated; may be NULL */

@@ -75,12 +75,23 @@ medley_status added_tokens_list(const json *root, const char *name, struct token
                                 medley_error *err);
 medley_status added_tokens_add(const json *root, struct tokenizer *t, medley_error *err);
 
+/* wordpiece_train.c, unigram_train.c: at most `pieces` tokens after the special ones. */
+medley_status wordpiece_train(const struct tokenizer_training *options,
+                              struct token_list *specials, size_t pieces, text_source *next,
+                              void *context, struct tokenizer **out, medley_error *err);
+medley_status unigram_train(const struct tokenizer_training *options,
+                            struct token_list *specials, size_t pieces, text_source *next,
+                            void *context, struct tokenizer **out, medley_error *err);
+
 extern const struct tokenizer_ops wordpiece_ops, pipeline_ops;
 
 /* pipeline.c */
 void token_scratch_free(struct token_scratch *s);
 medley_status pipeline_load_json(const json *root, const char *path, struct tokenizer **out,
                                  medley_error *err);
+/* The same for a file that is in memory; `source` is what root was read from, kept for save. */
+medley_status pipeline_of_json(const json *root, const char *name, struct str source,
+                               struct tokenizer **out, medley_error *err);
 /* pipeline_files.c: vocab.json with merges.txt; a SentencePiece model. */
 medley_status pipeline_load_bpe(const char *vocab, const char *merges, struct tokenizer **out,
                                 medley_error *err);

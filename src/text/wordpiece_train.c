@@ -444,25 +444,6 @@ static void trainer_deinit(struct trainer *t)
     mem_free(t->changed);
 }
 
-static const char *const usual_specials[] = {"[PAD]", "[UNK]",  "[CLS]",
-                                             "[SEP]", "[MASK]", NULL};
-
-static medley_status put_specials(struct token_list *l, const char *const *texts,
-                                  medley_error *err)
-{
-    for (size_t i = 0; texts && texts[i]; i++) {
-        struct str text = str_of(texts[i]);
-        for (size_t k = 0; k < l->n; k++)
-            if (text.n == 0 || str_eq(l->texts[k], text))
-                return fail(err, MEDLEY_EINVAL, "special token '%s' is empty or given twice",
-                            texts[i]);
-        medley_status st = token_list_put(l, (int64_t)l->n, text, l->n + 1, err);
-        if (st != MEDLEY_OK)
-            return st;
-    }
-    return MEDLEY_OK;
-}
-
 /* Specials, then pieces, as a tokenizer. A piece may be spelt like a special: "[t]" cannot. */
 static medley_status make_tokenizer(const struct trainer *t, struct token_list *l,
                                     struct tokenizer **out, medley_error *err)
@@ -509,29 +490,20 @@ static medley_status train(struct trainer *t, size_t pieces, text_source *next, 
     return merge_all(t, pieces, err);
 }
 
-medley_status tokenizer_train(const struct tokenizer_training *options, text_source *next,
+medley_status wordpiece_train(const struct tokenizer_training *options,
+                              struct token_list *specials, size_t pieces, text_source *next,
                               void *context, struct tokenizer **out, medley_error *err)
 {
     struct trainer t = {.min_count = options->min_count ? options->min_count : 2};
-    struct token_list l = {0};
     struct bert_options bert = {.clean_text = true,
                                 .cjk_chars = true,
                                 .strip_accents = !options->keep_accents,
                                 .lowercase = !options->keep_case};
-    size_t size = options->vocabulary ? options->vocabulary : 8192;
-    medley_status st = put_specials(&l, usual_specials, err);
+    medley_status st = bert_chars_init(&t.chars, bert, err);
     if (st == MEDLEY_OK)
-        st = put_specials(&l, options->extra_specials, err);
-    if (st == MEDLEY_OK && (size <= l.n || size > INT32_MAX / 8))
-        st = fail(err, MEDLEY_EINVAL,
-                  "vocabulary of %zu is out of range (there are %zu specials)", size, l.n);
+        st = train(&t, pieces, next, context, err);
     if (st == MEDLEY_OK)
-        st = bert_chars_init(&t.chars, bert, err);
-    if (st == MEDLEY_OK)
-        st = train(&t, size - l.n, next, context, err);
-    if (st == MEDLEY_OK)
-        st = make_tokenizer(&t, &l, out, err);
+        st = make_tokenizer(&t, specials, out, err);
     trainer_deinit(&t);
-    token_list_deinit(&l);
     return st;
 }
