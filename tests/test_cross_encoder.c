@@ -179,6 +179,37 @@ static void test_neighbours(const struct cross_encoder *m)
     mem_free(pairs);
 }
 
+/* The last layer leaves out what the head does not read; here it does not. */
+static void test_shortcut(const struct cross_encoder *m)
+{
+    size_t k = shop.n_classes, n = shop.n_examples;
+    struct pair_text *pairs = pairs_of_shop();
+    float *got = predict(m, n);
+    struct lm_inputs in;
+    struct tape tapes[2], *t;
+    lm_inputs_init(&in);
+    tape_init(&tapes[0], &m->params, NULL);
+    tape_init(&tapes[1], &m->params, NULL);
+    for (size_t i = 0; i < n; i++)
+        lm_inputs_add_pair(&in, m, pairs + i);
+    struct encoder_batch batch = lm_inputs_batch(&in);
+    struct tensor *hidden = encoder_infer(&m->encoder, tapes, &batch, &t);
+    struct tensor *logits = lm_head_forward(m, t, hidden, &batch, 0);
+    double worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        float p[MAX_CLASSES];
+        softmax_rows(logits->value + i * k, 1, k, p);
+        for (size_t c = 0; c < k; c++)
+            worst = fmax(worst, fabs((double)p[c] - got[i * k + c]));
+    }
+    ok(worst < 1e-5, "the first tokens' last layer gives the same: %.1e", worst);
+    tape_deinit(&tapes[0]);
+    tape_deinit(&tapes[1]);
+    lm_inputs_deinit(&in);
+    mem_free(got);
+    mem_free(pairs);
+}
+
 /* The largest difference between two sets of probabilities. */
 static double apart(const float *a, const float *b, size_t n)
 {
@@ -700,6 +731,7 @@ int main(void)
     struct cross_encoder *m = trained(&tiny, shop.n_examples);
     test_neighbours(m);
     test_precisions(m);
+    test_shortcut(m);
     test_threads(m);
     test_embed(m);
     test_files(m);

@@ -563,6 +563,33 @@ static void test_attention_value(void)
     world_deinit(&w);
 }
 
+/* First tokens alone attend as among all. */
+static void test_attention_first(void)
+{
+    static const uint32_t begins[] = {0, 3, N};
+    struct ragged two = {begins, 2};
+    struct world w;
+    struct tape t;
+    world_init(&w, 8);
+    tape_init(&t, &w.params, NULL);
+    tape_reset(&t, false, 0);
+    struct tensor *q = tape_input(&t, w.x[0], N, D, false);
+    struct tensor *k = tape_input(&t, w.x[1], N, D, false);
+    struct tensor *v = tape_input(&t, w.x[2], N, D, false);
+    struct tensor *all = op_attention(&t, q, k, v, two, HEADS, 0);
+    struct tensor *first = op_attention_first(&t, op_rows(&t, q, begins, 2), k, v, two, HEADS);
+    double worst = first ? 0 : INFINITY;
+    for (size_t s = 0; first && s < 2; s++)
+        for (size_t c = 0; c < D; c++)
+            worst = fmax(worst,
+                         fabs((double)first->value[s * D + c] - all->value[begins[s] * D + c]));
+    ok(worst < 1e-6, "attention of first tokens alone: %.1e", worst);
+    t.failed = true;
+    ok(!op_attention_first(&t, q, k, v, two, HEADS), "nothing from a failed tape");
+    tape_deinit(&t);
+    world_deinit(&w);
+}
+
 static void test_linear_value(void)
 {
     struct world w;
@@ -752,6 +779,7 @@ int main(void)
     test_null_inputs();
     test_frozen();
     test_attention_value();
+    test_attention_first();
     test_linear_value();
     test_loss_value();
     test_shapes();

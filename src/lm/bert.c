@@ -96,6 +96,7 @@ static void declare_layers(struct encoder *e, struct params *p, struct bert *b)
         l->query = linear_declare(p, c, d, d, true, "%s.attention.self.query", name);
         l->key = linear_declare(p, c, d, d, true, "%s.attention.self.key", name);
         l->value = linear_declare(p, c, d, d, true, "%s.attention.self.value", name);
+        e->exact_from = (param_id)p->count; /* at the end: those of the last layer */
         l->rest = post_norm_declare(p, c, name, "attention.output.dense",
                                     "attention.output.LayerNorm");
         encoder_mark(e, p);
@@ -158,6 +159,19 @@ static struct tensor *bert_layer(const struct encoder *e, struct tape *t, unsign
     return post_norm_apply(t, &l->rest, c, a, x, dropout);
 }
 
+static struct tensor *bert_layer_first(const struct encoder *e, struct tape *t, unsigned i,
+                                       struct tensor *x, const struct encoder_batch *batch)
+{
+    const struct encoder_config *c = &e->config;
+    const struct bert_layer *l = &((const struct bert *)e->ids)->layers[i];
+    struct tensor *first = first_tokens(t, x, batch);
+    struct tensor *q = linear_apply(t, first, l->query, ACT_NONE);
+    struct tensor *k = linear_apply(t, x, l->key, ACT_NONE);
+    struct tensor *v = linear_apply(t, x, l->value, ACT_NONE);
+    struct tensor *a = op_attention_first(t, q, k, v, batch->sequences, c->heads);
+    return post_norm_apply(t, &l->rest, c, a, first, 0);
+}
+
 static struct tensor *bert_classify(const struct encoder *e, struct tape *t,
                                     struct tensor *hidden, const struct encoder_batch *batch,
                                     float dropout)
@@ -193,6 +207,7 @@ const struct encoder_family bert_family = {
     .declare = bert_declare,
     .embed = bert_embed,
     .layer = bert_layer,
+    .layer_first = bert_layer_first,
     .classify = bert_classify,
 };
 
@@ -201,7 +216,7 @@ const struct encoder_family bert_family = {
         .model_type = type, .prefix = "roberta.", .architecture = name,     \
         .configure = padded_positions, .describe = describe_positions,      \
         .declare = dense_declare, .embed = bert_embed, .layer = bert_layer, \
-        .classify = roberta_classify,                                       \
+        .layer_first = bert_layer_first, .classify = roberta_classify,      \
     }
 const struct encoder_family roberta_family = LIKE_ROBERTA("roberta", "Roberta");
 const struct encoder_family xlm_roberta_family = LIKE_ROBERTA("xlm-roberta", "XLMRoberta");
@@ -216,5 +231,6 @@ const struct encoder_family electra_family = {
     .declare = dense_declare,
     .embed = bert_embed,
     .layer = bert_layer,
+    .layer_first = bert_layer_first,
     .classify = electra_classify,
 };

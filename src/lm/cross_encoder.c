@@ -212,7 +212,10 @@ void lm_unseal(struct cross_encoder *m)
 medley_status lm_seal(struct cross_encoder *m, medley_error *err)
 {
     lm_unseal(m);
-    m->packs = packs_new(&m->params, m->precision, m->encoder.marks[m->encoder.config.layers]);
+    const struct encoder *e = &m->encoder;
+    bool first = e->family->layer_first && m->head == HEAD_CLS;
+    m->packs =
+        packs_new(&m->params, m->precision, first ? e->exact_from : e->marks[e->config.layers]);
     return m->packs ? MEDLEY_OK : fail_memory(err, "weights for inference");
 }
 

@@ -100,17 +100,47 @@ struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
     return finish(e, t, x);
 }
 
-struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
-                             const struct encoder_batch *batch, struct tape **on)
+/* The first `layers` layers; *on is the tape that holds the result. */
+static struct tensor *infer_layers(const struct encoder *e, struct tape tapes[2],
+                                   const struct encoder_batch *batch, unsigned layers,
+                                   struct tape **on)
 {
     struct tape *t = &tapes[0];
     tape_reset(t, false, 0);
     struct tensor *x = e->family->embed(e, t, batch, 0);
-    for (unsigned i = 0; i < e->config.layers; i++) {
+    for (unsigned i = 0; i < layers; i++) {
         t = &tapes[(i + 1) % 2];
         tape_reset(t, false, 0);
         x = e->family->layer(e, t, i, x, batch, 0);
     }
     *on = t;
-    return finish(e, t, x);
+    return x;
+}
+
+struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
+                             const struct encoder_batch *batch, struct tape **on)
+{
+    struct tensor *x = infer_layers(e, tapes, batch, e->config.layers, on);
+    return finish(e, *on, x);
+}
+
+struct tensor *encoder_infer_first(const struct encoder *e, struct tape tapes[2],
+                                   const struct encoder_batch *batch, struct tape **on,
+                                   struct encoder_batch *first)
+{
+    unsigned last = e->config.layers - 1;
+    if (!e->family->layer_first) {
+        *first = *batch;
+        return encoder_infer(e, tapes, batch, on);
+    }
+    struct tensor *x = infer_layers(e, tapes, batch, last, on);
+    *on = &tapes[(last + 1) % 2];
+    tape_reset(*on, false, 0);
+    x = e->family->layer_first(e, *on, last, x, batch);
+    uint32_t *offsets = tape_alloc(*on, batch->sequences.n + 1, sizeof *offsets);
+    for (size_t s = 0; offsets && s <= batch->sequences.n; s++)
+        offsets[s] = (uint32_t)s;
+    *first = (struct encoder_batch){.tokens = batch->sequences.n,
+                                    .sequences = {offsets, batch->sequences.n}};
+    return finish(e, *on, offsets ? x : NULL);
 }

@@ -98,6 +98,10 @@ struct encoder_family {
                             struct tensor *hidden, const struct encoder_batch *batch,
                             float dropout);
     struct tensor *(*finish)(const struct encoder *e, struct tape *t, struct tensor *hidden);
+    /* Layer i without recording, for the first token of each sequence alone: [sequences, D].
+     * NULL: the family has no such shortcut. */
+    struct tensor *(*layer_first)(const struct encoder *e, struct tape *t, unsigned i,
+                                  struct tensor *hidden, const struct encoder_batch *batch);
     /* Logits [sequences, K] from the last hidden states. */
     struct tensor *(*classify)(const struct encoder *e, struct tape *t, struct tensor *hidden,
                                const struct encoder_batch *batch, float dropout);
@@ -113,7 +117,9 @@ struct encoder {
     void *ids;       /* the family's parameter ids; owned */
     param_id *marks; /* [layers + 1] end of the parameters of embeddings and layers; owned */
     unsigned n_marks;
-    bool recompute; /* in training, activations inside of layers are not kept */
+    param_id exact_from; /* parameters from here on see first tokens only, where layer_first is
+                            taken: they cost next to nothing, and stay in full precision */
+    bool recompute;      /* in training, activations inside of layers are not kept */
 };
 
 /* The family of a name; ENOTFOUND lists those there are. */
@@ -159,6 +165,12 @@ struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
  * at a time. *on is the tape that holds the result. */
 struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
                              const struct encoder_batch *batch, struct tape **on);
+/* Those of the first tokens alone, [sequences, D], for heads that read no other: the last layer
+ * leaves out what they do not need. *first describes the result as a batch, sequences of one
+ * token. */
+struct tensor *encoder_infer_first(const struct encoder *e, struct tape tapes[2],
+                                   const struct encoder_batch *batch, struct tape **on,
+                                   struct encoder_batch *first);
 /* Learning rates of layers: `decay` for the last, decay^2 for the one before ..., the
  * embeddings last; 1 for what follows the layers. */
 void encoder_decay_rates(const struct encoder *e, struct params *p, double decay);

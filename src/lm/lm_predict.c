@@ -64,6 +64,25 @@ static void cut_batches(struct inference *f)
     f->w->batch_begin[f->n_batches] = (uint32_t)in->n;
 }
 
+static struct tensor *embeddings(const struct encoder *e, struct tape tapes[2],
+                                 const struct encoder_batch *batch)
+{
+    struct tape *t;
+    struct tensor *hidden = encoder_infer(e, tapes, batch, &t);
+    return op_l2_normalize(t, op_mean_pool(t, hidden, batch->sequences));
+}
+
+static struct tensor *logits(const struct cross_encoder *m, struct tape tapes[2],
+                             const struct encoder_batch *batch)
+{
+    struct tape *t;
+    struct encoder_batch read = *batch; /* what the head sees */
+    struct tensor *hidden = m->head == HEAD_CLS
+                                ? encoder_infer_first(&m->encoder, tapes, batch, &t, &read)
+                                : encoder_infer(&m->encoder, tapes, batch, &t);
+    return lm_head_forward(m, t, hidden, &read, 0);
+}
+
 static bool run_batch(struct inference *f, struct lm_worker *w, size_t b)
 {
     const struct encoder *e = &f->m->encoder;
@@ -75,10 +94,8 @@ static bool run_batch(struct inference *f, struct lm_worker *w, size_t b)
     if (w->inputs.failed)
         return false;
     struct encoder_batch batch = lm_inputs_batch(&w->inputs);
-    struct tape *t;
-    struct tensor *hidden = encoder_infer(e, w->tapes, &batch, &t);
-    struct tensor *out = f->embed ? op_l2_normalize(t, op_mean_pool(t, hidden, batch.sequences))
-                                  : lm_head_forward(f->m, t, hidden, &batch, 0);
+    struct tensor *out =
+        f->embed ? embeddings(e, w->tapes, &batch) : logits(f->m, w->tapes, &batch);
     if (!out)
         return false;
     for (size_t i = begin; i < end; i++) {

@@ -32,6 +32,10 @@ struct tensor *op_norm(struct tape *t, struct tensor *x, struct tensor *residual
 struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k,
                             struct tensor *v, struct ragged sequences, unsigned heads,
                             float dropout);
+/* The same for the first token of each sequence alone, q[n, heads*d]: [n, heads*d]. Inference
+ * only. */
+struct tensor *op_attention_first(struct tape *t, struct tensor *q, struct tensor *k,
+                                  struct tensor *v, struct ragged sequences, unsigned heads);
 /* What a family adds to the score of query token i and key token j of a sequence. All-zero:
  * nothing, as op_attention. */
 struct attention_terms {
