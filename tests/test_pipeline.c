@@ -293,11 +293,47 @@ static void test_bad(const char *folder)
     }
 }
 
+/* Offsets that Hugging Face's tokenizers 0.23 gives for roberta-base: white space at the ends
+ * of a token is left out of them. */
+static void test_trimmed_offsets(void)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+        uint32_t offsets[5][2];
+    } cases[] = {
+        {"hello  world ", 4, {{0, 5}, {6, 6}, {7, 12}, {13, 13}}},
+        {" hello", 1, {{1, 6}}},
+        {" \n x", 3, {{1, 1}, {1, 2}, {3, 4}}},
+        {"a   ", 4, {{0, 1}, {2, 2}, {3, 3}, {4, 4}}},
+        {"<s> hi", 2, {{0, 3}, {4, 6}}},
+        {"x <mask>  y", 4, {{0, 1}, {2, 8}, {9, 9}, {10, 11}}},
+    };
+    struct tokenizer *t = NULL;
+    struct tokens got = {0};
+    if (tokenizer_load(GOLDEN "roberta-base", &t, NULL)) {
+        skip("no golden tokenizers here");
+        return;
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        got.n = 0;
+        tokenizer_encode(t, str_of(cases[i].text), &got);
+        bool same = got.n == cases[i].n;
+        for (size_t j = 0; same && j < got.n; j++)
+            same =
+                got.begin[j] == cases[i].offsets[j][0] && got.end[j] == cases[i].offsets[j][1];
+        ok(same, "trimmed offsets of '%s'", cases[i].text);
+    }
+    tokens_deinit(&got);
+    tokenizer_free(t);
+}
+
 int main(void)
 {
     static struct bench w;
     test_all_small(&w);
     test_real(&w);
+    test_trimmed_offsets();
     const char *folder = tap_folder();
     test_bad(folder);
     return tap_done();

@@ -136,10 +136,12 @@ static medley_status read_frames(struct tokenizer *t, const json *spec, const ch
     }
     if (strcmp(type, "BertProcessing") == 0)
         return read_cls_sep(t, spec, false, name, err);
-    if (strcmp(type, "RobertaProcessing") == 0)
-        return read_cls_sep(t, spec, true, name, err);
-    if (strcmp(type, "ByteLevel") == 0) /* trims offsets; adds no token */
-        return MEDLEY_OK;
+    if (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "ByteLevel") == 0) {
+        t->trims = t->prefixed = true;
+        json_as_bool(json_get(spec, "trim_offsets"), &t->trims);
+        json_as_bool(json_get(spec, "add_prefix_space"), &t->prefixed);
+        return type[0] == 'R' ? read_cls_sep(t, spec, true, name, err) : MEDLEY_OK;
+    }
     if (strcmp(type, "Sequence") != 0 || depth)
         return fail(err, MEDLEY_EUNSUPPORTED, "%s: post_processor '%s' is not supported", name,
                     type);

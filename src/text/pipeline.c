@@ -216,11 +216,57 @@ static void normalize_range(const struct pipeline *p, struct token_scratch *s,
     cut_known(p, &p->normalized, s, &s->normalized, encode_range, out);
 }
 
+/* ---- offsets without white space ---- */
+
+static bool is_known(const struct known_tokens *k, int32_t id)
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (k->items[i].id == id)
+            return true;
+    return false;
+}
+
+/* Bytes of white space at the start and at the end: of source, which a known token took along,
+ * or as many spaces as other tokens write at their ends. */
+static void measure_spaces(const struct pipeline *p, int32_t id, struct str source,
+                           uint32_t *leading, uint32_t *trailing)
+{
+    static const char space[] = "\xc4\xa0"; /* U+0120 stands for a space */
+    struct str token = vocab_text(&p->base.vocab, id);
+    *leading = *trailing = 0;
+    for (size_t i = 0; i + 2 <= token.n && memcmp(token.s + i, space, 2) == 0; i += 2)
+        ++*leading;
+    for (size_t i = token.n; i >= 2 && memcmp(token.s + i - 2, space, 2) == 0; i -= 2)
+        ++*trailing;
+    if (*leading || *trailing || (!is_known(&p->raw, id) && !is_known(&p->normalized, id)))
+        return;
+    struct str trimmed = str_trim(source);
+    *leading = (uint32_t)(trimmed.s - source.s);
+    *trailing = (uint32_t)(source.n - trimmed.n) - *leading;
+}
+
+/* As process_offsets of Hugging Face's tokenizers. */
+static void trim_offsets(const struct pipeline *p, struct str segment, uint32_t offset,
+                         size_t first, struct tokens *out)
+{
+    for (size_t i = first; i < out->n; i++) {
+        uint32_t *begin = &out->begin[i], *end = &out->end[i], leading, trailing;
+        struct str source = {segment.s + (*begin - offset), *end - *begin};
+        measure_spaces(p, out->ids[i], source, &leading, &trailing);
+        if (p->base.prefixed && (i == first || *begin == offset))
+            leading = 0;
+        *begin = *begin + leading < *end ? *begin + leading : *end;
+        if (*end - offset >= trailing)
+            *end = *end - trailing > *begin ? *end - trailing : *begin;
+    }
+}
+
 static void pipeline_encode(const struct tokenizer *t, struct str segment, uint32_t offset,
                             struct tokens *out)
 {
     const struct pipeline *p = (const struct pipeline *)t;
     struct token_scratch *s = scratch_of(p, out);
+    size_t first = out->n;
     if (!s) {
         out->failed = true;
         return;
@@ -234,6 +280,8 @@ static void pipeline_encode(const struct tokenizer *t, struct str segment, uint3
         token_scratch_free(s); /* so that the next call starts afresh */
         out->scratch = NULL;
     }
+    if (t->trims && !out->failed)
+        trim_offsets(p, segment, offset, first, out);
 }
 
 /* ---- making one ---- */

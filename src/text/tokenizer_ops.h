@@ -38,6 +38,8 @@ struct tokenizer {
     bool added_starts[256];           /* first bytes of added tokens */
     struct tokenizer_slot *frames[2]; /* of one text, of a pair; owned */
     size_t n_slots[2];
+    bool trims;    /* byte-level: offsets leave out white space at a token's ends ... */
+    bool prefixed; /* ... but not at the start of a text, where a space may have been added */
 };
 
 /* frame.c: reads post_processor; what it does not say is no special token at all. */
