@@ -15,37 +15,28 @@ enum { COLUMNS = 64 }; /* of a part: a multiple of every kernel's panels */
 
 /* ---- the definition ---- */
 
-/* A number that is not finite ends at 0 or 255; the comparisons send NaN to 0. */
-static float between(float v, float most)
+static void quantise_block(const float *x, size_t k, uint8_t *q, float *scale, int32_t *zero)
 {
-    return v > most ? most : v > 0 ? v : 0;
-}
-
-/* The range holds 0, so that 0 stays exactly 0. */
-void gemm8_scale(float low, float high, float *scale, int32_t *zero)
-{
-    float step = (high - low) / 255;
-    if (!(step > 1e-30f)) /* nothing but zeros, or NaN */
-        step = 1;
-    *scale = step;
-    *zero = (int32_t)between(nearbyintf(-low * (1 / step)), 255);
+    float low = 0, high = 0;
+    for (size_t c = 0; c < k; c++) {
+        low = x[c] < low ? x[c] : low;
+        high = x[c] > high ? x[c] : high;
+    }
+    gemm8_scale(low, high, scale, zero);
+    float inverse = 1 / *scale;
+    for (size_t c = 0; c < k; c++)
+        q[c] = (uint8_t)gemm8_between(nearbyintf(x[c] * inverse) + (float)*zero, 255);
 }
 
 static void quantise_ref(const float *x, size_t ldx, const struct gemm8_rows *rows)
 {
-    for (size_t i = 0; i < rows->m; i++, x += ldx) {
-        float low = 0, high = 0;
-        for (size_t c = 0; c < rows->k; c++) {
-            low = x[c] < low ? x[c] : low;
-            high = x[c] > high ? x[c] : high;
+    size_t k = rows->k, blocks = gemm8_blocks(k);
+    for (size_t i = 0; i < rows->m; i++, x += ldx)
+        for (size_t b = 0; b < blocks; b++) {
+            size_t at = b * GEMM8_BLOCK, n = k - at < GEMM8_BLOCK ? k - at : GEMM8_BLOCK;
+            quantise_block(x + at, n, rows->q + i * rows->stride + at,
+                           &rows->scale[b * rows->m + i], &rows->zero[b * rows->m + i]);
         }
-        gemm8_scale(low, high, &rows->scale[i], &rows->zero[i]);
-        float inverse = 1 / rows->scale[i];
-        for (size_t c = 0; c < rows->k; c++) {
-            float v = nearbyintf(x[c] * inverse) + (float)rows->zero[i];
-            rows->q[i * rows->stride + c] = (uint8_t)between(v, 255);
-        }
-    }
 }
 
 static size_t packed_bytes_ref(size_t n, size_t k)
@@ -58,18 +49,27 @@ static void pack_ref(const int8_t *q, size_t n, size_t k, void *packed)
     memcpy(packed, q, n * k);
 }
 
+static float dot_ref(const struct gemm8 *g, size_t i, size_t j)
+{
+    const struct gemm8_rows *x = g->x;
+    const int8_t *w = (const int8_t *)g->w->packed + j * x->k;
+    const uint8_t *q = x->q + i * x->stride;
+    size_t blocks = gemm8_blocks(x->k);
+    float y = g->bias ? g->bias[j] : 0;
+    for (size_t b = 0; b < blocks; b++) {
+        int32_t sum = 0;
+        for (size_t c = b * GEMM8_BLOCK; c < (b + 1) * GEMM8_BLOCK && c < x->k; c++)
+            sum += (q[c] - x->zero[b * x->m + i]) * w[c];
+        y = fmaf((float)sum * x->scale[b * x->m + i], g->w->scale[b * g->w->padded + j], y);
+    }
+    return y;
+}
+
 static void run_ref(const struct gemm8 *g)
 {
-    size_t k = g->x->k;
-    const int8_t *w = g->w->packed;
     for (size_t i = 0; i < g->x->m; i++)
-        for (size_t j = g->first; j < g->last; j++) {
-            int32_t sum = 0;
-            for (size_t c = 0; c < k; c++)
-                sum += (g->x->q[i * g->x->stride + c] - g->x->zero[i]) * w[j * k + c];
-            g->y[i * g->ldy + j] =
-                fmaf((float)sum * g->x->scale[i], g->w->scale[j], g->bias ? g->bias[j] : 0);
-        }
+        for (size_t j = g->first; j < g->last; j++)
+            g->y[i * g->ldy + j] = dot_ref(g, i, j);
     if (g->act != ACT_NONE)
         vec_ref.activate_rows(g->act, g->y + g->first, g->x->m, g->last - g->first, g->ldy);
 }
@@ -107,31 +107,41 @@ static const struct gemm8_impl *chosen_impl(void)
 
 /* ---- weights ---- */
 
-static float round_row(const float *w, size_t k, int8_t *q, int32_t *sum)
+static void round_block(const float *w, size_t k, int8_t *q, float *scale, int32_t *sum)
 {
     float top = 0;
     for (size_t c = 0; c < k; c++)
-        top = fmaxf(top, fabsf(w[c]));
-    float scale = top > 1e-30f ? top / 127 : 1;
+        top = fabsf(w[c]) > top ? fabsf(w[c]) : top;
+    *scale = top > 1e-30f ? top / 127 : 1;
     *sum = 0;
     for (size_t c = 0; c < k; c++) {
-        q[c] = (int8_t)fminf(fmaxf(nearbyintf(w[c] / scale), -127), 127);
+        q[c] = (int8_t)(gemm8_between(nearbyintf(w[c] / *scale) + 127, 254) - 127);
         *sum += q[c];
     }
-    return scale;
+}
+
+static void round_rows(const float *w, struct gemm8_weight *to, int8_t *q)
+{
+    size_t k = to->k;
+    for (size_t j = 0; j < to->n; j++)
+        for (size_t b = 0; b < gemm8_blocks(k); b++) {
+            size_t at = b * GEMM8_BLOCK, n = k - at < GEMM8_BLOCK ? k - at : GEMM8_BLOCK;
+            round_block(w + j * k + at, n, q + j * k + at, &to->scale[b * to->padded + j],
+                        &to->sum[b * to->padded + j]);
+        }
 }
 
 struct gemm8_weight *gemm8_weight_for(const struct gemm8_impl *impl, const float *w, size_t n,
                                       size_t k)
 {
-    size_t padded = (n + COLUMNS - 1) / COLUMNS * COLUMNS;
-    struct gemm8_weight *made = k > GEMM8_MOST_K ? NULL : mem_zalloc(1, sizeof *made);
+    size_t padded = (n + COLUMNS - 1) / COLUMNS * COLUMNS, blocks = gemm8_blocks(k);
+    struct gemm8_weight *made = mem_zalloc(1, sizeof *made);
     int8_t *q = mem_alloc(n, k);
     if (made) {
-        *made = (struct gemm8_weight){.n = n, .k = k};
+        *made = (struct gemm8_weight){.n = n, .k = k, .padded = padded};
         made->packed_bytes = impl->packed_bytes(n, k);
-        made->scale = mem_zalloc(padded, sizeof *made->scale);
-        made->sum = mem_zalloc(padded, sizeof *made->sum);
+        made->scale = mem_zalloc(blocks, padded * sizeof *made->scale);
+        made->sum = mem_zalloc(blocks, padded * sizeof *made->sum);
         made->packed = mem_alloc64(made->packed_bytes, 1);
     }
     if (!q || !made || !made->scale || !made->sum || !made->packed) {
@@ -139,8 +149,7 @@ struct gemm8_weight *gemm8_weight_for(const struct gemm8_impl *impl, const float
         mem_free(q);
         return NULL;
     }
-    for (size_t j = 0; j < n; j++)
-        made->scale[j] = round_row(w + j * k, k, q + j * k, &made->sum[j]);
+    round_rows(w, made, q);
     impl->pack(q, n, k, made->packed);
     mem_free(q);
     return made;
@@ -163,7 +172,8 @@ void gemm8_weight_free(struct gemm8_weight *w)
 
 size_t gemm8_weight_bytes(const struct gemm8_weight *w)
 {
-    return w->packed_bytes + w->n * (sizeof *w->scale + sizeof *w->sum);
+    return w->packed_bytes +
+           gemm8_blocks(w->k) * w->padded * (sizeof *w->scale + sizeof *w->sum);
 }
 
 /* ---- dispatch ---- */

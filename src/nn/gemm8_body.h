@@ -11,8 +11,8 @@
  *   ROW, ROW_NAME, ROW_USABLE
  *
  * Both operands lie in words of 32 bits that hold PER_WORD neighbours along k: a word of an
- * activation row is broadcast, a panel of weights is [words][NR]. Sums stay in registers over
- * all of k. */
+ * activation row is broadcast, a panel of weights is [words][NR]. Sums of a block stay in
+ * registers; what blocks add to y meets in the first-level cache. */
 #include "nn/gemm8_impl.h"
 #include "nn/vec.h"
 
@@ -20,6 +20,8 @@
 
 #include <math.h>
 #include <string.h>
+
+#define INLINE TARGET static inline __attribute__((always_inline))
 
 enum { NR = 2 * VL, ROWS_IN_CACHE = 96 };
 
@@ -59,7 +61,7 @@ TARGET static V load_rest(const float *p, size_t n)
     return LOAD(rest);
 }
 
-TARGET static void quantise_row(const float *x, size_t k, Q *q, float *scale, int32_t *zero)
+TARGET static void quantise_block(const float *x, size_t k, Q *q, float *scale, int32_t *zero)
 {
     V low = SET1(0.0f), high = SET1(0.0f);
     size_t whole = k / VL * VL;
@@ -84,34 +86,38 @@ TARGET static void quantise_row(const float *x, size_t k, Q *q, float *scale, in
 
 static void quantise(const float *x, size_t ldx, const struct gemm8_rows *rows)
 {
-    for (size_t i = 0; i < rows->m; i++)
-        quantise_row(x + i * ldx, rows->k, (Q *)(void *)(rows->q + i * rows->stride),
-                     &rows->scale[i], &rows->zero[i]);
+    size_t k = rows->k, blocks = gemm8_blocks(k);
+    for (size_t i = 0; i < rows->m; i++, x += ldx) {
+        Q *q = (Q *)(void *)(rows->q + i * rows->stride);
+        for (size_t b = 0; b < blocks; b++) {
+            size_t at = b * GEMM8_BLOCK, n = k - at < GEMM8_BLOCK ? k - at : GEMM8_BLOCK;
+            quantise_block(x + at, n, q + at, &rows->scale[b * rows->m + i],
+                           &rows->zero[b * rows->m + i]);
+        }
+    }
 }
 
 /* ---- products ---- */
 
+enum { BLOCK_WORDS = GEMM8_BLOCK / PER_WORD };
+
 struct tile {
-    size_t words;
+    size_t words, blocks;
     const uint32_t *x; /* the first row */
     size_t x_row;      /* words between rows */
     const uint32_t *w; /* [words][NR] */
     const float *x_scale, *w_scale, *bias;
     const int32_t *zero, *sum;
+    size_t x_blocks, w_blocks; /* numbers between the blocks of the scales */
     float *y;
     size_t y_row;
 };
 
-TARGET static inline __attribute__((always_inline)) void tile_run(const struct tile *t,
-                                                                  int rows)
+/* acc += x w over `words` words. */
+INLINE void multiply(VI acc[MR][2], const uint32_t *x, size_t x_row, const uint32_t *w,
+                     size_t words, int rows)
 {
-    VI acc[MR][2];
-    const uint32_t *x = t->x, *w = t->w;
-    size_t x_row = t->x_row;
-    UNROLL
-    for (int i = 0; i < rows; i++)
-        acc[i][0] = acc[i][1] = IZERO;
-    for (size_t k = t->words; k; k--) {
+    for (size_t k = words; k; k--) {
         VI w0 = LOADI(w), w1 = LOADI(w + VL);
         UNROLL
         for (int i = 0; i < rows; i++) {
@@ -122,16 +128,45 @@ TARGET static inline __attribute__((always_inline)) void tile_run(const struct t
         x++;
         w += NR;
     }
+}
+
+/* y = start + what block b adds; start is y itself or the bias. Everything is at hand in
+ * locals: a vector's store might change *t for all that the compiler knows. */
+INLINE void add_block(const struct tile *t, VI acc[MR][2], size_t b, int rows)
+{
+    float *y = t->y;
+    const float *start = b ? y : t->bias, *x_scale = t->x_scale + b * t->x_blocks;
+    const int32_t *zero = t->zero + b * t->x_blocks;
+    size_t y_row = t->y_row, start_row = b ? y_row : 0;
+    V scale[2] = {LOAD(t->w_scale + b * t->w_blocks), LOAD(t->w_scale + b * t->w_blocks + VL)};
+    VI sum[2] = {LOADI(t->sum + b * t->w_blocks), LOADI(t->sum + b * t->w_blocks + VL)};
     UNROLL
-    for (int half = 0; half < 2; half++) {
-        V scale = LOAD(t->w_scale + half * VL), bias = LOAD(t->bias + half * VL);
-        VI sum = LOADI(t->sum + half * VL);
+    for (int i = 0; i < rows; i++) {
         UNROLL
-        for (int i = 0; i < rows; i++) {
-            VI exact = ISUB(acc[i][half], IMUL(ISET1(t->zero[i]), sum));
-            V y = TO_FLOAT(exact) * SET1(t->x_scale[i]);
-            STORE(t->y + (size_t)i * t->y_row + half * VL, FMA(y, scale, bias));
+        for (int half = 0; half < 2; half++) {
+            VI exact = ISUB(acc[i][half], IMUL(ISET1(zero[i]), sum[half]));
+            V v = FMA(TO_FLOAT(exact) * SET1(x_scale[i]), scale[half], LOAD(start + half * VL));
+            STORE(y + half * VL, v);
         }
+        y += y_row;
+        start += start_row;
+    }
+}
+
+INLINE void tile_run(const struct tile *t, int rows)
+{
+    const uint32_t *x = t->x, *w = t->w;
+    size_t words = t->words, blocks = t->blocks, x_row = t->x_row;
+    for (size_t b = 0; b < blocks; b++) {
+        VI acc[MR][2];
+        UNROLL
+        for (int i = 0; i < rows; i++)
+            acc[i][0] = acc[i][1] = IZERO;
+        multiply(acc, x, x_row, w, words < BLOCK_WORDS ? words : BLOCK_WORDS, rows);
+        add_block(t, acc, b, rows);
+        x += BLOCK_WORDS;
+        w += BLOCK_WORDS * NR;
+        words -= BLOCK_WORDS; /* wraps after the last, which is shorter */
     }
 }
 
@@ -167,7 +202,12 @@ static void run_panel(const struct gemm8 *g, size_t i0, size_t m, size_t j)
     const struct gemm8_rows *x = g->x;
     size_t n = g->last - j < NR ? g->last - j : NR, size = 0;
     float bias[NR] = {0};
-    struct tile t = {.words = words_of(x->k), .x_row = x->stride / 4, .y_row = g->ldy};
+    struct tile t = {.words = words_of(x->k),
+                     .blocks = gemm8_blocks(x->k),
+                     .x_row = x->stride / 4,
+                     .x_blocks = x->m,
+                     .w_blocks = g->w->padded,
+                     .y_row = g->ldy};
     t.w = (const uint32_t *)g->w->packed + j * t.words;
     t.w_scale = g->w->scale + j;
     t.sum = g->w->sum + j;

@@ -57,8 +57,9 @@ static const struct gemm8_rows *rounded(struct tape *t, struct tensor *x)
         t->failed = true;
     struct gemm8_rows *rows = tape_alloc(t, 1, sizeof *rows);
     uint8_t *q = rows ? tape_alloc(t, bytes, 1) : NULL;
-    float *scale = q ? tape_alloc(t, x->rows, sizeof *scale) : NULL;
-    int32_t *zero = scale ? tape_alloc(t, x->rows, sizeof *zero) : NULL;
+    size_t blocks = x->rows * gemm8_blocks(x->cols);
+    float *scale = q ? tape_alloc(t, blocks, sizeof *scale) : NULL;
+    int32_t *zero = scale ? tape_alloc(t, blocks, sizeof *zero) : NULL;
     if (t->failed)
         return NULL;
     *rows = (struct gemm8_rows){x->rows, x->cols, stride, q, scale, zero};
