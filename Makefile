@@ -159,6 +159,9 @@ $(PEERS)-lm/complete: scripts/peers-env
 bench-lm: $B/bench/lm_worker $B/bench/bench_tokenize $(PEERS)-lm/complete  ## language models against ONNX Runtime and torch, CSV to stdout
 	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm.py $(SIZES)
 
+bench-lm-quality: $B/medley $B/bench/lm_quality $(PEERS)-lm/complete  ## fine-tuned quality beside Transformers; hours on one core
+	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm_quality.py
+
 bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
 	@$(PEER_BENCH)/shapley.py $(SIZES)
 
@@ -205,8 +208,8 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-lm bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-lm bench-lm-quality bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(BENCH_BIN:=.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(wildcard $B/bench/*.d)

@@ -127,6 +127,7 @@ static const struct yaml_field pretrain_fields[] = {
     PRETRAIN("warmup", YAML_OR_NONE, warmup, 0, 0.9, "share of steps [0.1]"),
     PRETRAIN("clip", YAML_OR_NONE, clip, 0, 1e6, "gradient norm [1]"),
     PRETRAIN("dropout", YAML_DOUBLE, dropout, 0, 0.9, "[0]"),
+    PRETRAIN("seed", YAML_U64, seed, 0, 0, "one pre-training for several seeds of the model [its seed]"),
     PRETRAIN("fields_only", YAML_BOOL, fields_only, 0, 0, "leave out bullets and descriptions that the model does not read [false]"),
     END,
 };

@@ -22,6 +22,7 @@ struct lm_pretrain_options {
     double warmup;        /* share of steps [0.1]; negative: none */
     double clip;          /* [1.0]; negative: none */
     double dropout;   /* [0]: texts are seen a few times only (Geiping and Goldstein 2023) */
+    uint64_t seed;    /* of the pre-training alone; 0: the model's, for both */
     bool fields_only; /* leave out bullets and descriptions that the model does not read */
 };
 

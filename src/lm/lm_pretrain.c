@@ -403,7 +403,8 @@ medley_status lm_pretrain(const struct lm_options *options, const struct dataset
                           const char *folder, medley_error *err)
 {
     struct pretraining p = {.o = options->pretrain,
-                            .seed = options->seed,
+                            .seed =
+                                options->pretrain.seed ? options->pretrain.seed : options->seed,
                             .folder = folder,
                             .start = options->pretrained,
                             .started = clock_seconds(),
