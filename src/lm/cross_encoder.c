@@ -26,6 +26,14 @@ void cross_encoder_free(struct cross_encoder *m)
     mem_free(m);
 }
 
+bool *lm_training_queries(const struct dataset *d)
+{
+    bool *known = mem_zalloc(d->n_queries, sizeof *known);
+    for (size_t i = 0; known && i < d->n_examples; i++)
+        known[d->example_query[i]] |= d->example_split[i] == SPLIT_TRAIN;
+    return known;
+}
+
 static medley_status take_classes(struct cross_encoder *m, const char *const *names, size_t n,
                                   medley_error *err)
 {
@@ -35,10 +43,11 @@ static medley_status take_classes(struct cross_encoder *m, const char *const *na
     return MEDLEY_OK;
 }
 
-/* All texts of a dataset, cleaned, for the vocabulary: queries, then the fields of each
- * product. */
+/* Texts of a dataset, cleaned, for the vocabulary: queries of the training split, then the
+ * fields of each product. */
 struct corpus {
     const struct dataset *d;
+    bool *known; /* [n_queries] */
     size_t query, product;
     int field;
     struct strbuf cleaned;
@@ -47,6 +56,8 @@ struct corpus {
 static bool next_raw(struct corpus *c, struct str *locale, struct str *text)
 {
     const struct dataset *d = c->d;
+    while (c->query < d->n_queries && !c->known[c->query])
+        c->query++;
     if (c->query < d->n_queries) {
         *locale = str_of(d->locale_names[d->query_locale[c->query]]);
         *text = column_at(&d->query_text, c->query++);
@@ -85,13 +96,16 @@ static medley_status train_vocabulary(struct cross_encoder *m, const struct data
         .keep_accents = true,
         .extra_specials = lm_field_markers,
     };
-    struct corpus corpus = {.d = d};
+    struct corpus corpus = {.d = d, .known = lm_training_queries(d)};
+    if (!corpus.known)
+        return fail_memory(err, "queries");
     sb_init(&corpus.cleaned);
     medley_status st = tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
     if (!st && corpus.cleaned.failed)
         st =
             fail_memory(err, "texts for the vocabulary"); /* the model is freed by the caller */
     sb_deinit(&corpus.cleaned);
+    mem_free(corpus.known);
     return st;
 }
 

@@ -82,7 +82,8 @@ struct lm_options {
 };
 
 /* Makes an untrained model for a dataset's classes: loads the pretrained folder, or trains a
- * vocabulary on all product and query texts of `d` (labels are not read) and starts at random.
+ * vocabulary on the texts of `d`, products and queries of the training split (labels are not
+ * read), and starts at random.
  */
 medley_status cross_encoder_new(const struct lm_options *options, const struct dataset *d,
                                 struct cross_encoder **out, medley_error *err);

@@ -62,20 +62,18 @@ static void add_products(struct pretrain_text *t, const struct cross_encoder *m,
 static medley_status add_queries(struct pretrain_text *t, const struct cross_encoder *m,
                                  const struct dataset *d, medley_error *err)
 {
-    bool *seen = mem_zalloc(d->n_queries, sizeof *seen);
-    if (!seen)
+    bool *known = lm_training_queries(d);
+    if (!known)
         return fail_memory(err, "queries");
-    for (size_t i = 0; i < d->n_examples; i++)
-        seen[d->example_query[i]] |= d->example_split[i] == SPLIT_TRAIN;
     for (size_t q = 0; q < d->n_queries; q++) {
         struct pair_text pair = {.query = column_at(&d->query_text, q),
                                  .locale = str_of(d->locale_names[d->query_locale[q]])};
         const struct str none = {"", 0};
         pair.product = (struct product_text){none, none, none, none, none, none};
-        if (seen[q])
+        if (known[q])
             lm_inputs_add_pair(&t->documents, m, &pair);
     }
-    mem_free(seen);
+    mem_free(known);
     return MEDLEY_OK;
 }
 
