@@ -9,6 +9,7 @@ void show_summary(const struct workspace *w, const json *summary);
 void show_stack(const struct workspace *w, const json *stack);
 void show_ranking(const struct workspace *w, const json *ranking);
 void show_selection(const struct workspace *w, const json *selection);
+void show_cascade(const struct workspace *w, const json *cascade);
 void show_evaluation(const struct workspace *w, const json *evaluation);
 
 #endif

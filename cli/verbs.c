@@ -11,6 +11,7 @@ const struct verb verbs[] = {
     {"rank", "what each base model is worth: three rankings", verb_rank},
     {"profile", "what each base model costs on this machine", verb_profile},
     {"select", "keep the models that are worth their cost", verb_select},
+    {"cascade", "run costly models only where cheap ones are not sure", verb_cascade},
     {"evaluate", "measure models and ensembles on the test split", verb_evaluate},
     {"report", "write the HTML report", verb_report},
     {"predict", "label the pairs of a file", verb_predict},

@@ -3,6 +3,7 @@
 #ifndef ENSEMBLE_DECIDE_H
 #define ENSEMBLE_DECIDE_H
 
+#include "ensemble/cascade.h"
 #include "ensemble/players.h"
 #include "ensemble/stack.h"
 
@@ -21,6 +22,10 @@ medley_status decide_rank(struct workspace *w, const struct rank_options *option
 /* ensemble/selection.json, ensemble/selected.txt and a new bundle: the best subset under the
  * budget, judged by cross-validation on the training split. */
 medley_status decide_select(struct workspace *w, medley_error *err);
+
+/* ensemble/cascade.json: the models in stages (cascade.h). mask 0: those selected. */
+medley_status decide_cascade(struct workspace *w, const struct cascade_options *options,
+                             uint32_t mask, medley_error *err);
 
 /* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. */
 medley_status decide_evaluate(struct workspace *w, medley_error *err);

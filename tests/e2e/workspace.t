@@ -141,6 +141,11 @@ ok $? "a new model makes itself and what follows stale, nothing else"
 "$medley" run -C ws >out 2>err
 ok $? "a table of out-of-fold predictions is stacked"
 
+"$medley" cascade -C ws --json 2>err | grep -q '"stopped"'
+ok $? "cascade --json"
+"$medley" profile -C ws --seconds 0.05 >out 2>err && grep -q 'sage' out
+ok $? "profile"
+
 # Selection under a budget; more models than every subset can be tried for.
 "$medley" select -C ws --top 1 --json >selection.json 2>err
 ok $? "select --top 1"
@@ -193,7 +198,7 @@ says "cannot write to standard output" "and is said"
 "$medley" predict -C ws >out 2>err
 [ $? -eq 2 ]
 ok $? "a missing option is wrong usage"
-for verb in init run status import train stack rank profile select evaluate report predict explain synth; do
+for verb in init run status import train stack rank profile select cascade evaluate report predict explain synth; do
     "$medley" $verb --help >out 2>err && grep -q 'Example' out
     ok $? "$verb --help has an example"
 done
