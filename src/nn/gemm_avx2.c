@@ -14,6 +14,7 @@
 #define MR 6
 #define TILE_SIZES(X) X(6) X(4) X(2) X(1)
 #define GEMM gemm_avx2
+#define ATTEND attend_avx2
 #define GEMM_SIZE gemm_size_avx2
 #define GEMM_PACK gemm_pack_avx2
 #define LOAD_HALF(p)                       \
@@ -62,4 +63,6 @@ static void pack_transposed(const float *b, size_t ldb, size_t n, size_t kc, flo
 }
 
 #include "nn/gemm_body.h"
+
+#include "nn/attend_body.h"
 #endif

@@ -15,6 +15,7 @@
 #define MR 12
 #define TILE_SIZES(X) X(12) X(8) X(4) X(2) X(1)
 #define GEMM gemm_avx512
+#define ATTEND attend_avx512
 #define GEMM_SIZE gemm_size_avx512
 #define GEMM_PACK gemm_pack_avx512
 #define LOAD_HALF(p)                       \
@@ -72,4 +73,6 @@ static void pack_transposed(const float *b, size_t ldb, size_t n, size_t kc, flo
 }
 
 #include "nn/gemm_body.h"
+
+#include "nn/attend_body.h"
 #endif

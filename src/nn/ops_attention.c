@@ -1,9 +1,12 @@
 /* ops_attention.c: softmax attention within each sequence of a ragged batch. Every head works
  * on a T x T block of scores at a time; training keeps the weights (T^2 floats per head and
  * sequence), inference only one block. */
+#include "nn/attend.h"
 #include "nn/attention.h"
 #include "nn/gemm.h"
 #include "nn/vec.h"
+
+#include "base/pool.h"
 
 #include <assert.h>
 #include <math.h>
@@ -91,6 +94,30 @@ static void backward_head(const struct attention *op, const struct head *h)
     attention_terms_back(op, h, dp);
 }
 
+/* Inference without terms: heads may spread over the pool. */
+static void attend_heads(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    const struct attention *op = context;
+    struct attend a = {.d = op->d, .stride = op->heads * op->d, .scale = op->scale};
+    for (size_t h = begin; h < end; h++)
+        for (size_t s = 0; s < op->sequences.n; s++) {
+            size_t first = op->sequences.offsets[s], at = first * a.stride + h * op->d;
+            a.t = op->sequences.offsets[s + 1] - first;
+            a.q = op->q->value + at;
+            a.k = op->k->value + at;
+            a.v = op->v->value + at;
+            a.y = op->y->value + at;
+            if (a.t)
+                attend(&a);
+        }
+}
+
+static bool plain(const struct attention_terms *terms)
+{
+    return !terms->bias && !terms->key_at && !terms->query_at && !terms->mask;
+}
+
 /* Calls back for every head of every sequence; `forward` chooses which way. */
 static void each_head(const struct attention *op, bool forward, bool keep)
 {
@@ -174,6 +201,13 @@ struct tensor *op_attention_with(struct tape *t, struct tensor *q, struct tensor
     bool needs = tape_needs(t, q, k) || tape_needs(t, v, NULL) ||
                  (t->training && attention_terms_need(op));
     op->y = tape_tensor(t, q->rows, q->cols, needs);
+    if (op->y && !t->training && plain(terms)) {
+        if (t->spread)
+            parallel_for(heads, 1, attend_heads, op);
+        else
+            attend_heads(op, 0, heads, 0);
+        return op->y;
+    }
     if (!op->y || !attention_buffers(t, op, needs))
         return NULL;
     each_head(op, true, needs);

@@ -62,6 +62,9 @@ struct vec_impl {
     /* dz *= slope (NULL: 1), then sum[cols] += columns of dz (NULL: not) */
     void (*slope_columns)(float *dz, const float *slope, float *sum, size_t rows, size_t cols);
     void (*softmax)(float *x, size_t n, float scale); /* x = softmax(scale x), in place */
+    /* x = exp(scale (x - max)) for rows of n numbers, stride apart; inverse[rows] = 1 / sum */
+    void (*exp_rows)(float *x, size_t rows, size_t n, size_t stride, float scale,
+                     float *inverse);
     /* dp = scale p (dp - p.dp), in place: the gradient of softmax's input */
     void (*softmax_back)(const float *p, float *dp, size_t n, float scale);
     void (*norm)(const struct norm_rows *a);

@@ -330,6 +330,37 @@ TARGET static void softmax(float *x, size_t n, float scale)
         store(x + i, load(x + i, n - i) * inverse, n - i);
 }
 
+TARGET static void exp_rows(float *x, size_t rows, size_t n, size_t stride, float scale,
+                            float *inverse)
+{
+    size_t whole = n / VL * VL, rest = n - whole;
+    V lowest = set(-3.402823466e38f), factor = set(scale);
+    float mask[VL]; /* 0 in the row, then lowest */
+    for (size_t i = 0; i < VL; i++)
+        mask[i] = i < rest ? 0 : -3.402823466e38f;
+    for (size_t r = 0; r < rows; r++, x += stride) {
+        V top = lowest, sum = set(0), last = set(0);
+        for (size_t i = 0; i < whole; i += VL)
+            top = MAX(top, factor * LOADU(x + i));
+        if (rest) {
+            last = MAX(factor * load(x + whole, rest), set(-1e38f)) + LOADU(mask);
+            top = MAX(top, last);
+        }
+        V most = set(TOP(top));
+        for (size_t i = 0; i < whole; i += VL) {
+            V e = exponential(factor * LOADU(x + i) - most);
+            STOREU(x + i, e);
+            sum = sum + e;
+        }
+        if (rest) {
+            V e = SELECT(GREATER(last, set(-2e38f)), exponential(last - most), set(0));
+            store(x + whole, e, rest);
+            sum = sum + e;
+        }
+        inverse[r] = 1 / SUM(sum);
+    }
+}
+
 TARGET static void softmax_back(const float *p, float *dp, size_t n, float scale)
 {
     V mean = set(dot(p, dp, n));
@@ -481,6 +512,7 @@ const struct vec_impl ROW = {.name = ROW_NAME,
                              .slope_columns = slope_columns,
                              .softmax = softmax,
                              .softmax_back = softmax_back,
+                             .exp_rows = exp_rows,
                              .norm = norm,
                              .norm_back = norm_back,
                              .drop = drop,

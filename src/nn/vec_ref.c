@@ -133,6 +133,19 @@ static void softmax(float *x, size_t n, float scale)
         x[i] = (float)(exp((double)scale * x[i] - top) / sum);
 }
 
+static void exp_rows(float *x, size_t rows, size_t n, size_t stride, float scale,
+                     float *inverse)
+{
+    for (size_t r = 0; r < rows; r++, x += stride) {
+        double top = -INFINITY, total = 0;
+        for (size_t i = 0; i < n; i++)
+            top = fmax(top, (double)scale * x[i]);
+        for (size_t i = 0; i < n; i++)
+            total += x[i] = (float)exp((double)scale * x[i] - top);
+        inverse[r] = (float)(1 / total);
+    }
+}
+
 static void softmax_back(const float *p, float *dp, size_t n, float scale)
 {
     float mean = dot(p, dp, n);
@@ -238,6 +251,7 @@ const struct vec_impl vec_ref = {.name = "ref",
                                  .slope_columns = slope_columns,
                                  .softmax = softmax,
                                  .softmax_back = softmax_back,
+                                 .exp_rows = exp_rows,
                                  .norm = norm,
                                  .norm_back = norm_back,
                                  .drop = drop,
