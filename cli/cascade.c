@@ -13,7 +13,7 @@ enum { KEY_LOSS = 2400, KEY_SAVE, KEY_ALL };
 struct arguments {
     struct common_options common;
     struct cascade_options cascade;
-    bool all;
+    bool all, has_save;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -27,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (strcmp(arg, "time") != 0 && strcmp(arg, "models") != 0)
             argp_error(state, "--save: '%s' is not one of time, models", arg);
         a->cascade.save = strcmp(arg, "time") == 0 ? SAVE_TIME : SAVE_MODELS;
+        a->has_save = true;
         return 0;
     case KEY_ALL:
         a->all = true;
@@ -43,8 +44,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"loss", KEY_LOSS, "L", 0, "macro-F1 that may be given up [0.003]", 0},
-    {"save", KEY_SAVE, "WHAT", 0, "time (of the processor) or models (evaluations) [time]", 0},
+    {"loss", KEY_LOSS, "L", 0, "macro-F1 that may be given up [decide.cascade_loss, 0.003]", 0},
+    {"save", KEY_SAVE, "WHAT", 0,
+     "time (of the processor) or models (evaluations) [decide.save, time]", 0},
     {"all", KEY_ALL, NULL, 0, "of all models instead of the selected ones", 0},
     {0}};
 
@@ -70,13 +72,17 @@ static medley_status body(struct workspace *w, void *context, medley_error *err)
 
 int verb_cascade(int argc, char **argv)
 {
-    struct arguments a = {.cascade = {.loss = 0.003}};
+    struct arguments a = {.cascade = {.loss = -1}};
     cli_parse(&argp, argc, argv, &a);
     struct workspace w;
     medley_error err;
     if (!common_open(&a.common, &w))
         return 1;
-    int status = stages_call(&w, STAGE_EVALUATE, body, &a, &err)
+    if (a.cascade.loss < 0)
+        a.cascade.loss = w.config.decide.cascade_loss;
+    if (!a.has_save && strcmp(w.config.decide.save, "models") == 0)
+        a.cascade.save = SAVE_MODELS;
+    int status = stages_call(&w, STAGE_TUNE, body, &a, &err)
                      ? cli_fail(&err)
                      : common_show(&w, "ensemble/cascade.json", a.common.json, show_cascade);
     workspace_close(&w);

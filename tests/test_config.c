@@ -80,7 +80,7 @@ static void test_refusals(void)
 {
     refused(DATA MODEL "stackin: {}\n",
             "medley.yaml:3: unknown key 'stackin' in the file (expected one of data, models, "
-            "stacking, ensemble, budget, serve)");
+            "stacking, ensemble, budget, decide, serve)");
     refused(DATA "models:\n  - name: a\n    kind: lm\n    epoch: 3\n", NULL);
     refused(DATA "models:\n  - {name: a, kind: lm, pretrain: {epochs: 0}}\n",
             "medley.yaml:3: models[0].pretrain.epochs: '0' is not a whole number from 1 to "
@@ -111,6 +111,16 @@ static void test_refusals(void)
             "medley.yaml:2: expected a list of 1 to 32 base models in 'models'");
     refused(MODEL, "medley.yaml:1: missing section 'data'");
     refused("data: {examples: e.csv}\n" MODEL, "medley.yaml:1: data needs 'products'");
+    refused(DATA MODEL "budget:\n  pin: [nobody]\n",
+            "medley.yaml:4: budget.pin: no model 'nobody'");
+    refused(DATA MODEL "budget:\n  prices: {nobody: 3}\n",
+            "medley.yaml:4: budget.prices: no model 'nobody'");
+    refused(DATA MODEL "budget:\n  pairs: 7\n",
+            "medley.yaml:4: budget.pairs is 1, 8 or 64 in 'budget'");
+    refused(DATA MODEL "decide:\n  costs: [[0, 1], [1]]\n",
+            "medley.yaml:4: as many costs as there are rows belong in a row of 'decide.costs'");
+    refused(DATA MODEL "decide:\n  costs: [[0, 1], [-1, 0]]\n",
+            "medley.yaml:4: expected numbers from 0 in 'decide.costs'");
     refused(DATA MODEL "budget:\n  latency_ms: fast\n",
             "medley.yaml:4: budget.latency_ms: 'fast' is not a number");
     refused(DATA MODEL "serve:\n  precompute: {products: many}\n",

@@ -292,7 +292,7 @@ static double best_offset(const float *logs, const uint8_t *labels, size_t n, si
         }
         at = 0.5 * (first + last);
     }
-    offsets[c] = at;
+    offsets[c] = round(100 * at) / 100;
     return macro_f1(logs, labels, n, k, offsets);
 }
 

@@ -204,6 +204,19 @@ static const struct yaml_field budget_fields[] = {
     END,
 };
 
+struct decide_section {
+    struct decide_config decide;
+    const struct yaml_node *costs;
+};
+static const char *const save_choices[] = {"time", "models", NULL};
+#define DECIDE(key, type, member, min, max, choices, help) ROW(key, type, decide_section, member, min, max, choices, help)
+static const struct yaml_field decide_fields[] = {
+    DECIDE("cascade_loss", YAML_DOUBLE, decide.cascade_loss, 0, 1, NULL, "macro-F1 that a cascade may give up [0.003]"),
+    DECIDE("save", YAML_CHOICE, decide.save, 0, 0, save_choices, "what a cascade saves: processor time, or evaluations of models [time]"),
+    DECIDE("costs", YAML_NODE, costs, 0, 0, NULL, "rows of what it costs to answer each class (columns) when the row's is true"),
+    END,
+};
+
 /* What `serve:` binds to before the counts are worked out. */
 struct serve_section {
     struct serve_config serve;
@@ -229,13 +242,14 @@ static const struct yaml_field precompute_fields[] = {
 };
 
 struct sections {
-    const struct yaml_node *data, *models, *stacking, *ensemble, *budget, *serve;
+    const struct yaml_node *data, *models, *stacking, *ensemble, *budget, *decide, *serve;
 };
 #define SECTION(name, help) ROW(#name, YAML_NODE, sections, name, 0, 0, NULL, help)
 static const struct yaml_field section_fields[] = {
     SECTION(data, "what to import"), SECTION(models, "the base models"),
     SECTION(stacking, "out-of-fold predictions"), SECTION(ensemble, "the GBDT over them"),
-    SECTION(budget, "what serving may cost"), SECTION(serve, "the HTTP server"), END,
+    SECTION(budget, "what serving may cost"),
+    SECTION(decide, "cascade and costs of errors"), SECTION(serve, "the HTTP server"), END,
 };
 /* clang-format on */
 
@@ -253,6 +267,7 @@ const struct config_section config_sections[] = {
     {"stacking", "out-of-fold predictions", stacking_fields},
     {"ensemble", "the GBDT", ensemble_fields},
     {"budget", "what serving may cost", budget_fields},
+    {"decide", "cascade and costs of errors", decide_fields},
     {"serve", "the HTTP server", serve_fields},
     {"serve.precompute", "graph embeddings made ahead", precompute_fields},
     {NULL, NULL, NULL},
@@ -500,6 +515,34 @@ static medley_status bind_count(struct config *c, const struct yaml_node *node, 
     return MEDLEY_OK;
 }
 
+static medley_status bind_decide(struct config *c, const struct yaml_node *node,
+                                 medley_error *err)
+{
+    struct decide_section section = {.decide = c->decide};
+    medley_status st =
+        yaml_bind(c->document, node, "decide", decide_fields, NULL, &section, err);
+    if (st)
+        return st;
+    c->decide = section.decide;
+    const struct yaml_node *rows = section.costs;
+    size_t k = rows ? rows->count : 0;
+    if (rows && (rows->kind != YAML_SEQUENCE || k < 2 || k > MAX_CLASSES))
+        return refuse(c, rows, err, "expected 2 to 16 rows of costs in", "decide.costs");
+    for (size_t i = 0; i < k; i++) {
+        const struct yaml_node *row = rows->items[i];
+        if (row->kind != YAML_SEQUENCE || row->count != k)
+            return refuse(c, row, err, "as many costs as there are rows belong in a row of",
+                          "decide.costs");
+        for (size_t j = 0; j < k; j++) {
+            double *cost = &c->decide.costs[c->decide.n_costs++];
+            if (row->items[j]->kind != YAML_SCALAR ||
+                !str_to_double(str_of(row->items[j]->text), cost) || !(*cost >= 0))
+                return refuse(c, row, err, "expected numbers from 0 in", "decide.costs");
+        }
+    }
+    return MEDLEY_OK;
+}
+
 static medley_status bind_serve(struct config *c, const struct yaml_node *node,
                                 medley_error *err)
 {
@@ -530,13 +573,14 @@ static medley_status bind_sections(struct config *c, medley_error *err)
     c->stacking_node = s.stacking;
     c->ensemble_node = s.ensemble;
     c->budget_node = s.budget;
+    c->decide_node = s.decide;
     if (!s.data)
         return refuse(c, yaml_root(d), err, "missing section", "data");
     if ((st = bind_data(c, s.data, err)) ||
         (st = yaml_bind(d, s.stacking, "stacking", stacking_fields, NULL, &c->stacking, err)) ||
         (st = yaml_bind(d, s.ensemble, "ensemble", ensemble_fields, NULL, &c->ensemble, err)) ||
         (st = yaml_bind(d, s.budget, "budget", budget_fields, NULL, &c->budget, err)) ||
-        (st = bind_serve(c, s.serve, err)))
+        (st = bind_decide(c, s.decide, err)) || (st = bind_serve(c, s.serve, err)))
         return st;
     st = bind_models(c, s.models, err);
     return st ? st : bind_budget(c, err);
@@ -553,6 +597,7 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
                      .feature_fraction = 0.2,
                      .mask_rate = 0.1},
         .budget = {.metric = "macro_f1", .prefer = "best", .pairs = 1},
+        .decide = {.cascade_loss = 0.003, .save = "time"},
         .serve = {.host = "127.0.0.1",
                   .port = 8080,
                   .cache_entries = 100000,

@@ -64,6 +64,13 @@ struct budget_config {
     uint32_t pinned;  /* the same as a mask */
 };
 
+struct decide_config {
+    double cascade_loss; /* macro-F1 that a cascade may give up [0.003] */
+    const char *save;    /* what it saves: time or models [time] */
+    double costs[MAX_CLASSES * MAX_CLASSES]; /* [K*K] of answering column when row is true */
+    size_t n_costs;                          /* numbers given; 0: none */
+};
+
 /* How many of the most frequent nodes have their embeddings made ahead; UINT64_MAX: all. */
 struct precompute_config {
     uint64_t products, queries; /* [10000 each] */
@@ -81,12 +88,14 @@ struct config {
     struct yaml_document *document; /* owns all text below */
     struct import_options data;
     struct import_label labels[MAX_CLASSES];
-    const struct yaml_node *data_node, *ensemble_node, *stacking_node, *budget_node;
+    const struct yaml_node *data_node, *ensemble_node, *stacking_node, *budget_node,
+        *decide_node;
     struct model_config models[MEDLEY_MAX_MODELS];
     size_t n_models;
     struct stacking_config stacking;
     struct ensemble_config ensemble;
     struct budget_config budget;
+    struct decide_config decide;
     struct serve_config serve;
 };
 

@@ -27,6 +27,10 @@ medley_status decide_select(struct workspace *w, medley_error *err);
 medley_status decide_cascade(struct workspace *w, const struct cascade_options *options,
                              uint32_t mask, medley_error *err);
 
+/* ensemble/calibration.json: how far the selected ensemble's probabilities can be believed, before and
+ * after calibration, and offsets and costs to decide by. */
+medley_status decide_calibrate(struct workspace *w, medley_error *err);
+
 /* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. */
 medley_status decide_evaluate(struct workspace *w, medley_error *err);
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 const char *const stage_group_names[STAGE_GROUPS] = {
-    "import", "features", "train", "stack", "rank", "select", "evaluate", "report",
+    "import", "features", "train", "stack", "rank", "select", "evaluate", "tune", "report",
 };
 
 /* What a stage depends on, one line each; the text is the stamp file. */
@@ -175,9 +175,14 @@ static void list_parts(const struct workspace *w, const struct stages *s,
     case STAGE_EVALUATE:
         add_upstream(p, s, STAGE_SELECT, SIZE_MAX);
         break;
+    case STAGE_TUNE:
+        add_upstream(p, s, STAGE_SELECT, SIZE_MAX);
+        add_settings(p, "decide", c->decide_node);
+        break;
     case STAGE_REPORT:
         add_upstream(p, s, STAGE_RANK, SIZE_MAX);
         add_upstream(p, s, STAGE_EVALUATE, SIZE_MAX);
+        add_upstream(p, s, STAGE_TUNE, SIZE_MAX);
         break;
     case STAGE_GROUPS:
         break;
@@ -272,7 +277,7 @@ static void append_features(struct stages *s, const struct workspace *w, size_t 
 medley_status stages_inspect(const struct workspace *w, struct stages *out, medley_error *err)
 {
     const struct config *c = &w->config;
-    struct stages s = {mem_zalloc(2 * c->n_models + 8, sizeof *s.items), 0};
+    struct stages s = {mem_zalloc(2 * c->n_models + 9, sizeof *s.items), 0};
     if (!s.items)
         return fail_memory(err, "stages");
     append(&s, STAGE_IMPORT, "data/dataset.safetensors");
@@ -285,6 +290,7 @@ medley_status stages_inspect(const struct workspace *w, struct stages *out, medl
     append(&s, STAGE_RANK, "ensemble/ranking.json");
     append(&s, STAGE_SELECT, "ensemble/selection.json");
     append(&s, STAGE_EVALUATE, "ensemble/evaluation.json");
+    append(&s, STAGE_TUNE, "ensemble/calibration.json");
     append(&s, STAGE_REPORT, "report/index.html");
     medley_status st = MEDLEY_OK;
     for (size_t i = 0; i < s.n && !st; i++)
@@ -345,6 +351,8 @@ static medley_status run_report(const struct workspace *w, medley_error *err)
     struct path evaluation = workspace_path(w, "ensemble/evaluation.json");
     struct path ranking = workspace_path(w, "ensemble/ranking.json");
     struct path selection = workspace_path(w, "ensemble/selection.json");
+    struct path cascade = workspace_path(w, "ensemble/cascade.json");
+    struct path calibration = workspace_path(w, "ensemble/calibration.json");
     struct path summary = workspace_path(w, "data/summary.json");
     char bundle[64], created[32];
     time_t now = time(NULL);
@@ -354,11 +362,22 @@ static medley_status run_report(const struct workspace *w, medley_error *err)
     struct report_input in = {.evaluation = evaluation.s,
                               .ranking = ranking.s,
                               .selection = selection.s,
+                              .cascade = cascade.s,
+                              .calibration = calibration.s,
                               .summary = summary.s,
                               .bundle = bundle[0] ? bundle : NULL,
                               .created = created};
     medley_status st = make_folders(workspace_path(w, "report").s, err);
     return st ? st : report_write(&in, workspace_path(w, "report/index.html").s, err);
+}
+
+static medley_status run_tune(struct workspace *w, medley_error *err)
+{
+    struct cascade_options options = {
+        .loss = w->config.decide.cascade_loss,
+        .save = strcmp(w->config.decide.save, "models") == 0 ? SAVE_MODELS : SAVE_TIME};
+    medley_status st = decide_cascade(w, &options, 0, err);
+    return st ? st : decide_calibrate(w, err);
 }
 
 static medley_status run_body(struct workspace *w, const struct stage *s, medley_error *err)
@@ -381,6 +400,8 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
         return decide_select(w, err);
     case STAGE_EVALUATE:
         return decide_evaluate(w, err);
+    case STAGE_TUNE:
+        return run_tune(w, err);
     default:
         return run_report(w, err);
     }

@@ -17,6 +17,7 @@ enum stage_group {
     STAGE_RANK,
     STAGE_SELECT,
     STAGE_EVALUATE,
+    STAGE_TUNE, /* calibration and cascade */
     STAGE_REPORT,
     STAGE_GROUPS
 };

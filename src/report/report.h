@@ -12,6 +12,8 @@ struct report_input {
         *evaluation;     /* evaluation.json: metrics of models and ensembles on held-out data */
     const char *ranking; /* ranking.json: contribution of each model */
     const char *selection; /* selection.json: cost and quality of subsets of models */
+    const char *cascade;     /* cascade.json: the models in stages */
+    const char *calibration; /* calibration.json: how far probabilities can be believed */
     const char *summary;   /* summary.json: what was imported */
     const char *title;     /* of the page; NULL: "Medley report" */
     const char *bundle;    /* id of the bundle that the figures are of */
