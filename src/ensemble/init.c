@@ -114,7 +114,9 @@ static void add_models(struct strbuf *b, const char *pretrained)
     }
     sb_addz(
         b,
-        "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n");
+        "  # From scratch, with a vocabulary of this shop's own texts in all its languages.\n"
+        "  # pretrain: {epochs: 3} lets it learn those texts first, without labels;\n"
+        "  # distill: {teacher: NAME} lets it learn from a model listed before.\n");
     add_lm(b, "local", NULL,
            "    head: segments\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
            "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 2\n"
