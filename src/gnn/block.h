@@ -18,6 +18,9 @@ struct block {
      * edge makes it depend on who looks (see sampler.h). */
     const float *target_degree; /* [n_targets] */
     const float *source_degree; /* [n_edges] */
+    /* A whole graph's edges from the other end (whole.h): layers then run over the pool. NULL
+     * for samples. */
+    const struct reverse *reverse;
 };
 
 /* y[i] = self_factor[i] x[self[i]] + sum over edges e into i of factor[e] x[source[e]].

@@ -6,6 +6,7 @@
  * Scores, softmax and weighted sum are one op: the scores of an edge are used where they are
  * made, and only the weights alpha are kept for the backward pass. */
 #include "gnn/layer.h"
+#include "gnn/whole.h"
 
 #include "base/cpu.h"
 #include "nn/ops.h"
@@ -421,9 +422,23 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
     id[RIGHT_BIAS] = params_add(p, 1, 1, width, INIT_ZERO, 0, "%s.lin_r.bias", prefix);
 }
 
+static struct tensor *forward_whole(struct tape *t, const struct layer *l, struct tensor *x,
+                                    const struct block *b)
+{
+    const param_id *id = l->params;
+    bool spread = t->spread;
+    t->spread = true;
+    struct tensor *left = op_linear(t, x, id[LEFT_WEIGHT], id[LEFT_BIAS], ACT_NONE);
+    struct tensor *right = op_linear(t, x, id[RIGHT_WEIGHT], id[RIGHT_BIAS], ACT_NONE);
+    t->spread = spread;
+    return op_whole_gatv2(t, left, right, id[ATT], id[BIAS], b, l->shape.heads);
+}
+
 static struct tensor *forward(struct tape *t, const struct layer *l, struct tensor *x,
                               const struct block *b)
 {
+    if (b->reverse && !l->shape.average_heads && l->shape.heads <= WHOLE_MOST_HEADS)
+        return forward_whole(t, l, x, b);
     const param_id *id = l->params;
     struct tensor *left = op_linear(t, x, id[LEFT_WEIGHT], id[LEFT_BIAS], ACT_NONE);
     struct tensor *own = op_rows(t, x, b->self, b->n_targets);

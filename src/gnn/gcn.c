@@ -2,6 +2,7 @@
  * w_ij / sqrt((1 + d_i)(1 + d_j)), a self loop of weight 1 added, then one linear map. Summing
  * comes before the linear map because a sampled hop has far fewer targets than sources. */
 #include "gnn/layer.h"
+#include "gnn/whole.h"
 
 #include "nn/ops.h"
 
@@ -17,9 +18,32 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
     l->params[BIAS] = params_add(p, 1, 1, s->out, INIT_ZERO, 0, "%s.bias", prefix);
 }
 
+/* w_ij / sqrt((1 + d_i)(1 + d_j)) is a scale of rows and one of columns. */
+static struct tensor *forward_whole(struct tape *t, const struct layer *l, struct tensor *x,
+                                    const struct block *b)
+{
+    const struct reverse *r = b->reverse;
+    struct whole_linear whole = {
+        .block = b, .w = l->params[WEIGHT], .bias = l->params[BIAS], .own_w = PARAM_NONE};
+    whole.forward = (struct gather){.offsets = b->offsets,
+                                    .source = b->source,
+                                    .edges = b->n_edges,
+                                    .weight = r->weight ? b->weight : NULL,
+                                    .row_scale = r->inverse_root,
+                                    .column_scale = r->inverse_root,
+                                    .self = true};
+    whole.back = whole.forward;
+    whole.back.offsets = r->offsets;
+    whole.back.source = r->target;
+    whole.back.weight = r->weight;
+    return op_whole_linear(t, x, &whole);
+}
+
 static struct tensor *forward(struct tape *t, const struct layer *l, struct tensor *x,
                               const struct block *b)
 {
+    if (b->reverse)
+        return forward_whole(t, l, x, b);
     float *factor = tape_alloc(t, b->n_edges + 1, sizeof *factor);
     float *self = tape_alloc(t, b->n_targets + 1, sizeof *self);
     if (!factor || !self)

@@ -2,6 +2,7 @@
  * own row and the mean of its neighbours' rows, each through a linear map of its own, summed.
  * Edge weights are not read, as in the paper. A target without neighbours has the mean 0. */
 #include "gnn/layer.h"
+#include "gnn/whole.h"
 
 #include "nn/ops.h"
 
@@ -17,9 +18,30 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
         params_add(p, 2, s->out, s->in, INIT_GLOROT, 1, "%s.lin_r.weight", prefix);
 }
 
+static struct tensor *forward_whole(struct tape *t, const struct layer *l, struct tensor *x,
+                                    const struct block *b)
+{
+    const struct reverse *r = b->reverse;
+    struct whole_linear whole = {.block = b,
+                                 .w = l->params[LEFT_WEIGHT],
+                                 .bias = l->params[LEFT_BIAS],
+                                 .own_w = l->params[RIGHT_WEIGHT],
+                                 .forward = {.offsets = b->offsets,
+                                             .source = b->source,
+                                             .edges = b->n_edges,
+                                             .row_scale = r->inverse_degree},
+                                 .back = {.offsets = r->offsets,
+                                          .source = r->target,
+                                          .edges = b->n_edges,
+                                          .column_scale = r->inverse_degree}};
+    return op_whole_linear(t, x, &whole);
+}
+
 static struct tensor *forward(struct tape *t, const struct layer *l, struct tensor *x,
                               const struct block *b)
 {
+    if (b->reverse)
+        return forward_whole(t, l, x, b);
     float *factor = tape_alloc(t, b->n_edges + 1, sizeof *factor);
     if (!factor)
         return NULL;

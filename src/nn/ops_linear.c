@@ -8,11 +8,17 @@
 #include <assert.h>
 
 struct linear {
+    bool spread; /* over the pool, back as forth */
     struct tensor *x, *y;
     const float *w;
     float *dw, *db; /* NULL: frozen or absent */
     float *slope;   /* [N,O] act'(z); NULL: 1 */
 };
+
+static void product(bool spread, const struct gemm *g)
+{
+    spread ? gemm_parallel(g) : gemm(g);
+}
 
 /* y.grad turns into the gradient of z in place: nothing reads it after this op. */
 static void linear_back(struct tape *t, void *context)
@@ -23,28 +29,28 @@ static void linear_back(struct tape *t, void *context)
     if (op->slope || op->db)
         vec()->slope_columns(y->grad, op->slope, op->db, y->rows, y->cols);
     if (op->dw)
-        gemm(&(struct gemm){.m = y->cols,
-                            .n = x->cols,
-                            .k = x->rows,
-                            .a = y->grad,
-                            .b = x->value,
-                            .c = op->dw,
-                            .lda = y->cols,
-                            .ldb = x->cols,
-                            .ldc = x->cols,
-                            .transpose_a = true,
-                            .accumulate = true});
+        product(op->spread, &(struct gemm){.m = y->cols,
+                                           .n = x->cols,
+                                           .k = x->rows,
+                                           .a = y->grad,
+                                           .b = x->value,
+                                           .c = op->dw,
+                                           .lda = y->cols,
+                                           .ldb = x->cols,
+                                           .ldc = x->cols,
+                                           .transpose_a = true,
+                                           .accumulate = true});
     if (x->grad)
-        gemm(&(struct gemm){.m = x->rows,
-                            .n = x->cols,
-                            .k = y->cols,
-                            .a = y->grad,
-                            .b = op->w,
-                            .c = x->grad,
-                            .lda = y->cols,
-                            .ldb = x->cols,
-                            .ldc = x->cols,
-                            .accumulate = true});
+        product(op->spread, &(struct gemm){.m = x->rows,
+                                           .n = x->cols,
+                                           .k = y->cols,
+                                           .a = y->grad,
+                                           .b = op->w,
+                                           .c = x->grad,
+                                           .lda = y->cols,
+                                           .ldb = x->cols,
+                                           .ldc = x->cols,
+                                           .accumulate = true});
 }
 
 /* x rounded to 8 bits, once for all layers that read it. */
@@ -119,21 +125,21 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, param_id w, param_id 
         return NULL;
     if (t->packs && !t->training && apply_pack(t, x, w, b, act, y))
         return t->failed ? NULL : y;
-    gemm(&(struct gemm){.m = x->rows,
-                        .n = y->cols,
-                        .k = x->cols,
-                        .a = x->value,
-                        .b = tape_param(t, w),
-                        .c = y->value,
-                        .lda = x->cols,
-                        .ldb = x->cols,
-                        .ldc = y->cols,
-                        .transpose_b = true,
-                        .bias = tape_param(t, b)});
+    product(t->spread, &(struct gemm){.m = x->rows,
+                                      .n = y->cols,
+                                      .k = x->cols,
+                                      .a = x->value,
+                                      .b = tape_param(t, w),
+                                      .c = y->value,
+                                      .lda = x->cols,
+                                      .ldb = x->cols,
+                                      .ldc = y->cols,
+                                      .transpose_b = true,
+                                      .bias = tape_param(t, b)});
     if (act != ACT_NONE)
         vec()->activate(act, y->value, y->value, slope, n);
     if (needs) {
-        *op = (struct linear){x, y, tape_param(t, w), dw, db, slope};
+        *op = (struct linear){t->spread, x, y, tape_param(t, w), dw, db, slope};
         tape_record(t, linear_back, op);
     }
     return t->failed ? NULL : y;

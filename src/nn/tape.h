@@ -32,7 +32,7 @@ struct tape {
     struct tape_entry *entries; /* newest first */
     struct tape *inner;         /* of op_recompute; NULL until it is wanted */
     struct packs *packs;        /* weights for inference; NULL: they are read from params */
-    bool spread;                /* inference: ops spread over the pool */
+    bool spread;                /* products spread over the pool: this tape is alone at work */
 };
 
 /* A closure on the tape: adds into the grads of its inputs from the grad of its output, which
