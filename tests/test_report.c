@@ -46,12 +46,73 @@ static const char evaluation[] =
                                                    "f1\":{\"difference\":-0.02,\"low\":-0.05,"
                                                    "\"high\":0.01,\"p_value\":0.2}}]}";
 
+#define WORTH(v)                                                                  \
+    "{\"shapley\":{\"value\":" v ",\"low\":-0.01,\"high\":0.07,\"p_value\":0.1}," \
+    "\"leave_one_out\":{\"value\":" v ",\"low\":0.001,\"high\":0.05,\"p_value\":0.04}}"
+#define PLAYER(name, v)                                                                        \
+    "{\"name\":\"" name                                                                        \
+    "\",\"kind\":\"lm\",\"macro_f1\":" WORTH(v) ",\"per_class\":{\"S&T\":" WORTH(              \
+        "0.0123") "},\"per_locale\":{\"us\":{\"macro_f1\":" WORTH("0.0234") "}},\"per_band\":" \
+                                                                            "{\"2-9\":{"       \
+                                                                            "\"macro_"         \
+                                                                            "f1\":" WORTH("0." \
+                                                                                          "03" \
+                                                                                          "4"  \
+                                                                                          "5") "}}}"
 static const char ranking[] =
     "{\"labels\":[\"E\",\"S&T\"],\"n\":12345,\"models\":[{\"name\":\"mini\",\"kind\":\"lm\","
     "\"mean_abs_contribution\":0.371,\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
     "15}},"
     "{\"name\":\"context\",\"kind\":\"context\",\"mean_abs_contribution\":0.05,"
-    "\"ci95\":[0.04,0.06],\"per_class\":{\"E\":0.02,\"S&T\":0.03}}]}";
+    "\"ci95\":[0.04,0.06],\"per_class\":{\"E\":0.02,\"S&T\":0.03}}],"
+    "\"worth\":{\"metric\":\"macro_f1\",\"exact\":true,\"coalitions\":4,\"band_of\":"
+    "\"examples\","
+    "\"players\":[" PLAYER("mini", "0.0582") "," PLAYER(
+        "sage", "-0.004") "]},"
+                          "\"pairs\":{\"names\":[\"mini\",\"sage\"],\"gain_lost\":[[null,0.37],"
+                          "[0.37,null]],"
+                          "\"margin_correlation\":[[1,0.91],[0.91,1]],\"shared_errors\":[[1,0."
+                          "5],[0.5,1]],"
+                          "\"metric_interaction\":[[null,-0.02],[-0.02,null]],"
+                          "\"log_loss_interaction\":[[null,0.02],[0.02,null]],"
+                          "\"tree_interaction\":[[1,0.2],[0.2,1]]},"
+                          "\"stability\":{\"tree\":{\"seeds\":{\"kendall\":0.8}},"
+                          "\"shapley\":{\"macro_f1\":{\"seeds\":{\"kendall\":0.7},\"folds\":{"
+                          "\"kendall\":0.25}}}}}";
+
+#define RUN(saved, change)                                                                \
+    "{\"evaluations\":" saved ",\"evaluations_full\":4,\"cost_ms\":2,\"cost_ms_full\":5," \
+    "\"stopped\":[0.6,0.4],\"against_full\":{\"macro_f1\":{\"value\":" change             \
+    ",\"low\":-0.02,\"high\":0.03}}}"
+static const char cascade[] =
+    "{\"loss\":0.003,\"save\":\"models\",\"stages\":["
+    "{\"model\":\"sage\",\"cost_ms\":0.03,\"macro_f1\":0.29,\"thresholds\":{\"E\":0.36,\"S&T\":"
+    "null}},"
+    "{\"model\":\"mini\",\"cost_ms\":5,\"macro_f1\":0.37,\"thresholds\":{\"E\":0,\"S&T\":0}}],"
+    "\"out_of_fold\":" RUN("2", "-0.001") ",\"test\":" RUN(
+        "1.9",
+        "0.0055") ","
+                  "\"curve\":[{\"chosen\":false,\"out_of_fold\":" RUN(
+                      "4",
+                      "0") ",\"test\":" RUN("4",
+                                            "0") "},"
+                                                 "{\"chosen\":true,\"out_of_fold\":" RUN(
+                                                     "2",
+                                                     "-0.001") ",\"test\":" RUN("1.9",
+                                                                                "0.0055") "}]}";
+
+#define QUALITY                                                                               \
+    "{\"log_loss\":1.01,\"ece\":0.0421,\"classwise_ece\":0.03,\"bins\":[{\"confidence\":0.4," \
+    "\"accuracy\":0.5,\"n\":10},{\"confidence\":0.9,\"accuracy\":0.8,\"n\":10}]}"
+#define GAIN                                                                                   \
+    "{\"macro_f1\":{\"value\":0.03,\"low\":0.01,\"high\":0.05},\"accuracy\":{\"value\":-0.02}" \
+    "}"
+static const char calibration[] =
+    "{\"methods\":[{\"name\":\"none\",\"cross_fitted\":" QUALITY ",\"test\":" QUALITY "},"
+    "{\"name\":\"temperature\",\"cross_fitted\":" QUALITY ",\"test\":" QUALITY "}],"
+    "\"method\":\"temperature\",\"offsets\":{\"values\":{\"E\":0,\"S&T\":1.7},\"cross_"
+    "fitted\":" GAIN ",\"test\":" GAIN
+    "},\"costs\":{\"test\":1.25,\"test_most_probable\":1.5}}";
 
 static const char selection[] =
     "{\"labels\":[\"E\",\"S&T\"],\"metric\":\"macro_f1\",\"budget\":{\"latency_ms\":20,"
@@ -69,7 +130,17 @@ static const char selection[] =
     "\"latency_ms\":31.5,\"memory_bytes\":95001200,\"pareto\":false,\"within_budget\":false}],"
     "\"selected\":[\"sage\"],\"full\":{\"macro_f1\":0.64,\"accuracy\":0.65,\"log_loss\":0.79},"
     "\"chosen\":{\"macro_f1\":0.59,\"accuracy\":0.61,\"log_loss\":0.9},"
-    "\"lost\":{\"macro_f1\":0.05,\"accuracy\":0.04,\"log_loss\":-0.11}}";
+    "\"lost\":{\"macro_f1\":0.05,\"accuracy\":0.04,\"log_loss\":-0.11},"
+    "\"choices\":{\"best\":[\"mini\"],\"knee\":[\"sage\"],\"cheapest\":[\"sage\"]},"
+    "\"search\":{\"optimism\":0.021},"
+    "\"drop\":[{\"name\":\"sage\",\"macro_f1\":{\"value\":-0.0356,\"low\":-0.05,\"high\":-0.01}"
+    ","
+    "\"latency_ms\":-1.5,\"memory_bytes\":-1200}],\"add\":[],"
+    "\"when_down\":[{\"down\":[],\"macro_f1\":0.59,\"macro_f1_ci95\":[0.5,0.6],\"accuracy\":0."
+    "6,"
+    "\"refitted_macro_f1\":0.58},{\"down\":[\"sage\"],\"macro_f1\":0.233,\"macro_f1_ci95\":[0."
+    "2,0.3],"
+    "\"accuracy\":0.5,\"refitted_macro_f1\":null}]}";
 
 static const char summary[] =
     "{\"examples\":7831,\"queries\":2370,\"products\":9651,\"labels\":{\"E\":5000,\"S&T\":2831}"
@@ -80,26 +151,32 @@ static const char summary[] =
     "\"handled\":\"kept with empty text\",\"first\":[{\"file\":\"examples.csv\",\"line\":1042,"
     "\"detail\":\"product 'B0<b>' is \\u202e unknown\"}]}]}";
 
+enum { TEXTS = 6, FILES };
+static const char *const texts[TEXTS] = {evaluation, ranking, selection,
+                                         summary,    cascade, calibration};
+
 struct files {
     const char *folder;
-    char *paths[5]; /* evaluation, ranking, selection, summary, the page */
+    char *paths[FILES]; /* as texts, then the page */
     struct report_input input;
 };
 
 static void open_files(struct files *f)
 {
     static const char *const names[] = {"evaluation.json", "ranking.json", "selection.json",
-                                        "summary.json", "index.html"};
-    static const char *const texts[] = {evaluation, ranking, selection, summary};
+                                        "summary.json",    "cascade.json", "calibration.json",
+                                        "index.html"};
     f->folder = tap_folder();
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < FILES; i++)
         f->paths[i] = path_join(f->folder, names[i]);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < TEXTS; i++)
         file_write(f->paths[i], texts[i], strlen(texts[i]), NULL);
     f->input = (struct report_input){.evaluation = f->paths[0],
                                      .ranking = f->paths[1],
                                      .selection = f->paths[2],
                                      .summary = f->paths[3],
+                                     .cascade = f->paths[4],
+                                     .calibration = f->paths[5],
                                      .title = "Shop & \"Co\" <1>",
                                      .bundle = "abc123",
                                      .created = "2026-01-02"};
@@ -108,7 +185,7 @@ static void open_files(struct files *f)
 static void close_files(struct files *f)
 {
     remove_tree(f->folder, NULL);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < FILES; i++)
         mem_free(f->paths[i]);
 }
 
@@ -117,8 +194,8 @@ static char *page_of(const struct files *f)
     char *html = NULL;
     size_t n = 0;
     medley_error err = {0};
-    medley_status st = report_write(&f->input, f->paths[4], &err);
-    if (st != MEDLEY_OK || file_read(f->paths[4], 1 << 24, &html, &n, &err) != MEDLEY_OK)
+    medley_status st = report_write(&f->input, f->paths[TEXTS], &err);
+    if (st != MEDLEY_OK || file_read(f->paths[TEXTS], 1 << 24, &html, &n, &err) != MEDLEY_OK)
         printf("# %s\n", err.message);
     return html;
 }
@@ -226,6 +303,18 @@ static void test_page(void)
              "points tell what they are");
     contains(html, "Test &quot;CPU&quot;, 2 cores", "the machine");
     contains(html, "95.0 MB", "sizes have units");
+    contains(html, "mini: 0.0582 (-0.0100 to 0.0700)", "worth with its interval");
+    contains(html, "agree with Kendall\xE2\x80\x99s tau 0.25", "stability");
+    contains(html, "mini and sage: 0.37", "redundancy");
+    contains(html, "F1 of S&amp;T</th>", "worth per class");
+    contains(html, "the knee of the front: sage", "choices");
+    contains(html, "without sage</th><td class=\"n\">-0.0356</td>", "one model less");
+    contains(html, "<td class=\"n\">0.233</td>", "models that are down");
+    contains(html, "needs 1.90 of 4 models", "what the cascade needs");
+    contains(html, "<td>E 0.36</td>", "its thresholds");
+    contains(html, "test split: 52% saved, macro-F1 0.0055", "its curve");
+    contains(html, "as it is: said 0.400, true 0.500", "reliability");
+    contains(html, "takes 1.250 a pair on the test split", "costs of errors");
     contains(html, "<code>examples.csv:1042</code> product &#39;B0&lt;b&gt;&#39;",
              "import issues");
     contains(html, "<h3>us <span class=\"muted\">1,000 pairs</span></h3>", "locales");
@@ -255,12 +344,15 @@ static void test_broken(void)
     medley_error err = {0};
     mem_free(page_of(&f));
     file_write(f.paths[1], "{\"models\":[", 11, NULL);
-    ok(report_write(&f.input, f.paths[4], &err) == MEDLEY_EFORMAT, "refused: %s", err.message);
+    ok(report_write(&f.input, f.paths[TEXTS], &err) == MEDLEY_EFORMAT, "refused: %s",
+       err.message);
     file_write(f.paths[1], "[1]", 3, NULL);
-    ok(report_write(&f.input, f.paths[4], &err) == MEDLEY_EFORMAT, "refused: %s", err.message);
+    ok(report_write(&f.input, f.paths[TEXTS], &err) == MEDLEY_EFORMAT, "refused: %s",
+       err.message);
     char *old = NULL;
     size_t n = 0;
-    ok(file_read(f.paths[4], 1 << 24, &old, &n, NULL) == MEDLEY_OK && strstr(old, "</html>"),
+    ok(file_read(f.paths[TEXTS], 1 << 24, &old, &n, NULL) == MEDLEY_OK &&
+           strstr(old, "</html>"),
        "the old page is whole");
     mem_free(old);
     f.input.ranking = NULL;
@@ -291,14 +383,13 @@ static char *with_odd_values(const char *text, struct rng *r)
 
 static void test_odd_values(void)
 {
-    static const char *const texts[] = {evaluation, ranking, selection, summary};
     struct files f;
     struct rng r;
     size_t bad = 0;
     open_files(&f);
     rng_init(&r, 23, 0);
     for (int round = 0; round < 150; round++) {
-        for (size_t i = 0; i < 4; i++) {
+        for (size_t i = 0; i < TEXTS; i++) {
             char *odd = with_odd_values(texts[i], &r);
             file_write(f.paths[i], odd, strlen(odd), NULL);
             mem_free(odd);
@@ -323,7 +414,7 @@ static void test_memory(void)
     open_files(&f);
     for (; n < 5000 && st == MEDLEY_ENOMEM; n++) {
         mem_fail_after(n);
-        st = report_write(&f.input, f.paths[4], NULL);
+        st = report_write(&f.input, f.paths[TEXTS], NULL);
         mem_fail_after(SIZE_MAX);
     }
     ok(st == MEDLEY_OK && n > 40, "each of %zu allocations may fail", n - 1);

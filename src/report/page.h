@@ -11,7 +11,7 @@ struct page {
     struct strbuf out;
     const struct report_input *in;
     /* parsed files; NULL where there is none */
-    json *evaluation, *ranking, *selection, *summary;
+    json *evaluation, *ranking, *selection, *summary, *cascade, *calibration;
 };
 
 /* Sections, in the order of the page. Each writes a heading with its own id. */
@@ -19,12 +19,17 @@ void section_glance(struct page *p);  /* glance.c */
 void section_results(struct page *p); /* results.c */
 void section_ranking(struct page *p); /* ranking.c */
 void section_contributions(struct page *p);
-void section_confusion(struct page *p); /* confusion.c */
-void section_selection(struct page *p); /* selection.c */
-void section_locales(struct page *p);   /* results.c */
-void section_data(struct page *p);      /* data.c */
-void section_reading(struct page *p);   /* style.c */
-extern const char report_css[];         /* style.c */
+void section_worth(struct page *p); /* worth.c */
+void section_pairs(struct page *p);
+void section_confusion(struct page *p);                      /* confusion.c */
+void section_selection(struct page *p);                      /* selection.c */
+void selection_steps(struct page *p, const json *selection); /* steps.c: its last part */
+void section_cascade(struct page *p);                        /* cascade.c */
+void section_calibration(struct page *p);                    /* calibration.c */
+void section_locales(struct page *p);                        /* results.c */
+void section_data(struct page *p);                           /* data.c */
+void section_reading(struct page *p);                        /* style.c */
+extern const char report_css[];                              /* style.c */
 
 /* ---- JSON, leniently: what is absent or of another kind is NaN or "" ---- */
 double get_number(const json *object, const char *key);

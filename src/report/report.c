@@ -40,10 +40,18 @@ static void write_header(struct page *p, const char *title)
 {
     static const struct {
         const char *id, *name;
-    } links[] = {{"results", "Results"},   {"ranking", "Which models matter"},
-                 {"classes", "Per class"}, {"confusion", "Errors"},
-                 {"selection", "Cost"},    {"locales", "Locales"},
-                 {"data", "Data"},         {"reading", "How to read this"}};
+    } links[] = {{"results", "Results"},
+                 {"ranking", "Which models matter"},
+                 {"classes", "Per class"},
+                 {"worth", "What models are worth"},
+                 {"pairs", "Which say the same"},
+                 {"confusion", "Errors"},
+                 {"selection", "Cost"},
+                 {"cascade", "Cascade"},
+                 {"calibration", "Calibration"},
+                 {"locales", "Locales"},
+                 {"data", "Data"},
+                 {"reading", "How to read this"}};
     sb_addz(&p->out, "<header><h1>");
     html_escapez(&p->out, title);
     sb_addz(&p->out, "</h1>\n<p class=\"muted\">");
@@ -71,8 +79,12 @@ static void write_page(struct page *p)
     section_results(p);
     section_ranking(p);
     section_contributions(p);
+    section_worth(p);
+    section_pairs(p);
     section_confusion(p);
     section_selection(p);
+    section_cascade(p);
+    section_calibration(p);
     section_locales(p);
     section_data(p);
     section_reading(p);
@@ -85,22 +97,23 @@ medley_status report_write(const struct report_input *in, const char *path, medl
 {
     struct page p = {.in = in};
     sb_init(&p.out);
-    medley_status st = load_part(in->evaluation, &p.evaluation, err);
-    if (st == MEDLEY_OK)
-        st = load_part(in->ranking, &p.ranking, err);
-    if (st == MEDLEY_OK)
-        st = load_part(in->selection, &p.selection, err);
-    if (st == MEDLEY_OK)
-        st = load_part(in->summary, &p.summary, err);
+    const struct {
+        const char *path;
+        json **out;
+    } parts[] = {{in->evaluation, &p.evaluation},   {in->ranking, &p.ranking},
+                 {in->selection, &p.selection},     {in->cascade, &p.cascade},
+                 {in->calibration, &p.calibration}, {in->summary, &p.summary}};
+    enum { PARTS = sizeof parts / sizeof *parts };
+    medley_status st = MEDLEY_OK;
+    for (size_t i = 0; i < PARTS && st == MEDLEY_OK; i++)
+        st = load_part(parts[i].path, parts[i].out, err);
     if (st == MEDLEY_OK) {
         write_page(&p);
         st =
             p.out.failed ? fail_memory(err, "report") : file_write(path, p.out.s, p.out.n, err);
     }
-    json_free(p.evaluation);
-    json_free(p.ranking);
-    json_free(p.selection);
-    json_free(p.summary);
+    for (size_t i = 0; i < PARTS; i++)
+        json_free(*parts[i].out);
     sb_deinit(&p.out);
     return st;
 }

@@ -312,6 +312,7 @@ void section_selection(struct page *p)
             draw_plot(p, &plot);
             front_table(p, &plot);
         }
+        selection_steps(p, p->selection);
         cost_table(p, p->selection);
     }
     mem_free(plot.points);

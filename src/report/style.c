@@ -61,6 +61,8 @@ const char report_css[] =
 ".dot.strong.out{stroke:var(--accent)}\n"
 ".ring{fill:none;stroke:var(--c5);stroke-width:2.4}.front{stroke:var(--accent);stroke-width:1.6;"
 "opacity:.7}.budget{stroke:var(--c5);stroke-width:1.3;stroke-dasharray:5 4}\n"
+".zero{stroke:var(--muted);stroke-width:1;stroke-dasharray:2 3}.line{stroke-width:1.2;opacity:.6}"
+".line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}\n"
 ".heat{fill:var(--accent)}.onheat{fill:var(--on)}\n"
 ".c0{fill:var(--c0);background:var(--c0)}.c1{fill:var(--c1);background:var(--c1)}"
 ".c2{fill:var(--c2);background:var(--c2)}.c3{fill:var(--c3);background:var(--c3)}"
