@@ -34,6 +34,7 @@ int verb_status(int argc, char **argv);
 int verb_synth(int argc, char **argv);
 int verb_gbdt(int argc, char **argv);
 int verb_lm(int argc, char **argv);
+int verb_gnn(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 
 /* Prints "medley: MESSAGE" to stderr and returns 1. */

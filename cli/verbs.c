@@ -20,6 +20,7 @@ const struct verb verbs[] = {
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},
     {"lm", "language models: compare one with its reference", verb_lm},
+    {"gnn", "graph layers: compare them with their reference", verb_gnn},
     {"tokenize", "texts to token ids", verb_tokenize},
     {NULL, NULL, NULL},
 };

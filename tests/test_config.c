@@ -98,7 +98,7 @@ static void test_refusals(void)
     refused(DATA "models:\n  - name: a\n    kind: lm\n    epochs: 0\n",
             "medley.yaml:5: models[0].epochs: '0' is not a whole number from 1 to 1000");
     refused(DATA "models:\n  - name: a\n    kind: gnn\n    layer: gin\n",
-            "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, gatv2");
+            "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, sage-max, gatv2, rgcn");
     refused(DATA "models: [{name: a, kind: svm}]\n",
             "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table");
     refused(DATA "models: [{name: a, kind: lm}, {name: a, kind: gnn}]\n",

@@ -14,6 +14,7 @@ struct owned_block {
     struct block b;
     uint32_t *self, *offsets, *source;
     float *weight, *target_degree, *source_degree;
+    uint32_t *relations;
 };
 
 static void owned_publish(struct owned_block *o)
@@ -24,6 +25,7 @@ static void owned_publish(struct owned_block *o)
     o->b.weight = o->weight;
     o->b.target_degree = o->target_degree;
     o->b.source_degree = o->source_degree;
+    o->b.relations = o->relations;
 }
 
 static struct owned_block owned_new(size_t targets, size_t sources, size_t edges)
@@ -36,6 +38,7 @@ static struct owned_block owned_new(size_t targets, size_t sources, size_t edges
     o.weight = calloc(edges + 1, sizeof *o.weight);
     o.target_degree = calloc(targets + 1, sizeof *o.target_degree);
     o.source_degree = calloc(edges + 1, sizeof *o.source_degree);
+    o.relations = calloc(edges + 1, sizeof *o.relations);
     owned_publish(&o);
     return o;
 }
@@ -48,6 +51,7 @@ static void owned_free(struct owned_block *o)
     free(o->weight);
     free(o->target_degree);
     free(o->source_degree);
+    free(o->relations);
 }
 
 /* Random edges, some targets without any. */
@@ -64,6 +68,7 @@ static struct owned_block random_block(size_t targets, size_t sources, struct rn
             o.source[e] = rng_below(rng, (uint32_t)sources);
             o.weight[e] = (float)(0.2 + rng_uniform(rng));
             o.source_degree[e] = (float)(1 + rng_below(rng, 5));
+            o.relations[e] = 1 + rng_below(rng, 7); /* one to three of three */
         }
         o.offsets[i + 1] = (uint32_t)e;
     }
@@ -145,7 +150,8 @@ static void test_gat_kernels(void)
             float *right = random_floats(targets * width, &rng);
             float *dy = random_floats(targets * width, &rng),
                   *scratch = random_floats(64, &rng);
-            float *out[2][5];
+            float *edge = random_floats(rows * width, &rng), *sum = random_floats(width, &rng);
+            float *out[2][6];
             for (int i = 0; i < 2; i++) {
                 const struct gat_impl *impl = i ? k : &gat_impls[0];
                 out[i][0] = calloc(targets * width, sizeof(float));
@@ -153,18 +159,30 @@ static void test_gat_kernels(void)
                 out[i][2] = calloc(targets * width, sizeof(float));
                 out[i][3] = calloc(width, sizeof(float));
                 out[i][4] = calloc(rows * heads, sizeof(float));
-                struct gat g = {&o.b, heads, c, att, left, right, out[i][4]};
-                struct gat_grads d = {dy, out[i][1], out[i][2], out[i][3], scratch};
+                out[i][5] = calloc(rows * width, sizeof(float));
+                struct gat g = {.block = &o.b,
+                                .heads = heads,
+                                .c = c,
+                                .att = att,
+                                .left = left,
+                                .right = right,
+                                .alpha = out[i][4],
+                                .edge = c % 2 ? edge : NULL,
+                                .sum = sum,
+                                .slope = 0.1f,
+                                .no_loops = c % 3 == 0};
+                struct gat_grads d = {
+                    dy, out[i][1], out[i][2], out[i][3], c % 2 ? out[i][5] : NULL, scratch};
                 impl->forward(&g, out[i][0]);
                 impl->backward(&g, &d);
             }
-            size_t sizes[5] = {targets * width, sources * width, targets * width, width,
-                               rows * heads};
-            for (int i = 0; i < 5; i++) {
+            size_t sizes[6] = {targets * width, sources * width, targets * width,
+                               width,           rows * heads,    rows * width};
+            for (int i = 0; i < 6; i++) {
                 worst = fmax(worst, worst_difference(out[0][i], out[1][i], sizes[i]));
                 free(out[0][i]), free(out[1][i]);
             }
-            free(left), free(att), free(right), free(dy), free(scratch);
+            free(left), free(att), free(right), free(dy), free(scratch), free(edge), free(sum);
             owned_free(&o);
         }
         ok(worst < 2e-5, "gatv2 %s equals the definition at every tail (worst %.1e, seed 12)",
@@ -231,7 +249,8 @@ static void test_gradients(const struct layer_ops *ops, bool average)
     struct tape t;
     rng_init(&rng, 13, average);
     params_init(&c.p);
-    struct layer_shape shape = {6, 8, 2, average};
+    struct layer_shape shape = {
+        .in = 6, .out = 8, .heads = 2, .average_heads = average, .relations = 3};
     layer_declare(&c.layer, ops, shape, &c.p, "layer");
     ok(params_allocate(&c.p, 7, NULL) == MEDLEY_OK, "%s: parameters", ops->name);
     for (size_t i = 0; i < c.p.count; i++)
@@ -321,8 +340,11 @@ static void test_golden(const char *folder, const struct layer_ops *ops, enum ac
     struct params p;
     struct layer one, two;
     params_init(&p);
-    layer_declare(&one, ops, (struct layer_shape){12, 16, 2, false}, &p, "conv1");
-    layer_declare(&two, ops, (struct layer_shape){16, 4, 2, true}, &p, "conv2");
+    layer_declare(&one, ops, (struct layer_shape){.in = 12, .out = 16, .heads = 2}, &p,
+                  "conv1");
+    layer_declare(&two, ops,
+                  (struct layer_shape){.in = 16, .out = 4, .heads = 2, .average_heads = true},
+                  &p, "conv2");
     ok(params_allocate(&p, 0, NULL) == MEDLEY_OK, "%s: parameters", folder);
     bool all = st_count(model) == p.count;
     for (size_t i = 0; i < p.count; i++) {

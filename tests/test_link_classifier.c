@@ -85,8 +85,10 @@ static struct world *random_world(size_t queries, size_t products, size_t each, 
 static struct link_classifier *model_new(const struct gnn_options *o, size_t classes)
 {
     struct link_classifier *m = NULL;
+    struct gnn_options options = *o;
     medley_error err;
-    if (link_classifier_new(o, WIDTH, classes, &m, &err) != MEDLEY_OK) {
+    options.relations = SHOP_RELATIONS;
+    if (link_classifier_new(&options, WIDTH, classes, &m, &err) != MEDLEY_OK) {
         printf("# %s\n", err.message);
         exit(1);
     }

@@ -59,7 +59,8 @@ static void world_free(struct world *w)
 static struct link_classifier *model_new(const char *layer, unsigned hops, uint64_t seed)
 {
     struct link_classifier *m = NULL;
-    struct gnn_options o = {.layer = layer, .hops = hops, .hidden = 16, .seed = seed};
+    struct gnn_options o = {
+        .layer = layer, .hops = hops, .hidden = 16, .relations = SHOP_RELATIONS, .seed = seed};
     struct rng rng;
     if (link_classifier_new(&o, WIDTH, CLASSES, &m, NULL) != MEDLEY_OK)
         abort();

@@ -29,8 +29,10 @@ static medley_status gnn_fit(const struct model_context *c, const uint32_t *rows
     struct link_data data;
     void *storage = NULL;
     medley_status st = gather(c, rows, n, &data, &storage, err);
+    struct gnn_options options = c->config->gnn;
+    options.relations = (unsigned)c->graph->n_relations;
     if (!st)
-        st = link_classifier_new(&c->config->gnn, c->width, c->data->n_classes, &m, err);
+        st = link_classifier_new(&options, c->width, c->data->n_classes, &m, err);
     if (!st)
         st = link_classifier_train(m, &data, checkpoint, log_path, err);
     mem_free(storage);

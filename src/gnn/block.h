@@ -21,6 +21,12 @@ struct block {
     /* A whole graph's edges from the other end (whole.h): layers then run over the pool. NULL
      * for samples. */
     const struct reverse *reverse;
+    const float *loop_weight;   /* [n_sources] of the self loops that gcn adds; NULL: 1 each */
+    /* For layers that read them, else NULL: which relations an edge belongs to, a bit each
+     * (rgcn), and features of the edges (gatv2). */
+    const uint32_t *relations; /* [n_edges] */
+    const float *features;     /* [n_edges, feature_columns] */
+    size_t feature_columns;
 };
 
 /* y[i] = self_factor[i] x[self[i]] + sum over edges e into i of factor[e] x[source[e]].
@@ -28,6 +34,10 @@ struct block {
  */
 struct tensor *op_aggregate(struct tape *t, struct tensor *x, const struct block *b,
                             const float *factor, const float *self_factor);
+
+/* y[i] = the largest x[source[e]] of the edges e into i, column by column; 0 without edges. The
+ * gradient goes to the largest, in equal parts where several are. */
+struct tensor *op_aggregate_max(struct tape *t, struct tensor *x, const struct block *b);
 
 /* The arithmetic of op_aggregate: forward reads x and writes y, backward reads y's gradient and
  * adds into x's. One table, slowest first; row 0 is the definition. */
@@ -45,11 +55,18 @@ struct aggregate_impl {
 extern const struct aggregate_impl aggregate_impls[];
 
 /* GATv2 attention over the edges of a block and the self loop (Brody et al. 2022, eq. 7):
- *   e_ij = att_h . leaky_relu(left[j] + right[i]),  a = softmax over j,  y[i] = sum_j a_ij
- * left[j] left[n_sources, heads*C], right[n_targets, heads*C], att[heads, C]; y[n_targets,
- * heads*C]. */
-struct tensor *op_gatv2(struct tape *t, struct tensor *left, struct tensor *right, param_id att,
-                        const struct block *b, unsigned heads);
+ *   e_ij = att_h . leaky_relu(left[j] + right[i] + edge[ij]),  a = softmax over j,
+ *   y[i] = sum_j a_ij left[j];  0 where there is nothing to sum; y[n_targets, heads*C]. */
+struct gat_input {
+    struct tensor *left;  /* [n_sources, heads*C] */
+    struct tensor *right; /* [n_targets, heads*C] */
+    struct tensor *edge;  /* [n_edges + n_targets (self loops), heads*C] or NULL */
+    param_id att;         /* [heads, C] */
+    unsigned heads;
+    float slope;   /* of the leaky ReLU, below 1 */
+    bool no_loops; /* edges only */
+};
+struct tensor *op_gatv2(struct tape *t, const struct gat_input *in, const struct block *b);
 
 struct gat {
     const struct block *block;
@@ -57,11 +74,16 @@ struct gat {
     size_t c;         /* columns of a head */
     const float *att; /* [heads, c] */
     const float *left, *right;
-    float *alpha; /* [(n_edges + n_targets), heads]: edges first, then self loops */
+    float *alpha;      /* [(n_edges + n_targets), heads]: edges first, then self loops */
+    const float *edge; /* as alpha's rows, [heads * c] each; NULL: none */
+    float *sum;        /* [heads * c] scratch, with edge */
+    float slope;
+    bool no_loops;
 };
 struct gat_grads {
     const float *y;            /* gradient of the result */
     float *left, *right, *att; /* added to; each may be NULL */
+    float *edge;               /* with edge: zero before; NULL: none */
     float *scratch;            /* [largest in-degree + 1] */
 };
 struct gat_impl {

@@ -15,7 +15,32 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
     const struct layer_shape *s = &l->shape;
     l->params[WEIGHT] =
         params_add(p, 2, s->out, s->in, INIT_GLOROT, 1, "%s.lin.weight", prefix);
-    l->params[BIAS] = params_add(p, 1, 1, s->out, INIT_ZERO, 0, "%s.bias", prefix);
+    if (!s->no_bias)
+        l->params[BIAS] = params_add(p, 1, 1, s->out, INIT_ZERO, 0, "%s.bias", prefix);
+}
+
+/* Of source row j. */
+static float loop_of(const struct layer *l, const struct block *b, size_t j)
+{
+    if (l->shape.no_self_loops)
+        return 0;
+    return b->loop_weight ? b->loop_weight[j] : l->shape.doubled_loops ? 2 : 1;
+}
+
+static float inverse_root(float a, float b)
+{
+    return a > 0 && b > 0 ? 1 / sqrtf(a * b) : 0;
+}
+
+static void weigh(const struct layer *l, const struct block *b, float *factor, float *self)
+{
+    for (size_t i = 0; i < b->n_targets; i++) {
+        float loop = loop_of(l, b, b->self[i]), d = b->target_degree[i] + loop;
+        self[i] = loop * inverse_root(d, d);
+        for (size_t e = b->offsets[i]; e < b->offsets[i + 1]; e++)
+            factor[e] = b->weight[e] *
+                        inverse_root(d, b->source_degree[e] + loop_of(l, b, b->source[e]));
+    }
 }
 
 /* w_ij / sqrt((1 + d_i)(1 + d_j)) is a scale of rows and one of columns. */
@@ -42,19 +67,17 @@ static struct tensor *forward_whole(struct tape *t, const struct layer *l, struc
 static struct tensor *forward(struct tape *t, const struct layer *l, struct tensor *x,
                               const struct block *b)
 {
-    if (b->reverse)
+    bool usual = !l->shape.unweighted && !l->shape.no_self_loops && !l->shape.doubled_loops;
+    if (b->reverse && usual && !b->loop_weight)
         return forward_whole(t, l, x, b);
     float *factor = tape_alloc(t, b->n_edges + 1, sizeof *factor);
     float *self = tape_alloc(t, b->n_targets + 1, sizeof *self);
     if (!factor || !self)
         return NULL;
-    for (size_t i = 0; i < b->n_targets; i++) {
-        float d = 1 + b->target_degree[i];
-        self[i] = 1 / d;
-        for (size_t e = b->offsets[i]; e < b->offsets[i + 1]; e++)
-            factor[e] = b->weight[e] / sqrtf(d * (1 + b->source_degree[e]));
-    }
-    struct tensor *sum = op_aggregate(t, x, b, factor, self);
+    if (!l->shape.unweighted)
+        weigh(l, b, factor, self);
+    struct tensor *sum = l->shape.unweighted ? op_aggregate(t, x, b, b->weight, NULL)
+                                             : op_aggregate(t, x, b, factor, self);
     return op_linear(t, sum, l->params[WEIGHT], l->params[BIAS], ACT_NONE);
 }
 

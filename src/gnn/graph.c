@@ -14,6 +14,7 @@ struct csr_arrays {
     uint32_t *target;
     float *weight;
     float *degree;
+    uint32_t *relations; /* of the union alone */
 };
 
 struct graph_storage {
@@ -41,6 +42,7 @@ static void csr_arrays_free(struct csr_arrays *a)
     mem_free(a->target);
     mem_free(a->weight);
     mem_free(a->degree);
+    mem_free(a->relations);
 }
 
 static bool csr_arrays_edges(struct csr_arrays *a, size_t edges)
@@ -52,7 +54,7 @@ static bool csr_arrays_edges(struct csr_arrays *a, size_t edges)
 
 static void csr_publish(struct csr *c, const struct csr_arrays *a, size_t n_nodes)
 {
-    *c = (struct csr){n_nodes, a->offsets, a->target, a->weight, a->degree};
+    *c = (struct csr){n_nodes, a->offsets, a->target, a->weight, a->degree, a->relations};
     for (size_t i = 0; i < n_nodes; i++) {
         double sum = 0;
         for (uint64_t e = a->offsets[i]; e < a->offsets[i + 1]; e++)
@@ -138,14 +140,18 @@ static size_t merge_row(const struct graph *g, size_t i, uint64_t *cursor, struc
         if (next == UINT32_MAX)
             return n;
         double weight = 0;
+        uint32_t found = 0;
         for (size_t r = 0; r < g->n_relations; r++) {
             const struct csr *c = &g->relations[r];
-            if (cursor[r] < c->offsets[i + 1] && c->target[cursor[r]] == next)
+            if (cursor[r] < c->offsets[i + 1] && c->target[cursor[r]] == next) {
                 weight += (double)c->weight[cursor[r]++];
+                found |= r < GRAPH_TYPED_RELATIONS ? UINT32_C(1) << r : 0;
+            }
         }
         if (a->target) {
             a->target[a->offsets[i] + n] = next;
             a->weight[a->offsets[i] + n] = (float)weight;
+            a->relations[a->offsets[i] + n] = found;
         }
     }
 }
@@ -162,7 +168,8 @@ static medley_status fill_union(const struct graph *g, struct csr_arrays *a, med
     }
     for (size_t i = 0; i < g->n_nodes; i++)
         a->offsets[i + 1] = a->offsets[i] + merge_row(g, i, cursor, a);
-    if (!csr_arrays_edges(a, a->offsets[g->n_nodes])) {
+    a->relations = mem_alloc(a->offsets[g->n_nodes] + 1, sizeof *a->relations);
+    if (!a->relations || !csr_arrays_edges(a, a->offsets[g->n_nodes])) {
         st = fail_memory(err, "the union of the relations");
         goto done;
     }

@@ -12,7 +12,10 @@ struct csr {
     const uint32_t *target;  /* [edges] sorted within a row */
     const float *weight;     /* [edges] or NULL: all 1 */
     const float *degree;     /* [n] sum of the weights of a row */
+    const uint32_t
+        *relations; /* [edges] of a union: bit r: relation r has this edge; else NULL */
 };
+#define GRAPH_TYPED_RELATIONS 32 /* those past have no bit */
 /* Where j stands in row i, as an index into target; SIZE_MAX when it does not. */
 size_t csr_find(const struct csr *c, uint32_t i, uint32_t j);
 

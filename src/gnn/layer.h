@@ -11,9 +11,22 @@ struct layer_shape {
     unsigned heads;     /* attention layers */
     bool average_heads; /* out columns per head, averaged; otherwise heads share out, side by
                            side */
+    bool no_bias;
+    bool no_self_loops;      /* gcn, gatv2 */
+    bool unweighted;         /* gcn: edges as they are, without normalisation or self loops */
+    bool doubled_loops;      /* gcn: self loops of weight 2 ("improved") */
+    bool sum;                /* sage, rgcn: instead of means */
+    bool max, unit, project; /* sage: largest instead of mean; rows of length 1; neighbours
+                                through a linear map and ReLU first */
+    bool no_root;            /* sage, rgcn: without the target's own row */
+    bool shared;             /* gatv2: one map for both sides */
+    float slope;             /* gatv2: of the leaky ReLU [0.2] */
+    size_t edge_columns;     /* gatv2: edges have so many features */
+    unsigned relations;      /* rgcn */
+    unsigned bases;          /* rgcn: weights are mixed of so many; 0: each has its own */
 };
 
-#define LAYER_MAX_PARAMS 8
+#define LAYER_MAX_PARAMS 8 /* see declare of gatv2, the largest */
 struct layer {
     const struct layer_ops *ops;
     struct layer_shape shape;
@@ -24,6 +37,7 @@ struct layer_ops {
     const char *name;
     const char *about; /* one line, for help and the docs table */
     bool degrees;      /* reads block.target_degree and block.source_degree */
+    bool relations;    /* reads block.relations; shape.relations says how many there are */
     /* Declares parameters named "<prefix>.<name>", with PyTorch Geometric's names. */
     void (*declare)(struct layer *l, struct params *p, const char *prefix);
     struct tensor *(*forward)(struct tape *t, const struct layer *l, struct tensor *x,
@@ -33,11 +47,15 @@ struct layer_ops {
 extern const struct layer_ops *const layer_table[];   /* ends with NULL */
 const struct layer_ops *layer_find(const char *name); /* NULL when unknown */
 
+/* y = x + bias, where the bias comes after a weighted sum, so that no linear map can carry it;
+ * PARAM_NONE: y = x. */
+struct tensor *layer_add_bias(struct tape *t, struct tensor *x, param_id bias);
+
 /* Fills *l; failures surface in params_allocate. shape.out must be divisible by shape.heads for
  * attention layers that lay heads side by side. */
 void layer_declare(struct layer *l, const struct layer_ops *ops, struct layer_shape shape,
                    struct params *p, const char *prefix);
 
-extern const struct layer_ops layer_gcn, layer_sage, layer_gatv2;
+extern const struct layer_ops layer_gcn, layer_sage, layer_sage_max, layer_gatv2, layer_rgcn;
 
 #endif

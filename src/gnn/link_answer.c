@@ -24,10 +24,20 @@ static int by_id(const void *a, const void *b)
 }
 
 struct patch_arrays {
-    uint32_t *node, *target;
+    uint32_t *node, *target, *relations;
     uint64_t *offsets;
     float *weight, *degree;
+    uint32_t listing; /* the bit of the relation that a new query's edges belong to */
 };
+
+/* A listing: the first relation between queries and products. */
+static uint32_t listing_relation(const struct graph *g)
+{
+    for (size_t r = 0; r < g->n_relations && r < GRAPH_TYPED_RELATIONS; r++)
+        if (g->relations[r].offsets[g->n_queries] > 0)
+            return UINT32_C(1) << r;
+    return 1;
+}
 
 /* Appends row i: the stored neighbours of `node`, then those in extra[n]. */
 static void patch_row(struct patch_arrays *a, const struct csr *base, size_t i, uint32_t node,
@@ -40,6 +50,7 @@ static void patch_row(struct patch_arrays *a, const struct csr *base, size_t i, 
     for (size_t e = 0; e < row.n + n; e++, at++) {
         a->target[at] = e < row.n ? row.target[e] : extra[e - row.n];
         a->weight[at] = e < row.n ? row.weight[e] : 1.0f;
+        a->relations[at] = e < row.n && row.relations ? row.relations[e] : a->listing;
         degree += (double)a->weight[at];
     }
     a->node[i] = node;
@@ -71,11 +82,13 @@ static bool patch_build(struct patch *p, const struct graph *g, const uint32_t *
     struct patch_arrays a = {
         .node = arena_alloc(&p->arena, count + 1, sizeof *a.node),
         .target = arena_alloc(&p->arena, edges, sizeof *a.target),
+        .relations = arena_alloc(&p->arena, edges, sizeof *a.relations),
+        .listing = listing_relation(g),
         .offsets = arena_alloc(&p->arena, count + 2, sizeof *a.offsets),
         .weight = arena_alloc(&p->arena, edges, sizeof *a.weight),
         .degree = arena_alloc(&p->arena, count + 1, sizeof *a.degree),
     };
-    if (!a.node || !a.target || !a.offsets || !a.weight || !a.degree)
+    if (!a.node || !a.target || !a.relations || !a.offsets || !a.weight || !a.degree)
         return false;
     a.offsets[0] = 0;
     for (size_t i = 0; i < stored; i++)
@@ -85,7 +98,8 @@ static bool patch_build(struct patch *p, const struct graph *g, const uint32_t *
         patch_row(&a, base, i + 1, unique[i], &query, 1);
     p->view.n_patched = count + 1;
     p->view.patched = a.node;
-    p->view.patch = (struct csr){count + 1, a.offsets, a.target, a.weight, a.degree};
+    p->view.patch =
+        (struct csr){count + 1, a.offsets, a.target, a.weight, a.degree, a.relations};
     return true;
 }
 
@@ -187,6 +201,8 @@ medley_status link_classifier_answer(const struct link_classifier *m,
                                      medley_error *err)
 {
     medley_status st = request_check(request, err);
+    if (st == MEDLEY_OK)
+        st = link_graph_check(m, request->graph, err);
     if (st != MEDLEY_OK || request->n == 0)
         return st;
     uint8_t *stored = mem_zalloc(request->n, 1);

@@ -37,6 +37,8 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
         .hops = default_unsigned(o->hops, 2),
         .hidden = default_unsigned(o->hidden, 64),
         .heads = default_unsigned(o->heads, 4),
+        .relations = default_unsigned(o->relations, 1),
+        .bases = o->bases,
         .fanout = default_unsigned(o->fanout, 10),
         .epochs = default_unsigned(o->epochs, 10),
         .batch = default_unsigned(o->batch, 256),
@@ -50,16 +52,23 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
     const struct layer_ops *ops = layer_find(r.layer);
     if (!ops)
         return fail(err, MEDLEY_EINVAL,
-                    "unknown graph layer '%s' (expected gcn, sage or gatv2)", r.layer);
+                    "unknown graph layer '%s' (expected gcn, sage, sage-max, gatv2 or rgcn)",
+                    r.layer);
     r.layer = ops->name;
     const struct {
         const char *name;
         unsigned value, low, high;
     } ranges[] = {
-        {"hops", r.hops, 1, GNN_MAX_HOPS}, {"hidden", r.hidden, 1, 4096},
-        {"heads", r.heads, 1, 64},         {"fanout", r.fanout, 1, 1000},
-        {"epochs", r.epochs, 1, 100000},   {"batch", r.batch, 1, 65536},
-        {"lanes", r.lanes, 1, 64},         {"patience", r.patience, 0, 100000},
+        {"hops", r.hops, 1, GNN_MAX_HOPS},
+        {"hidden", r.hidden, 1, 4096},
+        {"heads", r.heads, 1, 64},
+        {"fanout", r.fanout, 1, 1000},
+        {"epochs", r.epochs, 1, 100000},
+        {"batch", r.batch, 1, 65536},
+        {"lanes", r.lanes, 1, 64},
+        {"patience", r.patience, 0, 100000},
+        {"relations", r.relations, 1, ops->relations ? GRAPH_TYPED_RELATIONS : 1000000},
+        {"bases", r.bases, 0, 256},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         medley_status st =
@@ -170,6 +179,8 @@ void link_config_write(const struct link_classifier *m, struct strbuf *out)
         {"batch", o->batch},
         {"lanes", o->lanes},
         {"patience", o->patience},
+        {"relations", o->relations},
+        {"bases", o->bases},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         jw_key(&w, counts[i].key);
@@ -238,10 +249,10 @@ medley_status link_config_parse(struct str text, const char *name, struct gnn_op
         const char *key;
         unsigned *to;
     } counts[] = {
-        {"feature_width", &wide},  {"classes", &classes}, {"hops", &o.hops},
-        {"hidden", &o.hidden},     {"heads", &o.heads},   {"fanout", &o.fanout},
-        {"epochs", &o.epochs},     {"batch", &o.batch},   {"lanes", &o.lanes},
-        {"patience", &o.patience},
+        {"feature_width", &wide},  {"classes", &classes},       {"hops", &o.hops},
+        {"hidden", &o.hidden},     {"heads", &o.heads},         {"fanout", &o.fanout},
+        {"epochs", &o.epochs},     {"batch", &o.batch},         {"lanes", &o.lanes},
+        {"patience", &o.patience}, {"relations", &o.relations}, {"bases", &o.bases},
     };
     for (size_t i = 0; st == MEDLEY_OK && i < sizeof counts / sizeof *counts; i++)
         st = read_count(root, name, counts[i].key, counts[i].to, err);
@@ -307,9 +318,9 @@ static medley_status load_params(struct link_classifier *m, const char *path, me
     }
     for (size_t i = 0; i < m->params.count; i++) {
         const struct param *p = &m->params.items[i];
-        uint64_t shape[2] = {p->rows, p->cols};
-        st = st_require(f, p->name, ST_F32, p->dims, p->dims == 1 ? shape + 1 : shape, &entry,
-                        err);
+        uint64_t shape[3];
+        int dims = param_shape(p, shape);
+        st = st_require(f, p->name, ST_F32, dims, shape, &entry, err);
         if (st != MEDLEY_OK)
             goto done;
     }
@@ -355,10 +366,23 @@ done:
     return st;
 }
 
+medley_status link_graph_check(const struct link_classifier *m, const struct graph *g,
+                               medley_error *err)
+{
+    if (m->ops->relations && g->n_relations != m->options.relations)
+        return fail(err, MEDLEY_EINVAL,
+                    "the model was made for %u relations, the graph has %zu",
+                    m->options.relations, g->n_relations);
+    return MEDLEY_OK;
+}
+
 medley_status link_data_check(const struct link_classifier *m, const struct link_data *data,
                               bool labels, medley_error *err)
 {
     const struct graph *g = data->graph;
+    medley_status st = link_graph_check(m, g, err);
+    if (st)
+        return st;
     if (labels && (!data->label || data->n == 0))
         return fail(err, MEDLEY_EINVAL, "training needs labelled pairs");
     for (size_t i = 0; i < data->n; i++) {

@@ -60,7 +60,11 @@ void link_model_declare(struct link_classifier *m)
     for (unsigned i = 0; i < m->options.hops; i++) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "layers.%u", i);
-        struct layer_shape shape = {hidden, hidden, m->options.heads, false};
+        struct layer_shape shape = {.in = hidden,
+                                    .out = hidden,
+                                    .heads = m->options.heads,
+                                    .relations = m->options.relations,
+                                    .bases = m->options.bases};
         layer_declare(&m->layers[i], m->ops, shape, p, prefix);
     }
     declare_head(&m->match, p, MATCH_COLUMNS + PARTS, MATCH_HIDDEN, m->n_classes, INIT_GLOROT,
@@ -289,6 +293,7 @@ struct tensor *link_forward(const struct link_classifier *m, struct tape *t, str
         .fanout = batch->fanout,
         .seed = batch->seed,
         .degrees = m->ops->degrees,
+        .relations = m->ops->relations,
     };
     struct encoding *e = link_encode(m, t, s, &r, batch->features, st, err);
     if (!e)

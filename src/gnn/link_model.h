@@ -107,7 +107,10 @@ void link_raw_row(const float *from, size_t width, float *to);
 struct tensor *link_heads(const struct link_classifier *m, struct tape *t, struct tensor *rows,
                           const float *match, size_t n);
 
-/* Checks indices, labels, and that features are finite. */
+/* Whether the graph has the relations that the model was made for. */
+medley_status link_graph_check(const struct link_classifier *m, const struct graph *g,
+                               medley_error *err);
+/* Checks indices, labels, relations, and that features are finite. */
 medley_status link_data_check(const struct link_classifier *m, const struct link_data *data,
                               bool labels, medley_error *err);
 

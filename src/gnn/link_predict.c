@@ -184,6 +184,7 @@ medley_status link_encode_nodes(const struct link_classifier *m, const struct no
         .fanout = WHOLE,
         .seed = WHOLE_SEED,
         .degrees = m->ops->degrees,
+        .relations = m->ops->relations,
     };
     struct sweep s = {
         .m = m, .embed = &r, .nodes = job, .features = &source, .n = job->n, .out = out};

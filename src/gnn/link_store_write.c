@@ -38,6 +38,8 @@ struct hash128 link_store_source(const struct link_classifier *m, const struct g
     h = hash_bytes(all->target, edges * sizeof *all->target, h);
     if (all->weight)
         h = hash_bytes(all->weight, edges * sizeof *all->weight, h);
+    if (m->ops->relations)
+        h = hash_bytes(all->relations, edges * sizeof *all->relations, h);
     return hash_bytes(features, g->n_nodes * m->width * sizeof *features, h);
 }
 

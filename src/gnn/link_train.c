@@ -93,6 +93,8 @@ static medley_status identify(struct training *t, medley_error *err)
     h = hash_bytes(d->features, d->graph->n_nodes * t->m->width * sizeof *d->features, h);
     h = hash_bytes(all->offsets, (all->n + 1) * sizeof *all->offsets, h);
     h = hash_bytes(all->target, all->offsets[all->n] * sizeof *all->target, h);
+    if (t->m->ops->relations)
+        h = hash_bytes(all->relations, all->offsets[all->n] * sizeof *all->relations, h);
     if (all->weight)
         h = hash_bytes(all->weight, all->offsets[all->n] * sizeof *all->weight, h);
     /* The starting point too: training goes on from the parameters there are. */

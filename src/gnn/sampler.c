@@ -47,6 +47,7 @@ struct row_map {
 struct level {
     struct u32s node, pair;            /* rows */
     struct u32s self, offsets, source; /* the block whose targets these rows are */
+    struct u32s relations;
     struct floats weight, target_degree, source_degree;
 };
 
@@ -80,6 +81,7 @@ void sampler_free(struct sampler *s)
         mem_free(v->self.v);
         mem_free(v->offsets.v);
         mem_free(v->source.v);
+        mem_free(v->relations.v);
         mem_free(v->weight.v);
         mem_free(v->target_degree.v);
         mem_free(v->source_degree.v);
@@ -113,8 +115,11 @@ struct graph_row view_row(const struct graph_view *v, uint32_t node)
     }
     if (i >= c->n)
         return (struct graph_row){0};
-    return (struct graph_row){c->target + c->offsets[i], c->weight + c->offsets[i],
-                              c->offsets[i + 1] - c->offsets[i], c->degree[i]};
+    return (struct graph_row){.target = c->target + c->offsets[i],
+                              .weight = c->weight + c->offsets[i],
+                              .relations = c->relations ? c->relations + c->offsets[i] : NULL,
+                              .n = c->offsets[i + 1] - c->offsets[i],
+                              .degree = c->degree[i]};
 }
 
 /* The position of `node` in a row; row->n when it is not there. */
@@ -317,7 +322,8 @@ static bool add_target(struct sampler *s, const struct sample_request *r, unsign
         bool mine = pair != NOBODY && affected(r, other, pair, hops - 1);
         uint32_t source = row_of(s, below, other, mine ? pair : NOBODY);
         if (source == UINT32_MAX || !push_u32(&here->source, source) ||
-            !push_float(&here->weight, row.weight[e] * scale))
+            !push_float(&here->weight, row.weight[e] * scale) ||
+            (r->relations && !push_u32(&here->relations, row.relations ? row.relations[e] : 1)))
             return false;
         if (!r->degrees)
             continue;
@@ -335,6 +341,7 @@ static bool start(struct sampler *s, const struct sample_request *r)
     for (unsigned l = 0; l <= r->hops; l++) {
         struct level *v = &s->levels[l];
         v->node.n = v->pair.n = v->self.n = v->offsets.n = v->source.n = 0;
+        v->relations.n = 0;
         v->weight.n = v->target_degree.n = v->source_degree.n = 0;
         if (!push_u32(&v->offsets, 0))
             return false;
@@ -354,7 +361,8 @@ static bool start(struct sampler *s, const struct sample_request *r)
     return true;
 }
 
-static struct block block_of(const struct level *here, const struct level *below, bool degrees)
+static struct block block_of(const struct level *here, const struct level *below,
+                             const struct sample_request *r)
 {
     return (struct block){
         .n_targets = here->node.n,
@@ -364,8 +372,9 @@ static struct block block_of(const struct level *here, const struct level *below
         .offsets = here->offsets.v,
         .source = here->source.v,
         .weight = here->weight.v,
-        .target_degree = degrees ? here->target_degree.v : NULL,
-        .source_degree = degrees ? here->source_degree.v : NULL,
+        .target_degree = r->degrees ? here->target_degree.v : NULL,
+        .source_degree = r->degrees ? here->source_degree.v : NULL,
+        .relations = r->relations ? here->relations.v : NULL,
     };
 }
 
@@ -387,7 +396,7 @@ medley_status sampler_run(struct sampler *s, const struct sample_request *r, str
     struct sample result = {
         .hops = r->hops, .leaves = s->levels[0].node.v, .n_leaves = s->levels[0].node.n};
     for (unsigned h = 0; h < r->hops; h++)
-        result.blocks[h] = block_of(&s->levels[h + 1], &s->levels[h], r->degrees);
+        result.blocks[h] = block_of(&s->levels[h + 1], &s->levels[h], r);
     *out = result;
     return MEDLEY_OK;
 }

@@ -35,6 +35,7 @@ struct graph_view {
 struct graph_row {
     const uint32_t *target;
     const float *weight;
+    const uint32_t *relations; /* NULL: nobody knows */
     size_t n;
     float degree;
 };
@@ -50,6 +51,7 @@ struct sample_request {
     unsigned hops, fanout; /* fanout: at most so many neighbours per node and hop */
     uint64_t seed;         /* of this step */
     bool degrees;          /* the layers read degrees */
+    bool relations;        /* the layers read relations */
 };
 
 /* blocks[0] reads leaves, blocks[hops-1] writes the roots (in the order of the request).

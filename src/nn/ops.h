@@ -74,6 +74,9 @@ struct tensor *op_rows(struct tape *t, struct tensor *x, const uint32_t *index,
 struct tensor *op_columns(struct tape *t, struct tensor *x, size_t first, size_t n); /* [N,n] */
 struct tensor *op_concat(struct tape *t, struct tensor *const *parts,
                          size_t n); /* along columns */
+struct tensor *op_matmul(struct tape *t, struct tensor *a, struct tensor *b); /* a b */
+/* The same numbers, and gradients, as rows x cols. */
+struct tensor *op_reshape(struct tape *t, struct tensor *x, size_t rows, size_t cols);
 struct tensor *op_mean_pool(struct tape *t, struct tensor *x,
                             struct ragged sequences);             /* [n,D] */
 struct tensor *op_l2_normalize(struct tape *t, struct tensor *x); /* each row, eps 1e-12 */

@@ -86,7 +86,7 @@ static void initialise(const struct param *item, float *value, uint64_t seed)
     struct rng r;
     rng_init(&r, seed, name.low);
     /* Glorot and Bengio 2010, eq. 16: rows are outputs, columns inputs. */
-    double limit = sqrt(6.0 / (double)(item->rows + item->cols));
+    double limit = sqrt(6.0 / (double)(item->fan ? item->fan : item->rows + item->cols));
     for (size_t i = 0; i < n; i++)
         switch (item->init) {
         case INIT_ZERO:

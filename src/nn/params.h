@@ -21,6 +21,7 @@ struct param {
     char *name;        /* as in the checkpoint, e.g. "bert.embeddings.word_embeddings.weight" */
     size_t rows, cols; /* a vector has rows 1; a linear weight is [out, in] */
     int dims;          /* 1, 2 or 3: how it is written to a checkpoint */
+    size_t fan;        /* INIT_GLOROT: inputs and outputs together; 0: rows + cols */
     size_t taps;       /* dims 3: a convolution's [rows, cols / taps, taps]; else 1 */
     size_t offset;     /* into values, in floats; a multiple of 16 */
     enum param_init init;
