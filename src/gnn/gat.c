@@ -113,10 +113,13 @@ static struct tensor *forward_whole(struct tape *t, const struct layer *l, struc
 static struct tensor *forward(struct tape *t, const struct layer *l, struct tensor *x,
                               const struct block *b)
 {
-    if (b->reverse && !l->shape.average_heads && l->shape.heads <= WHOLE_MOST_HEADS)
+    const struct layer_shape *s = &l->shape;
+    bool usual = !s->average_heads && !s->shared && !s->no_self_loops && !s->edge_columns &&
+                 !s->no_bias && !s->slope;
+    if (b->reverse && usual && s->heads <= WHOLE_MOST_HEADS)
         return forward_whole(t, l, x, b);
     const param_id *id = l->params;
-    bool shared = l->shape.shared;
+    bool shared = s->shared;
     struct tensor *left = op_linear(t, x, id[LEFT_WEIGHT], id[LEFT_BIAS], ACT_NONE);
     struct tensor *own = op_rows(t, x, b->self, b->n_targets);
     struct tensor *right = op_linear(t, own, id[shared ? LEFT_WEIGHT : RIGHT_WEIGHT],

@@ -28,10 +28,11 @@ struct recorded {
 struct verified {
     const char *folder;
     json *config;
-    struct st_file *graph, *model;
+    struct st_file *graph, *model, *outputs;
     const struct layer_ops *ops;
     struct layer layers[MAX_LAYERS];
     unsigned n_layers;
+    size_t logits; /* columns of the recorded ones */
     enum activation activation;
     struct params params;
     struct recorded r;
@@ -64,6 +65,13 @@ static medley_status unsupported(const struct verified *v, const char *key, cons
                 key, value);
 }
 
+static bool wants_weights(const struct verified *v)
+{
+    return v->ops == &layer_gcn &&
+           (says(v, "edge_weight", false) || says(v, "use_edge_weight", false) ||
+            says(v, "uses_edge_weight", false) || says(v, "edge_weights", false));
+}
+
 static medley_status read_config(struct verified *v, medley_error *err)
 {
     static const struct {
@@ -94,6 +102,21 @@ static medley_status read_config(struct verified *v, medley_error *err)
     return unsupported(v, "activation", act, err);
 }
 
+static medley_status open_arrays(const char *folder, const char *name, struct st_file **out,
+                                 medley_error *err)
+{
+    char *path = path_join(folder, name);
+    medley_status st = path ? st_open(path, out, err) : fail_memory(err, "a path");
+    mem_free(path);
+    return st;
+}
+
+static const struct st_entry *recorded_logits(const struct verified *v)
+{
+    const struct st_entry *e = st_find(v->outputs, "logits_f64");
+    return e ? e : st_find(v->outputs, "logits_f32");
+}
+
 /* ---- the layers ---- */
 
 static const struct st_entry *part(const struct verified *v, unsigned layer, const char *name)
@@ -115,6 +138,15 @@ static bool matrix(const struct verified *v, unsigned layer, const char *name, s
     return true;
 }
 
+/* Without a bias, what follows tells: the next layer's width, or that of the logits. */
+static bool lays_side_by_side(const struct verified *v, unsigned i, size_t width)
+{
+    size_t rows, cols = 0;
+    if (matrix(v, i + 1, "lin_l.weight", &rows, &cols))
+        return cols == width;
+    return v->logits == width;
+}
+
 static bool shape_gatv2(const struct verified *v, unsigned i, struct layer_shape *s)
 {
     const struct st_entry *att = part(v, i, "att"), *bias = part(v, i, "bias");
@@ -125,7 +157,7 @@ static bool shape_gatv2(const struct verified *v, unsigned i, struct layer_shape
     s->heads = (unsigned)att->shape[1];
     size_t c = (size_t)att->shape[2];
     s->no_bias = !part(v, i, "lin_l.bias");
-    s->average_heads = bias ? bias->count == c : !says(v, "concat", true);
+    s->average_heads = bias ? bias->count == c : !lays_side_by_side(v, i, width);
     s->out = s->average_heads ? c : width;
     s->shared = says(v, "share_weights", false) || !part(v, i, "lin_r.weight");
     s->no_self_loops = !says(v, "add_self_loops", true);
@@ -169,7 +201,8 @@ static bool shape_of(const struct verified *v, unsigned i, struct layer_shape *s
         s->no_bias = !part(v, i, "bias");
         s->unweighted = !says(v, "normalize", true);
         s->no_self_loops = !says(v, "add_self_loops", true);
-        s->doubled_loops = says(v, "improved", false);
+        /* without weights PyTorch Geometric forgets the loops' weight of 2 */
+        s->doubled_loops = says(v, "improved", false) && wants_weights(v);
         return matrix(v, i, "lin.weight", &s->out, &s->in);
     }
     s->max = strcmp(aggr, "max") == 0;
@@ -309,13 +342,6 @@ static void edges_deinit(struct edges *e)
     mem_free(e->type);
     mem_free(e->weight);
     mem_free(e->features);
-}
-
-static bool wants_weights(const struct verified *v)
-{
-    return v->ops == &layer_gcn &&
-           (says(v, "edge_weight", false) || says(v, "use_edge_weight", false) ||
-            says(v, "uses_edge_weight", false) || says(v, "edge_weights", false));
 }
 
 static medley_status read_edges(struct verified *v, struct edges *e, medley_error *err)
@@ -484,21 +510,9 @@ static void compare(struct verified *v, const struct st_entry *e, const float *g
     mem_free(wanted);
 }
 
-static medley_status open_arrays(const char *folder, const char *name, struct st_file **out,
-                                 medley_error *err)
+static void check_outputs(struct verified *v)
 {
-    char *path = path_join(folder, name);
-    medley_status st = path ? st_open(path, out, err) : fail_memory(err, "a path");
-    mem_free(path);
-    return st;
-}
-
-static medley_status check_outputs(struct verified *v, medley_error *err)
-{
-    struct st_file *f = NULL;
-    medley_status st = open_arrays(v->folder, "outputs.safetensors", &f, err);
-    if (st)
-        return st;
+    const struct st_file *f = v->outputs;
     for (unsigned i = 0; i < v->n_layers; i++) {
         char name[32];
         struct tensor *h = v->hidden[i];
@@ -507,12 +521,9 @@ static medley_status check_outputs(struct verified *v, medley_error *err)
             compare(v, st_find(f, name), h->value, h->rows * h->cols, 0, GNN_OUTPUT_TOLERANCE,
                     name);
     }
-    const struct st_entry *e = st_find(f, "logits_f64");
     struct tensor *logits = v->hidden[v->n_layers - 1];
-    compare(v, e ? e : st_find(f, "logits_f32"), logits->value, logits->rows * logits->cols, 0,
+    compare(v, recorded_logits(v), logits->value, logits->rows * logits->cols, 0,
             GNN_OUTPUT_TOLERANCE, "logits");
-    st_close(f);
-    return MEDLEY_OK;
 }
 
 static double largest(const struct st_file *f)
@@ -565,7 +576,15 @@ static medley_status load(struct verified *v, medley_error *err)
     if (!st)
         st = open_arrays(v->folder, "model.safetensors", &v->model, err);
     if (!st)
+        st = open_arrays(v->folder, "outputs.safetensors", &v->outputs, err);
+    if (!st && !(recorded_logits(v) && recorded_logits(v)->dims == 2))
+        st = fail(err, MEDLEY_EFORMAT,
+                  "%s/outputs.safetensors: expected logits_f64 or logits_f32 [nodes, classes]",
+                  v->folder);
+    if (!st) {
+        v->logits = (size_t)recorded_logits(v)->shape[1];
         st = declare_layers(v, err);
+    }
     if (!st)
         st = load_params(v, err);
     return st ? st : read_graph(v, err);
@@ -583,7 +602,7 @@ medley_status gnn_verify(const char *folder, struct checks *out, medley_error *e
     if (!st)
         st = run(&v, &loss, err);
     if (!st)
-        st = check_outputs(&v, err);
+        check_outputs(&v);
     if (!st && json_as_double(json_get(v.config, "loss_f64"), &wanted))
         checks_add(out, fabs(loss - wanted) / fmax(fabs(wanted), 1e-3), GNN_OUTPUT_TOLERANCE,
                    "loss");
@@ -596,6 +615,7 @@ medley_status gnn_verify(const char *folder, struct checks *out, medley_error *e
     params_deinit(&v.params);
     st_close(v.graph);
     st_close(v.model);
+    st_close(v.outputs);
     json_free(v.config);
     mem_free(v.grads);
     return st;
