@@ -229,13 +229,17 @@ int main(void)
         test_attend(*i, &w, &rng);
     }
     for (int weighted = 0; weighted < 2; weighted++) {
-        test_layer(&layer_gcn, (struct layer_shape){21, 33, 1, false}, weighted);
-        test_layer(&layer_gcn, (struct layer_shape){128, 32, 1, false}, weighted);
-        test_layer(&layer_sage, (struct layer_shape){18, 40, 1, false}, weighted);
-        test_layer(&layer_gatv2, (struct layer_shape){20, 48, 3, false}, weighted);
-        test_layer(&layer_gatv2, (struct layer_shape){16, 10, 2, false}, weighted);
+        test_layer(&layer_gcn, (struct layer_shape){.in = 21, .out = 33, .heads = 1}, weighted);
+        test_layer(&layer_gcn, (struct layer_shape){.in = 128, .out = 32, .heads = 1},
+                   weighted);
+        test_layer(&layer_sage, (struct layer_shape){.in = 18, .out = 40, .heads = 1},
+                   weighted);
+        test_layer(&layer_gatv2, (struct layer_shape){.in = 20, .out = 48, .heads = 3},
+                   weighted);
+        test_layer(&layer_gatv2, (struct layer_shape){.in = 16, .out = 10, .heads = 2},
+                   weighted);
     }
-    test_layer(&layer_gatv2, (struct layer_shape){20, 24, 3, false}, false);
+    test_layer(&layer_gatv2, (struct layer_shape){.in = 20, .out = 24, .heads = 3}, false);
     test_not_whole();
     return tap_done();
 }
