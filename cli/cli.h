@@ -23,6 +23,7 @@ int verb_stack(int argc, char **argv);
 int verb_rank(int argc, char **argv);
 int verb_select(int argc, char **argv);
 int verb_profile(int argc, char **argv);
+int verb_model(int argc, char **argv);
 int verb_cascade(int argc, char **argv);
 int verb_evaluate(int argc, char **argv);
 int verb_predict(int argc, char **argv);

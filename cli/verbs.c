@@ -7,6 +7,7 @@ const struct verb verbs[] = {
     {"status", "what is up to date, what is stale, and why", verb_status},
     {"import", "read examples, products and behaviour", verb_import},
     {"train", "train base models, out of fold", verb_train},
+    {"model", "add, try, list, remove or pin a base model", verb_model},
     {"stack", "fit the ensemble on out-of-fold predictions", verb_stack},
     {"rank", "what each base model is worth: three rankings", verb_rank},
     {"profile", "what each base model costs on this machine", verb_profile},

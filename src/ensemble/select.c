@@ -76,9 +76,9 @@ static medley_status refit(const struct selection *x, struct selected *chosen,
     return st;
 }
 
-static medley_status open(struct selection *x, medley_error *err)
+medley_status select_open(struct selection *x, struct workspace *w, medley_error *err)
 {
-    struct workspace *w = x->w;
+    x->w = w;
     static const char *const names[FOLD_VALUES] = {"macro_f1", "accuracy", "log_loss"};
     while (x->value + 1 < FOLD_VALUES && strcmp(names[x->value], w->config.budget.metric) != 0)
         x->value++;
@@ -91,14 +91,26 @@ static medley_status open(struct selection *x, medley_error *err)
         st = slices_open(&x->s, &x->slices, err);
     if (!st)
         st = players_open(&x->s, PLAYERS_MODEL, &x->players, err);
-    return st ? st : decide_rounds(w, &x->rounds, err);
+    if (!st && file_exists(workspace_path(w, "ensemble/stack.json").s))
+        return decide_rounds(w, &x->rounds, err);
+    return st ? st : stack_cross_validate(&x->s, stack_all(&x->s), &x->rounds, NULL, err);
+}
+
+void select_close(struct selection *x)
+{
+    mem_free(x->subsets);
+    mem_free(x->cost);
+    refits_close(&x->game);
+    players_close(&x->players);
+    slices_close(&x->slices);
+    stack_close(&x->s);
 }
 
 medley_status decide_select(struct workspace *w, medley_error *err)
 {
-    struct selection x = {.w = w};
+    struct selection x = {0};
     struct selected chosen = {0};
-    medley_status st = open(&x, err);
+    medley_status st = select_open(&x, w, err);
     if (!st)
         st = select_search(&x, err);
     if (!st)
@@ -109,12 +121,7 @@ medley_status decide_select(struct workspace *w, medley_error *err)
         st = select_write(&x, &chosen, err);
     if (!st)
         st = bundle_write(w, chosen.chosen->mask, err);
-    mem_free(x.subsets);
-    mem_free(x.cost);
-    refits_close(&x.game);
-    players_close(&x.players);
-    slices_close(&x.slices);
-    stack_close(&x.s);
+    select_close(&x);
     return st;
 }
 

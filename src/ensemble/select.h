@@ -29,6 +29,9 @@ struct selection {
         game; /* with resamples: all subsets, or when not exact those that are told of */
 };
 
+/* select.c: rows, players, costs and rounds; also of a failed open, select_close. */
+medley_status select_open(struct selection *x, struct workspace *w, medley_error *err);
+void select_close(struct selection *x);
 /* Higher is better. */
 double select_score(const struct selection *x, const struct subset *a);
 const struct subset *select_find(const struct selection *x, uint32_t mask);

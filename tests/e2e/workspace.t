@@ -146,6 +146,17 @@ ok $? "cascade --json"
 "$medley" profile -C ws --seconds 0.05 >out 2>err && grep -q 'sage' out
 ok $? "profile"
 
+cp -r ws plug && printf 'name: again\nkind: table\npredictions: mine.npy\n' >again.yaml
+"$medley" model try again.yaml -C plug >out 2>err && grep -q 'Verdict on again' out
+ok $? "model try gives a verdict"
+cmp -s ws/medley.yaml plug/medley.yaml
+ok $? "and leaves medley.yaml as it was"
+"$medley" model add name=again kind=table predictions=mine.npy -C plug >out 2>err &&
+    "$medley" model list -C plug | grep -q '^again *table *trained'
+ok $? "model add"
+"$medley" model remove again -C plug 2>err && "$medley" run -C plug >out 2>err && ! grep -q training err
+ok $? "model remove: nothing is trained anew"
+
 # Selection under a budget; more models than every subset can be tried for.
 "$medley" select -C ws --top 1 --json >selection.json 2>err
 ok $? "select --top 1"
@@ -198,7 +209,7 @@ says "cannot write to standard output" "and is said"
 "$medley" predict -C ws >out 2>err
 [ $? -eq 2 ]
 ok $? "a missing option is wrong usage"
-for verb in init run status import train stack rank profile select cascade evaluate report predict explain synth; do
+for verb in init run status import train stack rank profile model select cascade evaluate report predict explain synth; do
     "$medley" $verb --help >out 2>err && grep -q 'Example' out
     ok $? "$verb --help has an example"
 done
