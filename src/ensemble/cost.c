@@ -329,10 +329,10 @@ medley_status cost_measure(const struct workspace *w, const struct model_context
     if (!c)
         return fail_memory(err, "a cost");
     machine_here(&c->machine);
-    c->memory = ops->memory(model);
     medley_status st = open_encoder(w, &x, &e, c, err);
     if (!st)
         st = measure(&x, effort, c, err);
+    c->memory = ops->memory(model); /* with what its first predictions made */
     if (!st)
         st = write_cost(w, context->config->name, c, err);
     if (x.encoder)
