@@ -272,7 +272,8 @@ static void test_gradients(const struct layer_ops *ops, struct layer_shape shape
     tape_init(&t, &c.p, grads);
     check_loss(&c, &t, dx, NULL);
     double worst = numeric_worst(&c, c.x, dx, 17 * shape.in);
-    ok(worst < 1e-2, "%s%s: d loss / d input (worst %.1e, seed 13 or 17)", ops->name, how, worst);
+    ok(worst < 1e-2, "%s%s: d loss / d input (worst %.1e, seed 13 or 17)", ops->name, how,
+       worst);
     for (size_t i = 0; i < c.p.count; i++) {
         const struct param *p = &c.p.items[i];
         worst = numeric_worst(&c, c.p.values + p->offset, grads + p->offset, p->rows * p->cols);
@@ -298,6 +299,9 @@ static const struct {
     {&layer_gatv2, {.edge_columns = 3, .no_self_loops = true}, ", edges alone"},
     {&layer_gatv2, {.shared = true, .no_self_loops = true, .slope = 0.1f}, ", shared"},
     {&layer_rgcn, {.bases = 2}, ", bases"},
+    {&layer_rgcn, {.blocks = 2}, ", blocks"},
+    {&layer_rgcn, {.max = true}, ", largest"},
+    {&layer_gatv2, {.residual = true}, ", residual"},
     {&layer_rgcn, {.sum = true, .no_root = true, .no_bias = true}, ", sums"},
 };
 

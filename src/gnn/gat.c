@@ -52,7 +52,7 @@ static struct tensor *head_mean(struct tape *t, struct tensor *x, unsigned heads
     return y;
 }
 
-enum { ATT, BIAS, LEFT_WEIGHT, LEFT_BIAS, RIGHT_WEIGHT, RIGHT_BIAS, EDGE_WEIGHT };
+enum { ATT, BIAS, LEFT_WEIGHT, LEFT_BIAS, RIGHT_WEIGHT, RIGHT_BIAS, EDGE_WEIGHT, RESIDUAL };
 
 static void declare(struct layer *l, struct params *p, const char *prefix)
 {
@@ -73,6 +73,8 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
     if (s->edge_columns)
         id[EDGE_WEIGHT] = params_add(p, 2, width, s->edge_columns, INIT_GLOROT, 1,
                                      "%s.lin_edge.weight", prefix);
+    if (s->residual)
+        id[RESIDUAL] = params_add(p, 2, s->out, s->in, INIT_GLOROT, 1, "%s.res.weight", prefix);
 }
 
 /* Features of the edges, then of the self loops: [n_edges (+ n_targets), columns]. */
@@ -115,7 +117,7 @@ static struct tensor *forward(struct tape *t, const struct layer *l, struct tens
 {
     const struct layer_shape *s = &l->shape;
     bool usual = !s->average_heads && !s->shared && !s->no_self_loops && !s->edge_columns &&
-                 !s->no_bias && !s->slope;
+                 !s->no_bias && !s->slope && !s->residual;
     if (b->reverse && usual && s->heads <= WHOLE_MOST_HEADS)
         return forward_whole(t, l, x, b);
     const param_id *id = l->params;
@@ -134,6 +136,8 @@ static struct tensor *forward(struct tape *t, const struct layer *l, struct tens
     struct tensor *y = op_gatv2(t, &in, b);
     if (l->shape.average_heads)
         y = head_mean(t, y, l->shape.heads);
+    if (s->residual)
+        y = op_add(t, y, op_linear(t, own, id[RESIDUAL], PARAM_NONE, ACT_NONE));
     return layer_add_bias(t, y, id[BIAS]);
 }
 

@@ -12,18 +12,20 @@ struct layer_shape {
     bool average_heads; /* out columns per head, averaged; otherwise heads share out, side by
                            side */
     bool no_bias;
-    bool no_self_loops;      /* gcn, gatv2 */
-    bool unweighted;         /* gcn: edges as they are, without normalisation or self loops */
-    bool doubled_loops;      /* gcn: self loops of weight 2 ("improved") */
-    bool sum;                /* sage, rgcn: instead of means */
-    bool max, unit, project; /* sage: largest instead of mean; rows of length 1; neighbours
-                                through a linear map and ReLU first */
-    bool no_root;            /* sage, rgcn: without the target's own row */
-    bool shared;             /* gatv2: one map for both sides */
-    float slope;             /* gatv2: of the leaky ReLU [0.2] */
-    size_t edge_columns;     /* gatv2: edges have so many features */
-    unsigned relations;      /* rgcn */
-    unsigned bases;          /* rgcn: weights are mixed of so many; 0: each has its own */
+    bool no_self_loops;  /* gcn, gatv2 */
+    bool unweighted;     /* gcn: edges as they are, without normalisation or self loops */
+    bool doubled_loops;  /* gcn: self loops of weight 2 ("improved") */
+    bool sum, max;       /* sage, rgcn: instead of means */
+    bool unit, project;  /* sage: rows of length 1; neighbours through a linear map and
+                            ReLU first */
+    bool no_root;        /* sage, rgcn: without the target's own row */
+    bool shared;         /* gatv2: one map for both sides */
+    bool residual;       /* gatv2: the target's own row through a map, added */
+    float slope;         /* gatv2: of the leaky ReLU [0.2] */
+    size_t edge_columns; /* gatv2: edges have so many features */
+    unsigned relations;  /* rgcn */
+    unsigned bases;      /* rgcn: weights are mixed of so many; 0: each has its own */
+    unsigned blocks;     /* rgcn: so many blocks on the diagonal of a map; 0: a full one */
 };
 
 #define LAYER_MAX_PARAMS 8 /* see declare of gatv2, the largest */

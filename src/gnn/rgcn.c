@@ -1,7 +1,8 @@
 /* rgcn.c: relational graph convolution (Schlichtkrull et al. 2018, eq. 2): a linear map for
  * each relation, over the mean of the neighbours by that relation, and one for the target's own
  * row. With bases (eq. 3) the maps are mixtures of a few: W_r = sum_b comp[r, b] V_b, so that
- * rare relations learn from frequent ones. Edge weights are not read. */
+ * rare relations learn from frequent ones; or each map has only blocks on its diagonal (eq. 4).
+ * Edge weights are not read. */
 #include "gnn/layer.h"
 
 #include "nn/ops.h"
@@ -15,9 +16,10 @@ static void declare(struct layer *l, struct params *p, const char *prefix)
     const struct layer_shape *s = &l->shape;
     param_id *id = l->params;
     size_t maps = s->bases ? s->bases : s->relations;
-    id[WEIGHT] = params_add(p, 3, maps, s->in * s->out, INIT_GLOROT, 1, "%s.weight", prefix);
+    size_t columns = s->blocks ? s->out / s->blocks : s->out;
+    id[WEIGHT] = params_add(p, 3, maps, s->in * columns, INIT_GLOROT, 1, "%s.weight", prefix);
     if (id[WEIGHT] != PARAM_NONE) { /* drawn as [in, out] would be */
-        p->items[id[WEIGHT]].taps = s->out;
+        p->items[id[WEIGHT]].taps = columns;
         p->items[id[WEIGHT]].fan = s->in + s->out;
     }
     if (s->bases)
@@ -58,11 +60,53 @@ static struct block *of_relation(struct tape *t, const struct block *b, unsigned
     return part;
 }
 
+/* Blocks [high, wide], under one another, moved to the diagonals of maps [in, out]. */
+struct unfolding {
+    struct tensor *blocks, *y;
+    size_t high, wide, count; /* count: blocks of a diagonal */
+};
+
+static size_t unfolded_at(const struct unfolding *u, size_t row)
+{
+    return row * u->y->cols + row / u->high % u->count * u->wide;
+}
+
+static void unfold_back(struct tape *t, void *context)
+{
+    (void)t;
+    const struct unfolding *u = context;
+    for (size_t row = 0; row < u->y->rows; row++)
+        for (size_t k = 0; k < u->wide; k++)
+            u->blocks->grad[row * u->wide + k] += u->y->grad[unfolded_at(u, row) + k];
+}
+
+static struct tensor *unfolded(struct tape *t, struct tensor *blocks,
+                               const struct layer_shape *s)
+{
+    if (!blocks)
+        return NULL;
+    bool needs = tape_needs(t, blocks, NULL);
+    struct tensor *y = tape_tensor(t, s->relations * s->in, s->out, needs);
+    struct unfolding *u = tape_alloc(t, 1, sizeof *u);
+    if (!y || !u)
+        return NULL;
+    *u = (struct unfolding){blocks, y, s->in / s->blocks, s->out / s->blocks, s->blocks};
+    memset(y->value, 0, y->rows * y->cols * sizeof *y->value);
+    for (size_t row = 0; row < y->rows; row++)
+        memcpy(y->value + unfolded_at(u, row), blocks->value + row * u->wide,
+               u->wide * sizeof *y->value);
+    if (needs)
+        tape_record(t, unfold_back, u);
+    return t->failed ? NULL : y;
+}
+
 /* All maps under one another: [relations * in, out]. */
 static struct tensor *stacked_maps(struct tape *t, const struct layer *l)
 {
     const struct layer_shape *s = &l->shape;
     struct tensor *maps = op_table(t, l->params[WEIGHT]);
+    if (s->blocks)
+        return unfolded(t, maps, s);
     if (s->bases)
         maps = op_matmul(t, op_table(t, l->params[COMP]), maps);
     return op_reshape(t, maps, s->relations * s->in, s->out);
@@ -76,8 +120,10 @@ static struct tensor *forward(struct tape *t, const struct layer *l, struct tens
     for (unsigned r = 0; means && r < s->relations; r++) {
         float *factor;
         struct block *part = of_relation(t, b, r, s->sum, &factor);
-        means[r] = part ? op_aggregate(t, x, part, factor, NULL) : NULL;
-        if (!means[r])
+        if (part)
+            means[r] =
+                s->max ? op_aggregate_max(t, x, part) : op_aggregate(t, x, part, factor, NULL);
+        if (!part || !means[r])
             return NULL;
     }
     if (!means)
