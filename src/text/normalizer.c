@@ -282,7 +282,7 @@ static void apply_prepend(const struct normalizer *n, struct piece *p, struct pi
     if (!p->n)
         return;
     piece_clear(scratch);
-    piece_add(scratch, n->text.s, n->text.n, (struct span){p->spans[0].from, p->spans[0].from});
+    piece_add(scratch, n->text.s, n->text.n, p->spans[0]);
     piece_add_range(scratch, p, 0, p->n);
     swap(p, scratch);
 }
@@ -311,9 +311,8 @@ static void apply_replace(const struct normalizer *n, struct piece *p, struct pi
     piece_clear(scratch);
     for (size_t from = 0; from <= p->n && regex_next(n->pattern, all, from, &begin, &end);) {
         piece_add_range(scratch, p, at, begin);
-        if (end > begin)
-            piece_add(scratch, n->text.s, n->text.n,
-                      (struct span){p->spans[begin].from, p->spans[end - 1].to});
+        if (end > begin) /* the reference has it come from the last character of the match */
+            piece_add(scratch, n->text.s, n->text.n, p->spans[end - 1]);
         at = from = end;
         if (end ==
             begin) { /* an empty match replaces nothing; go on after the next character */

@@ -444,11 +444,11 @@ static void apply_metaspace(const struct pre_tokenizer *t, struct cutting *c)
     for (size_t w = 0; w < c->words.n; w++) {
         struct word word = c->words.items[w];
         size_t begin = out->n;
-        uint32_t source = p->spans[word.begin].from;
+        struct span first = p->spans[word.begin];
         bool wants =
-            t->prepend == PREPEND_ALWAYS || (t->prepend == PREPEND_FIRST && source == 0);
+            t->prepend == PREPEND_ALWAYS || (t->prepend == PREPEND_FIRST && first.from == 0);
         if (wants && !begins_with(p, word, mark, n) && p->s[word.begin] != ' ')
-            piece_add(out, mark, n, (struct span){source, source});
+            piece_add(out, mark, n, first); /* as in the reference, not empty */
         size_t run = word.begin;
         for (size_t i = word.begin; i < word.end; i++) {
             if (p->s[i] != ' ')
@@ -487,9 +487,9 @@ static void add_prefix_spaces(struct cutting *c)
     for (size_t w = 0; w < c->words.n; w++) {
         struct word word = c->words.items[w];
         size_t begin = out->n;
-        uint32_t source = p->spans[word.begin].from;
+        struct span first = p->spans[word.begin];
         if (p->s[word.begin] != ' ')
-            piece_add(out, " ", 1, (struct span){source, source});
+            piece_add(out, " ", 1, first);
         piece_add_range(out, p, word.begin, word.end);
         words_add(&c->next_words, begin, out->n);
     }

@@ -89,9 +89,21 @@ static const char *replacement(const struct charsmap *m, const char *s, size_t n
     return NULL;
 }
 
-static struct span span_of(const struct piece *p, size_t begin, size_t end)
+/* What stands for in->s[begin, end): as in the reference, the i-th character comes from the
+ * i-th one, those left over from the last one. */
+static void add_replacement(struct piece *out, const char *text, const struct piece *in,
+                            size_t begin, size_t end)
 {
-    return (struct span){p->spans[begin].from, p->spans[end - 1].to};
+    for (size_t i = 0; text[i];) {
+        size_t next = i;
+        char_at(text, &next);
+        struct span span = in->spans[begin];
+        size_t after = begin;
+        char_at(in->s, &after);
+        begin = after < end ? after : begin;
+        piece_add(out, text + i, next - i, span);
+        i = next;
+    }
 }
 
 /* Where the grapheme cluster that begins at byte i ends. */
@@ -119,7 +131,7 @@ void charsmap_apply(const struct charsmap *m, const struct piece *in, struct pie
         size_t end = cluster_end(in, i);
         const char *text = end - i < CLUSTER_BYTES ? replacement(m, in->s + i, end - i) : NULL;
         if (text) {
-            piece_add(out, text, strlen(text), span_of(in, i, end));
+            add_replacement(out, text, in, i, end);
             i = end;
             continue;
         }
@@ -128,7 +140,7 @@ void charsmap_apply(const struct charsmap *m, const struct piece *in, struct pie
             char_at(in->s, &next);
             text = replacement(m, in->s + i, next - i);
             if (text)
-                piece_add(out, text, strlen(text), span_of(in, i, next));
+                add_replacement(out, text, in, i, next);
             else
                 piece_add_range(out, in, i, next);
             i = next;
