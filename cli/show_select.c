@@ -96,7 +96,7 @@ static void show_down(const json *s)
         return;
     printf("  when models are down (out of fold, the same ensemble):\n");
     for (const json *d = json_first(all); d; d = json_next(d)) {
-        if (json_count(json_get(d, "down")) > 2)
+        if (json_count(json_get(d, "down")) > 1)
             continue;
         printf("    macro-F1 %.4f  accuracy %.4f  down:", number(d, "macro_f1"),
                number(d, "accuracy"));

@@ -74,6 +74,7 @@ static const struct stage_verb stage_verbs[] = {
      "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C "
      "shop --json",
      NULL},
+    {STAGE_TUNE, "ensemble/cascade.json", show_cascade, NULL, NULL}, /* cli/cascade.c */
     {STAGE_REPORT, NULL, NULL,
      "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C "
      "shop",
@@ -147,7 +148,8 @@ static const struct argp run_argp = {
     .children = plain_child,
     .doc =
         "Run every stage that is out of date, in order: import, features, train, stack, rank, "
-        "select, evaluate, report.\vKilled or interrupted, it goes on where it was.\nExample:\n"
+        "select, evaluate, tune (calibration and cascade), report.\vKilled or interrupted, it "
+        "goes on where it was.\nExample:\n"
         "  medley run -C shop",
 };
 
@@ -165,7 +167,7 @@ int verb_run(int argc, char **argv)
     } else if ((status = workspace_open_data(&w, &err) ? cli_fail(&err) : 0) == 0) {
         for (size_t i = 0; i < sizeof stage_verbs / sizeof *stage_verbs && !status; i++)
             if (stage_verbs[i].group == STAGE_EVALUATE || stage_verbs[i].group == STAGE_RANK ||
-                stage_verbs[i].group == STAGE_SELECT)
+                stage_verbs[i].group == STAGE_SELECT || stage_verbs[i].group == STAGE_TUNE)
                 status = show_result(&w, &stage_verbs[i], false);
         printf("report: %s\n", workspace_path(&w, "report/index.html").s);
     }
