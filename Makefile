@@ -162,6 +162,12 @@ bench-lm: $B/bench/lm_worker $B/bench/bench_tokenize $(PEERS)-lm/complete  ## la
 bench-lm-quality: $B/medley $B/bench/lm_quality $(PEERS)-lm/complete  ## fine-tuned quality beside Transformers; hours on one core
 	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm_quality.py
 
+$(PEERS)-gnn/complete: scripts/peers-env
+	scripts/peers-env $(PEERS)-gnn gnn
+
+bench-gnn: $(filter %/bench_gnn %/bench_lookup,$(BENCH_BIN)) $(PEERS)-gnn/complete  ## graph layers beside PyTorch Geometric and torch, CSV to stdout
+	@MEDLEY_BUILD=$B $(PEERS)-gnn/bin/python -B bench/peers/gnn.py
+
 bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
 	@$(PEER_BENCH)/shapley.py $(SIZES)
 
@@ -208,7 +214,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-shap bench-lm bench-lm-quality bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

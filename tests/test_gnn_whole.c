@@ -214,6 +214,55 @@ static void test_not_whole(void)
     ok(reverse_new(&w.b, &r, &err) == MEDLEY_EINVAL && !r, "an edge out of range is refused");
 }
 
+/* gatv2 reads its result on the way back: what the relu in place leaves of it must do. */
+static void test_relu(const struct layer_ops *ops)
+{
+    enum { OUT = 32 };
+    static struct world w;
+    struct rng rng;
+    struct params p;
+    struct layer l;
+    struct reverse *r = NULL;
+    rng_init(&rng, 23, 0);
+    world_fill(&w, true, &rng);
+    params_init(&p);
+    layer_declare(&l, ops, (struct layer_shape){.in = OUT, .out = OUT, .heads = 2}, &p,
+                  "layer");
+    if (params_allocate(&p, 3, NULL) || reverse_new(&w.b, &r, NULL)) {
+        ok(false, "%s: a graph and parameters", ops->name);
+        return;
+    }
+    for (size_t i = 0; i < p.total; i++)
+        p.values[i] += 0.1f * (float)rng_normal(&rng);
+    w.b.reverse = r;
+    float *x = random_floats(NODES * OUT, &rng), *target = random_floats(NODES * OUT, &rng);
+    float *grads[2], *dx[2], loss[2] = {0, 1};
+    for (int k = 0; k < 2; k++) {
+        struct tape t;
+        grads[k] = calloc(p.total, sizeof(float));
+        dx[k] = calloc(NODES * OUT, sizeof(float));
+        tape_init(&t, &p, grads[k]);
+        tape_reset(&t, true, 0);
+        struct tensor *input = tape_input(&t, x, NODES, OUT, true);
+        struct tensor *y = ops->forward(&t, &l, input, &w.b);
+        y = k ? op_whole_relu(&t, y) : op_activation(&t, y, ACT_RELU);
+        struct tensor *sum = op_scale(&t, op_square_loss(&t, y, target), (float)NODES);
+        if (tape_backward(&t, sum, 1, NULL) == MEDLEY_OK) {
+            loss[k] = sum->value[0];
+            memcpy(dx[k], input->grad, NODES * OUT * sizeof(float));
+        }
+        tape_deinit(&t);
+    }
+    double d = fmax(worst(grads[0], grads[1], p.total), worst(dx[0], dx[1], NODES * OUT));
+    ok(fabsf(loss[0] - loss[1]) <= 1e-6f * loss[0] && d < 1e-5,
+       "%s: relu in place as relu (%.1e)", ops->name, d);
+    for (int k = 0; k < 2; k++)
+        free(grads[k]), free(dx[k]);
+    reverse_free(r);
+    params_deinit(&p);
+    free(x), free(target);
+}
+
 int main(void)
 {
     static struct world w;
@@ -240,6 +289,9 @@ int main(void)
                    weighted);
     }
     test_layer(&layer_gatv2, (struct layer_shape){.in = 20, .out = 24, .heads = 3}, false);
+    test_relu(&layer_gcn);
+    test_relu(&layer_sage);
+    test_relu(&layer_gatv2);
     test_not_whole();
     return tap_done();
 }

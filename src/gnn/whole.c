@@ -159,3 +159,40 @@ void whole_gather(const struct gather *g, const float *x, size_t rows, float *ou
     struct gather_job j = {g, whole(0), parts_of(g->offsets, rows, SIZE_MAX), x, out};
     parallel_for(j.parts.count, 1, gather_parts, &j);
 }
+
+/* ---- relu ---- */
+
+enum { SPAN = 1 << 16 };
+
+static void relu_span(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    float *value = ((struct tensor *)context)->value;
+    for (size_t k = begin; k < end; k++)
+        value[k] = value[k] > 0 ? value[k] : 0;
+}
+
+static void relu_back_span(void *context, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    const struct tensor *x = context;
+    for (size_t k = begin; k < end; k++)
+        x->grad[k] = x->value[k] > 0 ? x->grad[k] : 0;
+}
+
+static void relu_back(struct tape *t, void *context)
+{
+    (void)t;
+    const struct tensor *x = context;
+    parallel_for(x->rows * x->cols, SPAN, relu_back_span, context);
+}
+
+struct tensor *op_whole_relu(struct tape *t, struct tensor *x)
+{
+    if (!x || t->failed)
+        return NULL;
+    parallel_for(x->rows * x->cols, SPAN, relu_span, x);
+    if (x->grad)
+        tape_record(t, relu_back, x);
+    return t->failed ? NULL : x;
+}

@@ -65,6 +65,10 @@ extern const struct whole_impl *const whole_impls[]; /* slowest first, NULL at t
 extern const struct whole_impl whole_ref;
 #if defined(__x86_64__)
 extern const struct whole_impl whole_avx2, whole_avx512;
+/* relu in place on the result of an op above, none of which reads back what becomes 0: returns
+ * x itself. Saves three arrays of x's size beside op_activation. */
+struct tensor *op_whole_relu(struct tape *t, struct tensor *x);
+
 #endif
 const struct whole_impl *whole(size_t c); /* the fastest usable row for heads of c columns */
 
@@ -94,5 +98,9 @@ struct tensor *op_whole_linear(struct tape *t, struct tensor *x, const struct wh
 struct tensor *op_whole_gatv2(struct tape *t, struct tensor *left, struct tensor *right,
                               param_id att, param_id bias, const struct block *b,
                               unsigned heads);
+
+/* relu in place on the result of an op above, none of which reads back what becomes 0: returns
+ * x itself. Saves three arrays of x's size beside op_activation. */
+struct tensor *op_whole_relu(struct tape *t, struct tensor *x);
 
 #endif

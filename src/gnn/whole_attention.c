@@ -29,7 +29,8 @@ static void forward_parts(void *context, size_t begin, size_t end, unsigned work
     e->impl->attend(&e->a, first, last - first);
 }
 
-/* inner = dy . (y - bias), which is the sum over a row's edges of alpha (dy . left). */
+/* inner = dy . (y - bias), which is the sum over a row's edges of alpha (dy . left). Where a
+ * relu in place has made y 0, dy is 0, too. */
 static void inner_products(const struct attend_entry *e, size_t first, size_t last,
                            float *dbias)
 {

@@ -1,0 +1,108 @@
+"""Graph layers over a whole graph beside PyTorch Geometric and torch: `make bench-gnn`.
+
+A power-law bipartite graph of 200,000 nodes and 2,000,000 directed edges, 128 features, two layers of
+width 128. Processes of Medley and of the peers take turns; the quickest round of each counts, so that a
+busy machine disturbs both alike. THREADS="1 2", ROUNDS=2, LAYERS="gcn sage gatv2" in the environment.
+"""
+import os
+import sys
+
+import common
+from common import BUILD, HERE, WORK, row, say
+
+NODES, EDGES = 200_000, 2_000_000
+GROWTH = (100_000, 1_000_000, 10_000_000)
+THREADS = [int(t) for t in os.environ.get("THREADS", "1 2").split()]
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
+LAYERS = os.environ.get("LAYERS", "gcn sage gatv2").split()
+REPEATS = 3
+
+
+def graph(nodes, edges):
+    path = WORK / f"graph-{nodes}-{edges}.bin"
+    if not path.exists():
+        WORK.mkdir(parents=True, exist_ok=True)
+        common.subprocess.run([BUILD / "bench/bench_gnn", "graph", path, str(nodes), str(edges)],
+                              check=True)
+    return path
+
+
+def ours(path, layer, job, threads, repeats=REPEATS):
+    return common.run([BUILD / "bench/bench_gnn", "layer", path, layer, job, repeats], threads)
+
+
+def theirs(path, who, layer, job, threads):
+    # One epoch of attention there takes as long as ten of the others.
+    repeats = 1 if layer == "gatv2" else REPEATS
+    return common.run([sys.executable, "-W", "ignore", HERE / "gnn_worker.py", path, who, layer, job,
+                       repeats, threads], threads)
+
+
+def best(results):
+    """The quickest epoch and the least memory of what ran at all."""
+    results = [r for r in results if r]
+    if not results:
+        return None
+    return min(min(r["seconds"]) for r in results), min(r["extra_mb"] for r in results)
+
+
+def compare(path, layer, job, threads):
+    peers = ["pyg"] if layer == "gatv2" else ["pyg", "torch"]
+    runs = {who: [] for who in ["medley", *peers]}
+    for _ in range(ROUNDS if layer != "gatv2" else 1):
+        runs["medley"].append(ours(path, layer, job, threads))
+        for who in peers:
+            runs[who].append(theirs(path, who, layer, job, threads))
+    mine = best(runs["medley"])
+    for who in peers:
+        peer = best(runs[who])
+        if not mine or not peer:
+            say(f"    {layer} {job} on {threads}: no figures of {who}")
+            continue
+        version = common.version("torch-geometric" if who == "pyg" else "torch")
+        name = f"{layer}_{job}_{threads}t_{who}"
+        row(f"epoch_{name}_s", mine[0], peer[0], version, peer[0] / mine[0])
+        row(f"memory_{name}_mb", mine[1], peer[1], version, peer[1] / mine[1])
+
+
+def bandwidth(path, threads):
+    """Medley's sparse product beside what this machine's memory gives. The bound that applies is
+    `random`: the same rows in the same order, read and added up, nothing else."""
+    r = common.run([BUILD / "bench/bench_gnn", "gather", path, 7], threads)
+    if not r:
+        return
+    for bound in ("random", "stream"):
+        row(f"bandwidth_{bound}_{threads}t_gb_s", r["product"], r[bound], f"{bound} row reads",
+            r["product"] / r[bound])
+
+
+def growth(threads):
+    """Seconds a million edges, the peer column being those of the smallest graph."""
+    for layer in LAYERS:
+        base = None
+        for edges in GROWTH:
+            r = ours(graph(edges // 10, edges), layer, "train", threads, 2)
+            if not r:
+                continue
+            each = min(r["seconds"]) / edges * 1e6
+            base = base or each
+            row(f"epoch_growth_{layer}_{edges}_s_per_million", each, base, "100k edges", base / each)
+
+
+def main():
+    common.machine()
+    common.header()
+    path = graph(NODES, EDGES)
+    for threads in THREADS:
+        bandwidth(path, threads)
+        for layer in LAYERS:
+            for job in ("forward", "train"):
+                compare(path, layer, job, threads)
+    growth(max(THREADS))
+    lookup = BUILD / "bench/bench_lookup"  # rows lookup_*, where that program has been built
+    if lookup.exists():
+        sys.stdout.flush()
+        common.subprocess.run([lookup], check=False)
+
+
+main()
