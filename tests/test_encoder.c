@@ -35,7 +35,7 @@ static void model_close(struct model *m)
 
 /* ---- configurations and checkpoints ---- */
 
-static const char *tiny_config =
+static const char tiny_config[] =
     "{\"model_type\": \"bert\", \"vocab_size\": 20, \"hidden_size\": 8, \"num_hidden_layers\": "
     "1,"
     " \"num_attention_heads\": 2, \"intermediate_size\": 16, \"max_position_embeddings\": 12,"
@@ -71,6 +71,16 @@ static void test_config(const char *folder)
         {"\"type_vocab_size\": 2",
          "\"type_vocab_size\": 2, \"position_embedding_type\": \"relative_key\"",
          "relative_key"},
+        {"\"bert\"", "3", "model_type must be a text"},
+        {"\"vocab_size\": 20", "\"vocab_size\": \"20\"", "vocab_size"},
+        {"\"num_hidden_layers\": 1", "\"num_hidden_layers\": 1000000000", "num_hidden_layers"},
+        {"\"type_vocab_size\": 2", "\"hidden_act\": [1]", "hidden_act must be a text"},
+        {"\"type_vocab_size\": 2", "\"problem_type\": 7", "problem_type must be a text"},
+        {"\"type_vocab_size\": 2", "\"layer_norm_eps\": \"small\"",
+         "layer_norm_eps must be a number"},
+        {"\"type_vocab_size\": 2", "\"pad_token_id\": 0.5",
+         "pad_token_id must be a whole number"},
+        {tiny_config, "[]", "expected an object"},
     };
     struct encoder e;
     medley_error err;
@@ -86,6 +96,17 @@ static void test_config(const char *folder)
        "so are more layers than there are");
     ok(encoder_config_load(folder, 0, &e, &err) == MEDLEY_OK && e.config.hidden == 8,
        "the config itself is fine");
+    size_t classes = 0;
+    put_config(folder, "\"type_vocab_size\": 2", "\"id2label\": \"E\"");
+    ok(encoder_config_classes(folder, &classes, &err) == MEDLEY_EFORMAT &&
+           strstr(err.message, "id2label"),
+       "labels that are no object are refused: %s", err.message);
+    put_config(folder, "\"type_vocab_size\": 2",
+               "\"hidden_act\": null, \"problem_type\": null, \"id2label\": null,"
+               " \"num_labels\": 3");
+    ok(encoder_config_load(folder, 0, &e, &err) == MEDLEY_OK &&
+           encoder_config_classes(folder, &classes, &err) == MEDLEY_OK && classes == 3,
+       "what is null counts as absent");
 }
 
 /* What write_checkpoint does to one tensor. */
@@ -231,6 +252,11 @@ static void test_shards(const char *folder)
     put(folder, "model.safetensors.index.json", "{\"weight_map\": []}");
     ok(model_open(&m, folder, 0, &err) == MEDLEY_EFORMAT && strstr(err.message, "weight_map"),
        "so is one without a weight_map");
+    model_close(&m);
+    put(folder, "model.safetensors.index.json", "{\"weight_map\": {\"x\": \"c.safetensors\"}}");
+    ok(model_open(&m, folder, 0, &err) != MEDLEY_OK && strstr(err.message, "index.json") &&
+           strstr(err.message, "tensor 'x'") && strstr(err.message, "c.safetensors"),
+       "so is one that names a missing shard: %s", err.message);
     model_close(&m);
     remove(at(folder, "model.safetensors.index.json"));
     sb_deinit(&index);

@@ -38,6 +38,42 @@ medley_status encoder_read_count(const json *root, const char *path, const char 
     return MEDLEY_OK;
 }
 
+static bool absent(const json *item)
+{
+    return !item || json_kind_of(item) == JSON_NULL;
+}
+
+static medley_status fail_kind(const char *path, const char *key, const char *what,
+                               medley_error *err)
+{
+    return fail(err, MEDLEY_EFORMAT, "%s: %s must be %s", path, key, what);
+}
+
+/* The readers below leave *out alone where the key is absent, or null. */
+static medley_status read_text(const json *root, const char *path, const char *key,
+                               const char **out, medley_error *err)
+{
+    const json *item = json_get(root, key);
+    return absent(item) || json_as_text(item, out) ? MEDLEY_OK
+                                                   : fail_kind(path, key, "a text", err);
+}
+
+static medley_status read_number(const json *root, const char *path, const char *key,
+                                 double *out, medley_error *err)
+{
+    const json *item = json_get(root, key);
+    return absent(item) || json_as_double(item, out) ? MEDLEY_OK
+                                                     : fail_kind(path, key, "a number", err);
+}
+
+static medley_status read_whole(const json *root, const char *path, const char *key,
+                                int64_t *out, medley_error *err)
+{
+    const json *item = json_get(root, key);
+    return absent(item) || json_as_i64(item, out) ? MEDLEY_OK
+                                                  : fail_kind(path, key, "a whole number", err);
+}
+
 /* One that must be there. */
 static medley_status read_size(const json *root, const char *path, const char *key,
                                int64_t least, int64_t most, unsigned *out, medley_error *err)
@@ -50,11 +86,10 @@ static medley_status read_size(const json *root, const char *path, const char *k
 medley_status encoder_read_activation(const json *root, const char *path, const char *key,
                                       enum activation *out, medley_error *err)
 {
-    const json *item = json_get(root, key);
-    const char *name = "";
-    if (!item)
-        return MEDLEY_OK;
-    json_as_text(item, &name);
+    const char *name = NULL;
+    medley_status st = read_text(root, path, key, &name, err);
+    if (st || !name)
+        return st;
     for (size_t i = 0; i < ACTIVATIONS; i++)
         if (strcmp(activations[i].name, name) == 0) {
             *out = activations[i].value;
@@ -74,9 +109,10 @@ const char *encoder_activation_name(enum activation a)
 static medley_status read_problem(const json *root, const char *path, enum encoder_problem *out,
                                   medley_error *err)
 {
-    const char *name;
-    if (!json_as_text(json_get(root, "problem_type"), &name))
-        return MEDLEY_OK;
+    const char *name = NULL;
+    medley_status st = read_text(root, path, "problem_type", &name, err);
+    if (st || !name)
+        return st;
     for (int i = PROBLEM_SINGLE_LABEL; i < PROBLEMS; i++)
         if (strcmp(problems[i], name) == 0) {
             *out = (enum encoder_problem)i;
@@ -115,11 +151,15 @@ medley_status encoder_config_read(const json *root, const char *path, struct enc
     const char *type = "bert";
     double eps = 1e-12, std = 0.02;
     int64_t padding = -1;
-    json_as_text(json_get(root, "model_type"), &type);
-    json_as_double(json_get(root, "layer_norm_eps"), &eps);
-    json_as_double(json_get(root, "initializer_range"), &std);
-    json_as_i64(json_get(root, "pad_token_id"), &padding);
-    medley_status st = encoder_family_find(type, &e->family, err);
+    medley_status st;
+    if (json_kind_of(root) != JSON_OBJECT)
+        return fail(err, MEDLEY_EFORMAT, "%s: expected an object", path);
+    if ((st = read_text(root, path, "model_type", &type, err)) ||
+        (st = read_number(root, path, "layer_norm_eps", &eps, err)) ||
+        (st = read_number(root, path, "initializer_range", &std, err)) ||
+        (st = read_whole(root, path, "pad_token_id", &padding, err)))
+        return st;
+    st = encoder_family_find(type, &e->family, err);
     if (st)
         return fail_within(err, st, "%s", path);
     c->activation = ACT_GELU;
@@ -188,7 +228,9 @@ medley_status encoder_config_classes(const char *folder, size_t *classes, medley
     if (!st) {
         unsigned n = 2;
         const json *labels = json_get(root, "id2label");
-        if (labels)
+        if (!absent(labels) && json_kind_of(labels) != JSON_OBJECT)
+            st = fail_kind(path, "id2label", "an object", err);
+        else if (!absent(labels))
             n = (unsigned)json_count(labels);
         else
             st = encoder_read_count(root, path, "num_labels", 1, ENCODER_MAX_CLASSES, &n, err);

@@ -72,8 +72,8 @@ static medley_status open_shards(struct checkpoint *c, const char *folder, const
         const char *name = NULL;
         if (!json_as_text(i, &name) || strchr(name, '/'))
             st = fail(err, MEDLEY_EFORMAT, "%s: weight_map: expected names of files", index);
-        else
-            st = checkpoint_add(c, folder, name, err);
+        else if ((st = checkpoint_add(c, folder, name, err)))
+            fail_within(err, st, "%s: shard of tensor '%s'", index, json_key(i));
     }
     json_free(root);
     return st;
