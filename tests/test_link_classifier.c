@@ -131,9 +131,9 @@ static void test_refusals(void)
 {
     struct link_classifier *m = NULL;
     medley_error err;
-    const struct gnn_options bad[] = {{.layer = "gin"},   {.hops = 5},
-                                      {.heads = 3},       {.dropout = 1},
-                                      {.hidden = 100000}, {.learning_rate = -1}};
+    const struct gnn_options bad[] = {
+        {.layer = "gin"}, {.jumping = "first"}, {.hops = 5},          {.heads = 3},
+        {.dropout = 1},   {.hidden = 100000},   {.learning_rate = -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         medley_status st = link_classifier_new(&bad[i], WIDTH, 4, &m, &err);
         ok(st == MEDLEY_EINVAL, "options %zu: %s", i, err.message);
@@ -158,11 +158,15 @@ static void test_refusals(void)
 
 /* ---- what a prediction may not see ---- */
 
-static void test_own_edge_bits(const char *layer, unsigned hops)
+static void test_own_edge_bits(const char *layer, unsigned hops, const char *jumping)
 {
     struct world *w = random_world(12, 30, 6, 2);
-    struct gnn_options o = {
-        .layer = layer, .hops = hops, .hidden = 16, .heads = 2, .epochs = 1};
+    struct gnn_options o = {.layer = layer,
+                            .hops = hops,
+                            .hidden = 16,
+                            .heads = 2,
+                            .jumping = jumping,
+                            .epochs = 1};
     struct link_classifier *m = model_new(&o, 3);
     ok(train_first(m, w, w->n) == MEDLEY_OK, "%s, %u hops: trained", layer, hops);
     struct link_data d = data_of(w);
@@ -524,13 +528,14 @@ static void test_foreign_checkpoint(void)
 
 /* ---- files ---- */
 
-static void test_files(const char *layer)
+static void test_files(const char *layer, const char *jumping)
 {
     const char *folder = tap_folder();
     struct world *w = random_world(10, 20, 4, 10);
     struct gnn_options o = {.layer = layer,
                             .hidden = 16,
                             .heads = 2,
+                            .jumping = jumping,
                             .epochs = 3,
                             .dropout = -1,
                             .batch = 16,
@@ -763,13 +768,19 @@ int main(void)
     test_refusals();
     for (const struct layer_ops *const *l = layer_table; *l; l++) {
         for (unsigned hops = 1; hops <= 3; hops++)
-            test_own_edge_bits((*l)->name, hops);
+            test_own_edge_bits((*l)->name, hops, NULL);
         test_labels_stay_out((*l)->name);
         test_resume((*l)->name, 0);
-        test_files((*l)->name);
+        test_files((*l)->name, NULL);
         test_answer((*l)->name);
     }
     test_resume("sage", 1);
+    for (unsigned hops = 1; hops <= 3; hops++) {
+        test_own_edge_bits("gcn", hops, "cat");
+        test_own_edge_bits("sage", hops, "max");
+    }
+    test_files("sage", "cat");
+    test_files("gatv2", "max");
     for (unsigned hops = 1; hops <= 3; hops++)
         test_match(hops);
     test_leak();

@@ -11,6 +11,7 @@ const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL
 
 static const char *const layer_names[] = {"gcn",   "sage", "sage-max",
                                           "gatv2", "rgcn", NULL};
+static const char *const jumping_names[] = {"last", "cat", "max", NULL};
 static const char *const schedule_names[] = {"linear", "cosine", "constant", NULL};
 static const char *const loss_names[] = {"softmax", "sigmoid", "mixed", NULL};
 static const char *const head_names[] = {"cls", "segments", NULL};
@@ -148,6 +149,7 @@ static const struct yaml_field gnn_fields[] = {
     MODEL("hidden", YAML_UNSIGNED, gnn.hidden, 8, 1024, "[64]"),
     MODEL("heads", YAML_UNSIGNED, gnn.heads, 1, 16, "gatv2 [4]"),
     MODEL("bases", YAML_UNSIGNED, gnn.bases, 0, 256, "rgcn: its maps of relations are mixtures of so many; 0: each has its own [0]"),
+    ROW("jumping", YAML_CHOICE, model_config, gnn.jumping, 0, 0, jumping_names, "what is read of the hops [last]"),
     MODEL("fanout", YAML_UNSIGNED, gnn.fanout, 1, 1000, "neighbours sampled per node and hop [10]"),
     MODEL("epochs", YAML_UNSIGNED, gnn.epochs, 1, 10000, "[10]"),
     MODEL("batch", YAML_UNSIGNED, gnn.batch, 1, 65536, "pairs a step [256]"),

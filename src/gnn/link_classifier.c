@@ -29,6 +29,16 @@ static medley_status check_range(const char *name, unsigned value, unsigned low,
                 high);
 }
 
+/* The constant of that name; NULL: none. */
+static const char *jumping_find(const char *name)
+{
+    static const char *const names[] = {"last", "cat", "max"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return names[i];
+    return NULL;
+}
+
 medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_classes,
                                  medley_error *err)
 {
@@ -39,6 +49,7 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
         .heads = default_unsigned(o->heads, 4),
         .relations = default_unsigned(o->relations, 1),
         .bases = o->bases,
+        .jumping = o->jumping ? o->jumping : "last",
         .fanout = default_unsigned(o->fanout, 10),
         .epochs = default_unsigned(o->epochs, 10),
         .batch = default_unsigned(o->batch, 256),
@@ -55,6 +66,10 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
                     "unknown graph layer '%s' (expected gcn, sage, sage-max, gatv2 or rgcn)",
                     r.layer);
     r.layer = ops->name;
+    r.jumping = jumping_find(r.jumping);
+    if (!r.jumping)
+        return fail(err, MEDLEY_EINVAL,
+                    "unknown jumping knowledge '%s' (expected last, cat or max)", o->jumping);
     const struct {
         const char *name;
         unsigned value, low, high;
@@ -165,6 +180,8 @@ void link_config_write(const struct link_classifier *m, struct strbuf *out)
     jw_i64(&w, 1);
     jw_key(&w, "layer");
     jw_textz(&w, o->layer);
+    jw_key(&w, "jumping");
+    jw_textz(&w, o->jumping);
     const struct {
         const char *key;
         int64_t value;
@@ -241,6 +258,13 @@ medley_status link_config_parse(struct str text, const char *name, struct gnn_op
         goto done;
     }
     o.layer = layer_find(layer)->name;
+    const char *jumping = "last"; /* older files have no such key */
+    if (json_get(root, "jumping") &&
+        (!json_as_text(json_get(root, "jumping"), &jumping) || !jumping_find(jumping))) {
+        st = fail(err, MEDLEY_EFORMAT, "%s: 'jumping' must be last, cat or max", name);
+        goto done;
+    }
+    o.jumping = jumping_find(jumping);
     if (!json_as_text(json_get(root, "seed"), &seed) || !str_to_u64(str_of(seed), &o.seed)) {
         st = fail(err, MEDLEY_EFORMAT, "%s: 'seed' must be a whole number in quotes", name);
         goto done;

@@ -9,17 +9,19 @@
 struct link_classifier; /* predict is thread-safe */
 struct link_store;
 
-struct gnn_options {    /* all-zero means the defaults in brackets */
-    const char *layer;  /* "gcn", "sage", "sage-max", "gatv2", "rgcn" ["sage"] */
-    unsigned hops;      /* 1..4 [2] */
-    unsigned hidden;    /* [64] */
-    unsigned heads;     /* gatv2 [4] */
-    unsigned relations; /* of the graph it is made for; rgcn tells them apart [1] */
-    unsigned bases;     /* rgcn: its maps are mixed of so many; 0: each relation has its own */
-    unsigned fanout;    /* neighbours sampled per node and hop in training [10] */
-    unsigned epochs;    /* [10] */
-    unsigned batch;     /* pairs a step [256] */
-    unsigned lanes;     /* [2] */
+struct gnn_options {     /* all-zero means the defaults in brackets */
+    const char *layer;   /* "gcn", "sage", "sage-max", "gatv2", "rgcn" ["sage"] */
+    unsigned hops;       /* 1..4 [2] */
+    unsigned hidden;     /* [64] */
+    unsigned heads;      /* gatv2 [4] */
+    unsigned relations;  /* of the graph it is made for; rgcn tells them apart [1] */
+    unsigned bases;      /* rgcn: its maps are mixed of so many; 0: each relation has its own */
+    const char *jumping; /* what is read of the hops: "last", "cat", "max" (Xu et al. 2018,
+                            jumping knowledge) ["last"] */
+    unsigned fanout;     /* neighbours sampled per node and hop in training [10] */
+    unsigned epochs;     /* [10] */
+    unsigned batch;      /* pairs a step [256] */
+    unsigned lanes;      /* [2] */
     double learning_rate; /* [1e-3] */
     double weight_decay;  /* [1e-4]; negative: none */
     double dropout;       /* [0.3]; negative: none */

@@ -67,6 +67,12 @@ void link_model_declare(struct link_classifier *m)
                                     .bases = m->options.bases};
         layer_declare(&m->layers[i], m->ops, shape, p, prefix);
     }
+    m->jump_weight = m->jump_bias = PARAM_NONE;
+    if (strcmp(m->options.jumping, "cat") == 0) {
+        m->jump_weight =
+            params_add(p, 2, hidden, m->options.hops * hidden, INIT_GLOROT, 1, "jump.weight");
+        m->jump_bias = params_add(p, 1, 1, hidden, INIT_ZERO, 0, "jump.bias");
+    }
     declare_head(&m->match, p, MATCH_COLUMNS + PARTS, MATCH_HIDDEN, m->n_classes, INIT_GLOROT,
                  "match");
     declare_head(&m->pair, p, 4 * hidden, hidden, m->n_classes, INIT_ZERO, "pair");
@@ -137,6 +143,46 @@ static struct tensor *project(const struct link_classifier *m, struct tape *t,
     return dropped(m, t, normalised(m, t, h, 0));
 }
 
+/* Rows of the roots after hop `hop`, whose rows are the sources of the next block. */
+static struct tensor *roots_after(struct tape *t, const struct sample *s, unsigned hop,
+                                  struct tensor *h)
+{
+    size_t n = s->blocks[s->hops - 1].n_targets;
+    uint32_t *row = tape_alloc(t, n, sizeof *row);
+    if (!row || !h)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        row[i] = (uint32_t)i;
+        for (unsigned b = s->hops - 1; b > hop; b--)
+            row[i] = s->blocks[b].self[row[i]];
+    }
+    return op_rows(t, h, row, n);
+}
+
+static struct tensor *larger(struct tape *t, struct tensor *a, struct tensor *b)
+{
+    return op_add(t, b, op_activation(t, op_sub(t, a, b), ACT_RELU));
+}
+
+/* Jumping knowledge (Xu et al. 2018): what the roots were after each hop, put together. */
+static struct tensor *jumped(const struct link_classifier *m, struct tape *t,
+                             const struct sample *s, struct tensor *const *hops)
+{
+    struct tensor *at[GNN_MAX_HOPS], *largest = hops[s->hops - 1];
+    if (strcmp(m->options.jumping, "last") == 0)
+        return hops[s->hops - 1];
+    for (unsigned i = 0; i < s->hops; i++) {
+        at[i] = roots_after(t, s, i, hops[i]);
+        if (!at[i])
+            return NULL;
+        if (i + 1 < s->hops)
+            largest = larger(t, largest, at[i]);
+    }
+    if (m->jump_weight == PARAM_NONE)
+        return largest;
+    return op_linear(t, op_concat(t, at, s->hops), m->jump_weight, m->jump_bias, ACT_NONE);
+}
+
 struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
                              const struct sample_request *r,
                              const struct feature_source *features, medley_status *st,
@@ -152,14 +198,14 @@ struct encoding *link_encode(const struct link_classifier *m, struct tape *t, st
     e->leaf = read_leaves(m, t, features, &e->sample);
     if (!e->leaf)
         return NULL;
-    struct tensor *h = project(m, t, features, e);
+    struct tensor *h = project(m, t, features, e), *hops[GNN_MAX_HOPS] = {NULL};
     for (unsigned i = 0; i < e->sample.hops; i++) {
         const struct block *b = &e->sample.blocks[i];
         struct tensor *next = m->ops->forward(t, &m->layers[i], h, b);
         next = dropped(m, t, op_activation(t, next, ACT_RELU));
-        h = op_add(t, next, op_rows(t, h, b->self, b->n_targets));
+        h = hops[i] = op_add(t, next, op_rows(t, h, b->self, b->n_targets));
     }
-    e->roots = normalised(m, t, h, 1);
+    e->roots = normalised(m, t, jumped(m, t, &e->sample, hops), 1);
     return e->roots ? e : NULL;
 }
 

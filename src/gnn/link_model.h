@@ -22,6 +22,7 @@ struct link_classifier {
     param_id input_weight, input_bias; /* features to hidden */
     param_id kind;                     /* [2, hidden] added to query and product rows */
     struct layer layers[GNN_MAX_HOPS];
+    param_id jump_weight, jump_bias; /* jumping "cat": all hops to hidden */
     param_id norm_weight[2], norm_bias[2]; /* of the first and of the last rows */
     struct link_head match, pair;          /* their logits are added */
 };
