@@ -55,13 +55,15 @@ static const char evaluation[] =
         "0.0123") "},\"per_locale\":{\"us\":{\"macro_f1\":" WORTH("0.0234") "}},\"per_band\":" \
                                                                             "{\"2-9\":{"       \
                                                                             "\"macro_"         \
-                                                                            "f1\":" WORTH("0." \
-                                                                                          "03" \
-                                                                                          "4"  \
-                                                                                          "5") "}}}"
+                                                                            "f1\":" WORTH(     \
+                                                                                "0."           \
+                                                                                "03"           \
+                                                                                "4"            \
+                                                                                "5") "}}}"
 static const char ranking[] =
     "{\"labels\":[\"E\",\"S&T\"],\"n\":12345,\"models\":[{\"name\":\"mini\",\"kind\":\"lm\","
-    "\"mean_abs_contribution\":0.371,\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
+    "\"mean_abs_contribution\":0.371,\"spread\":{\"E\":[-0.5,-0.1,0.05,0.2,0.75],\"S&T\":[-1,0,"
+    "0,1,2]},\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
     "15}},"
     "{\"name\":\"context\",\"kind\":\"context\",\"mean_abs_contribution\":0.05,"
     "\"ci95\":[0.04,0.06],\"per_class\":{\"E\":0.02,\"S&T\":0.03}}],"
@@ -303,6 +305,7 @@ static void test_page(void)
              "points tell what they are");
     contains(html, "Test &quot;CPU&quot;, 2 cores", "the machine");
     contains(html, "95.0 MB", "sizes have units");
+    contains(html, "mini, E: half of the pairs -0.100 to 0.200, 90% -0.500 to 0.750", "spread");
     contains(html, "mini: 0.0582 (-0.0100 to 0.0700)", "worth with its interval");
     contains(html, "agree with Kendall\xE2\x80\x99s tau 0.25", "stability");
     contains(html, "mini and sage: 0.37", "redundancy");

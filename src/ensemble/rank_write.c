@@ -43,6 +43,31 @@ static medley_status write_tree_slices(struct json_writer *w, const struct ranki
     return st;
 }
 
+static int ascending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* How the signed contributions to each class are spread over rows: percentiles 5, 25, 50,
+ * 75, 95. */
+static void write_spread(struct json_writer *w, const struct ranking *r, size_t p)
+{
+    static const double at[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+    size_t k = r->rows.n_classes, n = r->rows.n;
+    jw_key(w, "spread"), jw_object(w);
+    for (size_t c = 0; c < k; c++) {
+        for (size_t i = 0; i < n; i++)
+            r->strength[i] = r->values[(i * (r->players.n + 1) + p) * k + c];
+        qsort(r->strength, n, sizeof *r->strength, ascending);
+        jw_key(w, r->w->data.class_names[c]), jw_array(w);
+        for (size_t q = 0; q < sizeof at / sizeof *at; q++)
+            jw_float(w, r->strength[(size_t)(at[q] * (double)(n - 1) + 0.5)]);
+        jw_array_end(w);
+    }
+    jw_object_end(w);
+}
+
 static medley_status write_tree_player(struct json_writer *w, const struct ranking *r, size_t p,
                                        medley_error *err)
 {
@@ -71,6 +96,7 @@ static medley_status write_tree_player(struct json_writer *w, const struct ranki
         jw_array_end(w);
     }
     jw_object_end(w);
+    write_spread(w, r, p);
     if (!st)
         st = write_tree_slices(w, r, p, SLICE_LOCALE, err);
     if (!st)

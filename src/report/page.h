@@ -19,6 +19,7 @@ void section_glance(struct page *p);  /* glance.c */
 void section_results(struct page *p); /* results.c */
 void section_ranking(struct page *p); /* ranking.c */
 void section_contributions(struct page *p);
+void section_spread(struct page *p);    /* spread.c */
 void section_worth(struct page *p); /* worth.c */
 void section_pairs(struct page *p);
 void section_confusion(struct page *p);                      /* confusion.c */

@@ -43,6 +43,7 @@ static void write_header(struct page *p, const char *title)
     } links[] = {{"results", "Results"},
                  {"ranking", "Which models matter"},
                  {"classes", "Per class"},
+                 {"spread", "Pair by pair"},
                  {"worth", "What models are worth"},
                  {"pairs", "Which say the same"},
                  {"confusion", "Errors"},
@@ -79,6 +80,7 @@ static void write_page(struct page *p)
     section_results(p);
     section_ranking(p);
     section_contributions(p);
+    section_spread(p);
     section_worth(p);
     section_pairs(p);
     section_confusion(p);
