@@ -278,6 +278,15 @@ static void test_bad(const char *folder)
          "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}},\"post_processor\":{\"type\":"
          "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}]}}",
          "<s>"},
+        {"tokenizer.json",
+         "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}},\"normalizer\":{\"type\":"
+         "\"Sequence\",\"normalizers\":["
+         "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},\"content\":\"0123456789abcdef\"}"
+         ","
+         "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},\"content\":\"0123456789abcdef\"}"
+         ","
+         "{\"type\":\"Prepend\",\"prepend\":\"0123456789abcdef\"}]}}",
+         "times as long"},
         {"spm.model", "not a model", "SentencePiece"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

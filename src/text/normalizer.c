@@ -10,7 +10,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MOST_PARTS = 64, DEEPEST = 8 };
+enum { MOST_GROWTH = 1024, MOST_PARTS = 64, DEEPEST = 8 };
 
 struct kind {
     const char *type;
@@ -28,6 +28,7 @@ struct normalizer {
     struct strbuf text;    /* Replace, Prepend */
     struct charsmap *map;  /* Precompiled */
     struct bert_chars *bert;
+    size_t growth; /* at most so many bytes come of one; for what a file can choose */
 };
 
 static void swap(struct piece *a, struct piece *b)
@@ -42,6 +43,13 @@ static void swap(struct piece *a, struct piece *b)
 static medley_status load_at(const json *spec, const char *name, int depth,
                              struct normalizer **out, medley_error *err);
 
+static medley_status fail_growth(const char *name, const char *what, medley_error *err)
+{
+    return fail(err, MEDLEY_EUNSUPPORTED,
+                "%s: normalizer %s may make texts more than %d times as long", name, what,
+                MOST_GROWTH);
+}
+
 static medley_status load_sequence(struct normalizer *n, const json *spec, const char *name,
                                    int depth, medley_error *err)
 {
@@ -54,9 +62,13 @@ static medley_status load_sequence(struct normalizer *n, const json *spec, const
     if (count && !n->parts)
         return fail_memory(err, "normalizers");
     for (; item; item = json_next(item)) {
-        medley_status st = load_at(item, name, depth + 1, &n->parts[n->n_parts++], err);
+        struct normalizer **part = &n->parts[n->n_parts++];
+        medley_status st = load_at(item, name, depth + 1, part, err);
         if (st)
             return st;
+        n->growth *= *part ? (*part)->growth : 1;
+        if (n->growth > MOST_GROWTH)
+            return fail_growth(name, "Sequence", err);
     }
     return MEDLEY_OK;
 }
@@ -267,6 +279,9 @@ static medley_status copy_text(struct normalizer *n, const json *v, const char *
     if (!json_as_text(v, &text))
         return fail(err, MEDLEY_EFORMAT, "%s: normalizer %s: expected a text", name, what);
     sb_addz(&n->text, text);
+    n->growth = n->text.n + 1;
+    if (n->growth > MOST_GROWTH)
+        return fail_growth(name, what, err);
     return n->text.failed ? fail_memory(err, "a normalizer") : MEDLEY_OK;
 }
 
@@ -370,6 +385,8 @@ static medley_status load_precompiled(struct normalizer *n, const json *spec, co
             ? charsmap_new(sb_str(&blob), name, &n->map, err)
             : fail(err, MEDLEY_EFORMAT, "%s: normalizer Precompiled: not base64", name);
     sb_deinit(&blob);
+    if (!st && (n->growth = charsmap_longest(n->map)) > MOST_GROWTH)
+        st = fail_growth(name, "Precompiled", err);
     return st;
 }
 
@@ -413,6 +430,7 @@ static struct normalizer *make(const struct kind *kind)
     struct normalizer *n = mem_zalloc(1, sizeof *n);
     if (n) {
         n->kind = kind;
+        n->growth = 1;
         sb_init(&n->text);
     }
     return n;

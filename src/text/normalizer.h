@@ -25,6 +25,7 @@ void normalizer_apply(const struct normalizer *n, struct piece *p, struct piece 
 struct charsmap;
 medley_status charsmap_new(struct str blob, const char *name, struct charsmap **out,
                            medley_error *err);
+size_t charsmap_longest(const struct charsmap *m); /* bytes of a replacement, at most; not 0 */
 void charsmap_free(struct charsmap *m);
 void charsmap_apply(const struct charsmap *m, const struct piece *in, struct piece *out);
 

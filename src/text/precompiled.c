@@ -58,6 +58,17 @@ void charsmap_free(struct charsmap *m)
     mem_free(m);
 }
 
+size_t charsmap_longest(const struct charsmap *m)
+{
+    size_t longest = 1;
+    for (size_t i = 0; i < m->n_texts;) {
+        size_t n = strlen(m->texts + i);
+        longest = n > longest ? n : longest;
+        i += n + 1;
+    }
+    return longest;
+}
+
 static size_t offset_of(uint32_t unit)
 {
     return (size_t)(unit >> 10) << ((unit & (1u << 9)) >> 6);
