@@ -48,6 +48,7 @@ static const struct argp_option options[] = {
     {"train", KEY_TRAIN, "FILE", 0, "train on the lines of FILE (- is standard input)", 1},
     {"kind", KEY_KIND, "KIND", 0, "wordpiece (the default) or unigram", 1},
     {"vocabulary", KEY_SIZE, "N", 0, "number of tokens, special ones among them (8192)", 1},
+    {"vocab-size", 0, NULL, OPTION_ALIAS, NULL, 1},
     {"keep-case", KEY_CASE, NULL, 0, "tell upper from lower case, and accents apart", 1},
     {"special", KEY_SPECIAL, "TEXT", 0, "one more special token; may be repeated", 1},
     {"output", 'o', "DIR", 0, "where the trained tokenizer is written", 1},
@@ -118,17 +119,16 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .args_doc = "[FILE]",
-    .doc =
-        "Print the token ids of texts, with the special tokens that the model expects. "
-        "Reads one "
-        "text a line (or, with --json, an array of texts) from FILE or standard input. The "
-        "tokenizer is a tokenizer.json, a vocab.txt, a vocab.json with merges.txt, a "
-        "SentencePiece model, or a folder with one of them.\v"
-        "Without --json a line of output is the ids of a text. With it, each text gives its "
-        "ids, "
-        "tokens and byte offsets into the text ([0,0] for special tokens).\nExample:\n"
-        "  echo 'usb c cable' | medley tokenize --tokenizer models/minilm\n"
-        "  medley tokenize --train list.txt --kind unigram --vocabulary 8000 -o DIR",
+    .doc = "Print the token ids of texts, with the special tokens that the model expects. "
+           "Reads one "
+           "text a line (or, with --json, an array of texts) from FILE or standard input. The "
+           "tokenizer is a tokenizer.json, a vocab.txt, a vocab.json with merges.txt, a "
+           "SentencePiece model, or a folder with one of them.\v"
+           "Without --json a line of output is the ids of a text. With it, each text gives its "
+           "ids, "
+           "tokens and byte offsets into the text ([0,0] for special tokens).\nExample:\n"
+           "  echo 'usb c cable' | medley tokenize --tokenizer models/minilm\n"
+           "  medley tokenize --train list.txt --kind unigram --vocabulary 8000 -o DIR",
 };
 
 /* Working memory of one run. */
@@ -251,6 +251,9 @@ static medley_status train(struct arguments *a, medley_error *err)
     if (!st)
         st = text_list_lines(&texts, data, n, err);
     struct text_list rest = texts;
+    if (!st && !texts.n)
+        st = fail(err, MEDLEY_EINVAL, "%s: no text to train on",
+                  standard ? "standard input" : a->train);
     if (!st)
         st = tokenizer_train(&a->training, next_line, &rest, &t, err);
     if (!st)
