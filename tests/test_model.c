@@ -1,5 +1,7 @@
 /* test_model.c: models plugged into medley.yaml and taken away, line by line; and the verdict
  * on a new one. */
+#include "base/memory.h"
+#include "ensemble/decide.h"
 #include "ensemble/model_edit.h"
 #include "ensemble/verdict.h"
 #include "tests/ensemble_shop.h"
@@ -132,11 +134,56 @@ static void test_verdict(const char *folder)
     workspace_close(&w);
 }
 
+/* The deciding stages with an allocation that fails, now early, now late: a status, and under
+ * the sanitizers neither crash nor leak. */
+static medley_status decide(struct workspace *w, int which, medley_error *err)
+{
+    struct rank_options rank = {.players = PLAYERS_MODEL, .seeds = 1};
+    struct cascade_options cascade = {.loss = 0.01};
+    switch (which) {
+    case 0:
+        return decide_rank(w, &rank, err);
+    case 1:
+        return decide_verdict(w, 0, err);
+    case 2:
+        return decide_cascade(w, &cascade, 7, err);
+    case 3:
+        return decide_calibrate(w, err);
+    default:
+        return decide_select(w, err);
+    }
+}
+
+static void test_memory(const char *folder)
+{
+    static const char *const names[] = {"rank", "verdict", "cascade", "calibrate", "select"};
+    medley_error err = {0};
+    struct workspace w;
+    if (!ok(workspace_open(folder, &w, &err) == MEDLEY_OK &&
+                workspace_open_data(&w, &err) == MEDLEY_OK,
+            "opens"))
+        return;
+    for (int which = 0; which < 5; which++) {
+        medley_status st = MEDLEY_ENOMEM;
+        size_t n = 0, runs = 0;
+        for (; st == MEDLEY_ENOMEM && runs < 80; n += 1 + n / 4, runs++) {
+            remove_tree(at(folder, "ensemble/refits-model.bin"), NULL);
+            mem_fail_after(n);
+            st = decide(&w, which, &err);
+            mem_fail_after(SIZE_MAX);
+        }
+        ok(st == MEDLEY_OK && runs > 10, "%s: %zu times out of memory (%s)", names[which],
+           runs - 1, st ? err.message : "then done");
+    }
+    workspace_close(&w);
+}
+
 int main(void)
 {
     char folder[64];
     snprintf(folder, sizeof folder, "%s", tap_folder());
     test_edit(folder);
     test_verdict(folder);
+    test_memory(folder);
     return tap_done();
 }
