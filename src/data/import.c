@@ -36,6 +36,8 @@ const struct relation_row built_relations[RELATIONS_BUILT] = {
     [BUILT_CO_LISTED] = {"co-listed", RELATION_PRODUCT_PRODUCT},
     [BUILT_SAME_BRAND] = {"same-brand", RELATION_PRODUCT_PRODUCT},
     [BUILT_SAME_CATEGORY] = {"same-category", RELATION_PRODUCT_PRODUCT},
+    [BUILT_CO_VIEWED] = {"co-viewed", RELATION_PRODUCT_PRODUCT},
+    [BUILT_CO_PURCHASED] = {"co-purchased", RELATION_PRODUCT_PRODUCT},
 };
 
 size_t importer_products(const struct importer *im)

@@ -11,7 +11,10 @@
  * Relations: "listing" has every judged pair; "co-listed" weighs two products by the lists they
  * share, of at most 50 products each (by hash); in "same-brand" and "same-category" (equal but for
  * case, within a locale) each product is linked to at most 10 others, neighbours in order of a hash;
- * "impressions", "clicks", "adds", "purchases", "consumes" count events (see ubi.c). */
+ * "impressions", "clicks", "adds", "purchases", "consumes" count events; "co-viewed" (clicked,
+ * watched) and "co-purchased" count sessions in which two products met, among the last 16 of a
+ * session and the last 65,536 sessions. A line that says the same as one before it, time included,
+ * counts once (see ubi.c). */
 #ifndef DATA_IMPORT_H
 #define DATA_IMPORT_H
 
@@ -37,6 +40,10 @@ struct import_options {
     const char *metadata; /* optional: product_id, product_locale, category */
     const char *lists;    /* optional: list_id, product_id, product_locale -> co-listed */
     const char *events;   /* optional: UBI events JSONL -> impressions, clicks, adds, ... */
+    const char *events_until; /* a time: later events are not used, nor are those without one;
+                                 NULL: all are */
+    double events_half_life;  /* days in which an event's weight halves, up to the last one; 0:
+                                 events weigh 1 */
     struct import_columns columns;
     const struct import_label *labels; /* NULL: E, S, C, I with their long names as aliases */
     size_t n_labels;                   /* 2..16 when labels is given */

@@ -29,7 +29,10 @@
     X(EVENT_FIELDS, "event without action, query or object", "ignored")               \
     X(EVENT_ACTION, "event with an unknown action", "ignored")                        \
     X(EVENT_QUERY, "event with an unknown query", "ignored")                          \
-    X(EVENT_PRODUCT, "event with an unknown product", "ignored")
+    X(EVENT_PRODUCT, "event with an unknown product", "ignored")                      \
+    X(EVENT_REPEATED, "event that came before, line by line", "ignored")              \
+    X(EVENT_LATE, "event after events_until", "ignored")                              \
+    X(EVENT_TIME, "event without a time that can be read", "ignored, as time matters")
 
 enum issue_kind {
 #define ISSUE_ENUM(name, kind, handled) ISSUE_##name,
@@ -49,7 +52,7 @@ struct issue {
     } first[ISSUES_SHOWN];
 };
 
-enum { RELATIONS_BUILT = 9 };
+enum { RELATIONS_BUILT = 11 };
 enum built_relation {
     BUILT_LISTING,
     BUILT_IMPRESSIONS,
@@ -60,6 +63,8 @@ enum built_relation {
     BUILT_CO_LISTED,
     BUILT_SAME_BRAND,
     BUILT_SAME_CATEGORY,
+    BUILT_CO_VIEWED,
+    BUILT_CO_PURCHASED,
 };
 
 struct importer {

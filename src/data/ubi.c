@@ -6,11 +6,14 @@
  * locale when it names none), or by a query record (user_query, query_id,
  * query_response_hit_ids) met earlier in the same file. The hits of a query record count as
  * impressions. Tested by test_import.c, fuzz_ubi.c. */
+#include "data/event_time.h"
 #include "data/importer.h"
 
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <float.h>
+#include <math.h>
 #include <strings.h>
 
 static const struct {
@@ -24,7 +27,12 @@ static const struct {
 struct events {
     struct importer *im;
     struct table *t;
-    size_t action, query_id, user_query, object, object_id, locale, hits;
+    size_t action, query_id, user_query, object, object_id, locale, hits, time, session, client;
+    bool timed;   /* a cut-off or decay was asked for */
+    double until; /* seconds; INFINITY: no cut-off */
+    struct decay decay;
+    struct repeats repeats;
+    struct sessions viewed, purchased;
     struct map *searches;   /* query_id of a query record -> row of search_query */
     uint32_t *search_query; /* a dataset query */
     size_t search_capacity;
@@ -39,6 +47,9 @@ static void find_columns(struct events *e)
     e->object_id = table_find(e->t, "object_id");
     e->locale = table_find(e->t, "locale");
     e->hits = table_find(e->t, "query_response_hit_ids");
+    e->time = table_find(e->t, "timestamp");
+    e->session = table_find(e->t, "session_id");
+    e->client = table_find(e->t, "client_id");
 }
 
 /* The query of a locale that this line names, or MAP_NONE. */
@@ -81,11 +92,79 @@ static void resolve(struct events *e, struct str object, uint32_t *query, uint32
     }
 }
 
+/* ---- time and sessions --------------------------------------------------------------------
+ */
+
+static struct hash128 hash_field(struct events *e, size_t column, struct hash128 seed)
+{
+    struct str f = str_trim(table_field(e->t, column));
+    return hash_bytes(f.n ? f.s : "", f.n, hash_bytes(&f.n, sizeof f.n, seed));
+}
+
+/* Lines without a time may be equal and yet different events. */
+static bool is_repeated(struct events *e)
+{
+    const size_t columns[] = {e->action, e->query_id, e->user_query, e->object, e->object_id,
+                              e->locale, e->session,  e->client,     e->time};
+    struct hash128 h = {0, 0};
+    if (str_trim(table_field(e->t, e->time)).n == 0)
+        return false;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        h = hash_field(e, columns[i], h);
+    if (!repeats_note(&e->repeats, h))
+        return false;
+    issue_add(e->im, ISSUE_EVENT_REPEATED, e->t, "the same action at the same time");
+    return true;
+}
+
+/* The weight of the current line; false: it does not count. */
+static bool weigh(struct events *e, float *weight)
+{
+    struct str text = str_trim(table_field(e->t, e->time));
+    double time;
+    *weight = 1;
+    if (!e->timed)
+        return true;
+    if (!event_time_parse(text, &time)) {
+        issue_add(e->im, ISSUE_EVENT_TIME, e->t, "'%.*s'", (int)text.n, text.s);
+        return false;
+    }
+    if (time > e->until) {
+        issue_add(e->im, ISSUE_EVENT_LATE, e->t, "%.*s", (int)text.n, text.s);
+        return false;
+    }
+    if (decay_weight(&e->decay, time, weight))
+        return true;
+    issue_add(e->im, ISSUE_EVENT_TIME, e->t, "%.*s is 100 half-lives from the first event",
+              (int)text.n, text.s);
+    return false;
+}
+
+/* Joins the product with those that its session met before. */
+static medley_status meet(struct events *e, enum built_relation relation, uint32_t product,
+                          float weight, medley_error *err)
+{
+    bool bought = relation == BUILT_PURCHASES;
+    uint32_t met[SESSION_PRODUCTS];
+    struct hash128 none = {0, 0};
+    if (str_trim(table_field(e->t, e->session)).n == 0 ||
+        (!bought && relation != BUILT_CLICKS && relation != BUILT_CONSUMES))
+        return MEDLEY_OK;
+    struct hash128 session = hash_field(e, e->session, none);
+    size_t n = sessions_meet(bought ? &e->purchased : &e->viewed, session, product, met);
+    struct edges *edges = &e->im->relations[bought ? BUILT_CO_PURCHASED : BUILT_CO_VIEWED];
+    for (size_t i = 0; i < n; i++)
+        if (!edges_add_pair(edges, met[i], product, weight))
+            return fail_memory(err, "behaviour relations");
+    return MEDLEY_OK;
+}
+
 /* Adds one event, or counts why not. */
 static medley_status add_event(struct events *e, enum built_relation relation,
                                struct str object, medley_error *err)
 {
     uint32_t query, product;
+    float weight;
     struct str text = str_trim(table_field(e->t, e->user_query));
     struct str id = str_trim(table_field(e->t, e->query_id));
     resolve(e, object, &query, &product);
@@ -94,8 +173,12 @@ static medley_status add_event(struct events *e, enum built_relation relation,
                   id.s, (int)text.n, text.s);
     else if (product == MAP_NONE)
         issue_add(e->im, ISSUE_EVENT_PRODUCT, e->t, "'%.*s'", (int)object.n, object.s);
-    else if (!edges_add(&e->im->relations[relation], query, product, 1.0f))
+    else if (!weigh(e, &weight))
+        return MEDLEY_OK;
+    else if (!edges_add(&e->im->relations[relation], query, product, weight))
         return fail_memory(err, "behaviour relations");
+    else
+        return meet(e, relation, product, weight, err);
     return MEDLEY_OK;
 }
 
@@ -166,11 +249,45 @@ static medley_status event_rows(struct events *e, medley_error *err)
         if (st != MEDLEY_OK || !more)
             break;
         struct str action = str_trim(table_field(e->t, e->action));
-        st = action.n ? action_row(e, action, err) : search_row(e, err);
+        if (!action.n)
+            st = search_row(e, err);
+        else if (!is_repeated(e))
+            st = action_row(e, action, err);
         if (st == MEDLEY_OK)
             st = importer_tick("import events", e->t, row, err);
     }
     return st;
+}
+
+static medley_status start_events(struct events *e, medley_error *err)
+{
+    const struct import_options *o = e->im->options;
+    e->until = INFINITY;
+    e->decay.half_life = o->events_half_life * 86400;
+    e->timed = o->events_until || o->events_half_life > 0;
+    if (o->events_until && !event_time_parse(str_of(o->events_until), &e->until))
+        return fail(err, MEDLEY_EINVAL,
+                    "events_until: '%s' is no time (like 2024-05-01 or 2024-05-01T12:00:00Z)",
+                    o->events_until);
+    e->searches = map_new(64);
+    bool good = repeats_init(&e->repeats);
+    good = sessions_init(&e->viewed) && good;
+    good = sessions_init(&e->purchased) && good;
+    return e->searches && good ? table_open(o->events, &e->t, err) : fail_memory(err, "events");
+}
+
+/* The relations of behaviour: weights so that the last event's is 1. */
+static void scale_weights(struct events *e)
+{
+    static const enum built_relation timed[] = {
+        BUILT_IMPRESSIONS, BUILT_CLICKS,    BUILT_ADDS,        BUILT_PURCHASES,
+        BUILT_CONSUMES,    BUILT_CO_VIEWED, BUILT_CO_PURCHASED};
+    double scale = decay_scale(&e->decay);
+    for (size_t i = 0; scale != 1 && i < sizeof timed / sizeof *timed; i++) {
+        struct edges *edges = &e->im->relations[timed[i]];
+        for (size_t k = 0; k < edges->n; k++) /* forgotten altogether below the least float */
+            edges->items[k].weight = fmaxf((float)(edges->items[k].weight * scale), FLT_MIN);
+    }
 }
 
 medley_status import_events(struct importer *im, medley_error *err)
@@ -178,13 +295,16 @@ medley_status import_events(struct importer *im, medley_error *err)
     if (!im->options->events)
         return MEDLEY_OK;
     struct events e = {.im = im};
-    medley_status st = table_open(im->options->events, &e.t, err);
-    if (st != MEDLEY_OK)
-        return st;
-    e.searches = map_new(64);
-    st = e.searches ? event_rows(&e, err) : fail_memory(err, "searches");
+    medley_status st = start_events(&e, err);
+    if (st == MEDLEY_OK) {
+        st = event_rows(&e, err);
+        scale_weights(&e);
+        importer_finish("import events", e.t, st);
+    }
     map_free(e.searches);
     mem_free(e.search_query);
-    importer_finish("import events", e.t, st);
+    repeats_deinit(&e.repeats);
+    sessions_deinit(&e.viewed);
+    sessions_deinit(&e.purchased);
     return st;
 }

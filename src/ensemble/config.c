@@ -36,6 +36,8 @@ static const struct yaml_field data_fields[] = {
     DATA("metadata", YAML_TEXT, import.metadata, 0, 0, "categories by product"),
     DATA("lists", YAML_TEXT, import.lists, 0, 0, "result lists, which give co-listed products"),
     DATA("events", YAML_TEXT, import.events, 0, 0, "behaviour events (UBI, .jsonl)"),
+    DATA("events_until", YAML_TEXT, import.events_until, 0, 0, "events after this time are left out"),
+    DATA("events_half_life", YAML_DOUBLE, import.events_half_life, 0, 100000, "days in which an event's weight halves; 0: never [0]"),
     DATA("columns", YAML_NODE, columns, 0, 0, "your column names for the ESCI ones"),
     DATA("labels", YAML_NODE, labels, 0, 0, "2 to 16 classes: names, or {name, gain, aliases}"),
     DATA("default_locale", YAML_TEXT, import.default_locale, 0, 0, "when there is no locale column [us]"),
