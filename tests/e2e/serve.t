@@ -63,6 +63,7 @@ models:
   - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 3}
 stacking: {folds: 2, seed: 5}
 ensemble: {rounds: 30, num_leaves: 5}
+budget: {pin: [sage]}
 EOF
 ok $? 'a shop is trained'
 
@@ -112,7 +113,7 @@ classify '{"query": "", "products": ["x"]}' && grep -q '{"error":"query: blank"}
 ok $? 'a bad request is told why'
 curl -s "$url/metrics" | tail -n 1 | grep -qx '# EOF'
 ok $? 'metrics end as they should'
-"$MEDLEY" serve -C "$folder/ws" --port "${url##*:}" >"$folder/out" 2>&1
+timeout 20 "$MEDLEY" serve -C "$folder/ws" --port "${url##*:}" >"$folder/out" 2>&1
 [ $? -eq 1 ] && grep -q 'Address already in use' "$folder/out"
 ok $? 'a second server on the same port fails and says so'
 kill -HUP $server
@@ -147,7 +148,7 @@ kill -TERM $server
 wait $server
 cp -r "$real" "$folder/bad" && printf 'x' |
     dd of="$folder/bad/embeddings/sage.bin" bs=1 seek=5000 conv=notrunc 2>/dev/null
-"$MEDLEY" serve --bundle "$folder/bad" --port 0 >"$folder/out" 2>&1
+timeout 20 "$MEDLEY" serve --bundle "$folder/bad" --port 0 >"$folder/out" 2>&1
 [ $? -eq 1 ] && grep -q 'sage.bin: precomputed embeddings: the contents were altered' "$folder/out"
 ok $? 'a damaged file is refused at the start'
 
