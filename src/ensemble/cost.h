@@ -21,7 +21,7 @@ struct machine {
     unsigned cores, threads;
     uint64_t memory; /* bytes */
 };
-void machine_here(struct machine *out);
+void machine_here(struct machine *m);
 
 struct cost_times { /* of lists of one size, or of encoding a query */
     size_t n;       /* samples */

@@ -121,7 +121,7 @@ struct agreement rank_fold_agreement(const struct ranking *r, size_t value, bool
     const struct refits *g = &r->refits;
     size_t n = r->players.n, width = g->n_folds * FOLD_VALUES;
     uint64_t all = refits_all(g);
-    struct agreement none = {NAN, NAN, 0}, found = none;
+    struct agreement none = {NAN, NAN, 0}, found;
     double errors[MEDLEY_COALITION_PLAYERS], sign = value == VALUE_LOG_LOSS ? -1 : 1;
     double *values = mem_alloc(g->n_folds, n * sizeof *values);
     if (!values) {

@@ -65,9 +65,6 @@ extern const struct whole_impl *const whole_impls[]; /* slowest first, NULL at t
 extern const struct whole_impl whole_ref;
 #if defined(__x86_64__)
 extern const struct whole_impl whole_avx2, whole_avx512;
-/* relu in place on the result of an op above, none of which reads back what becomes 0: returns
- * x itself. Saves three arrays of x's size beside op_activation. */
-struct tensor *op_whole_relu(struct tape *t, struct tensor *x);
 
 #endif
 const struct whole_impl *whole(size_t c); /* the fastest usable row for heads of c columns */

@@ -39,7 +39,7 @@ INLINE void gather_vectors(const struct gather *g, const float *x, size_t i, flo
         s[k] = g->self ? (V)(own * LOADU(x + i * stride + VL * k)) : (V)SET1(0);
     for (size_t e = g->offsets[i]; e < end; e++) {
         size_t j = g->source[e];
-        ask(x + g->source[e + AHEAD < g->edges ? e + AHEAD : e] * stride, (size_t)(count * VL));
+        ask(x + g->source[e + AHEAD < g->edges ? e + AHEAD : e] * stride, (size_t)count * VL);
         V f = SET1(scale_of(g->weight, e) * scale_of(g->column_scale, j));
         for (int k = 0; k < count; k++)
             s[k] = FMA(f, LOADU(x + j * stride + VL * k), s[k]);

@@ -129,7 +129,7 @@ medley_status encoder_family_find(const char *model_type, const struct encoder_f
 medley_status encoder_config_load(const char *folder, unsigned layers, struct encoder *out,
                                   medley_error *err);
 /* The same from the root of a parsed config.json; `path` names it in messages. */
-medley_status encoder_config_read(const json *root, const char *path, struct encoder *out,
+medley_status encoder_config_read(const json *root, const char *path, struct encoder *e,
                                   medley_error *err);
 
 /* An encoder from scratch: sizes, and what the family's authors chose for the rest. */

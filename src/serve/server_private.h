@@ -136,7 +136,6 @@ enum handled handle_activate(struct request *r);
 enum handled handle_rollback(struct request *r);
 enum handled handle_shadow(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
-void classification_free(struct classification *c); /* accepts NULL */
 
 /* The page at "/": its three files. */
 extern const char page_html[], page_css[], page_js[];

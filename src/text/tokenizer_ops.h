@@ -92,7 +92,7 @@ void token_scratch_free(struct token_scratch *s);
 medley_status pipeline_load_json(const json *root, const char *path, struct tokenizer **out,
                                  medley_error *err);
 /* The same for a file that is in memory; `source` is what root was read from, kept for save. */
-medley_status pipeline_of_json(const json *root, const char *name, struct str source,
+medley_status pipeline_of_json(const json *root, const char *path, struct str source,
                                struct tokenizer **out, medley_error *err);
 /* pipeline_files.c: vocab.json with merges.txt; a SentencePiece model. */
 medley_status pipeline_load_bpe(const char *vocab, const char *merges, struct tokenizer **out,
