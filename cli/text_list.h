@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "medley/status.h"
 
+#define TEXT_LIST_LIMIT ((size_t)4 << 30) /* bytes of an input */
+
 struct text_list {
     struct str *items; /* [n] borrowed from the data */
     size_t n, capacity;

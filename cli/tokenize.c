@@ -6,12 +6,11 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/text_list.h"
+#include "cli/tokenize_train.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define INPUT_LIMIT ((size_t)4 << 30)
 
 enum {
     KEY_TOKENIZER = 1000,
@@ -19,21 +18,17 @@ enum {
     KEY_PAIRS,
     KEY_MAX,
     KEY_TRAIN,
+    KEY_LOCALE,
     KEY_KIND,
     KEY_SIZE,
     KEY_CASE,
     KEY_SPECIAL
 };
-enum { MOST_SPECIALS = 64 };
-
 struct arguments {
     const char *tokenizer, *file;
     bool json, bare, pairs;
     size_t max_tokens;
-    const char *train, *output; /* of --train */
-    struct tokenizer_training training;
-    const char *specials[MOST_SPECIALS + 1];
-    size_t n_specials;
+    struct train_arguments training;
 };
 
 static const struct argp_option options[] = {
@@ -45,7 +40,11 @@ static const struct argp_option options[] = {
     {"max-tokens", KEY_MAX, "N", 0, "cut to N tokens, the longer text of a pair first", 0},
     {"no-specials", KEY_BARE, NULL, 0, "without special tokens", 0},
     {0, 0, NULL, 0, "Training a tokenizer:", 1},
-    {"train", KEY_TRAIN, "FILE", 0, "train on the lines of FILE (- is standard input)", 1},
+    {"train", KEY_TRAIN, "PATH", 0,
+     "train on the lines of a file (- is standard input), or on the training queries and all "
+     "products of a workspace's folder",
+     1},
+    {"locale", KEY_LOCALE, "NAME", 0, "texts of a workspace: of this locale only", 1},
     {"kind", KEY_KIND, "KIND", 0, "wordpiece (the default) or unigram", 1},
     {"vocabulary", KEY_SIZE, "N", 0, "number of tokens, special ones among them (8192)", 1},
     {"vocab-size", 0, NULL, OPTION_ALIAS, NULL, 1},
@@ -75,38 +74,43 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->max_tokens = (size_t)cli_count("--max-tokens", arg, 1, 1u << 30);
         return 0;
     case KEY_TRAIN:
-        a->train = arg;
+        a->training.source = arg;
         return 0;
     case KEY_KIND:
         if (strcmp(arg, "wordpiece") != 0 && strcmp(arg, "unigram") != 0)
             argp_error(state, "--kind: expected wordpiece or unigram, not '%s'", arg);
-        a->training.kind =
+        a->training.how.kind =
             strcmp(arg, "unigram") == 0 ? TOKENIZER_UNIGRAM : TOKENIZER_WORDPIECE;
         return 0;
     case KEY_SIZE:
-        a->training.vocabulary = (size_t)cli_count("--vocabulary", arg, 1, INT32_MAX / 8);
+        a->training.how.vocabulary = (size_t)cli_count("--vocabulary", arg, 1, INT32_MAX / 8);
         return 0;
     case KEY_CASE:
-        a->training.keep_case = a->training.keep_accents = true;
+        a->training.how.keep_case = a->training.how.keep_accents = true;
         return 0;
     case KEY_SPECIAL:
-        if (a->n_specials == MOST_SPECIALS)
+        if (a->training.n_specials == MOST_SPECIALS)
             argp_error(state, "--special: more than %d", MOST_SPECIALS);
-        a->specials[a->n_specials++] = arg;
+        a->training.specials[a->training.n_specials++] = arg;
+        return 0;
+    case KEY_LOCALE:
+        a->training.locale = arg;
         return 0;
     case 'o':
-        a->output = arg;
+        a->training.output = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (a->file || a->train)
+        if (a->file || a->training.source)
             return ARGP_ERR_UNKNOWN;
         a->file = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->tokenizer == !a->train)
-            argp_error(state, "expected either --tokenizer PATH or --train FILE");
-        if (!a->train != !a->output)
-            argp_error(state, "--train FILE and --output DIR go together");
+        if (!a->tokenizer == !a->training.source)
+            argp_error(state, "expected either --tokenizer PATH or --train PATH");
+        if (!a->training.source != !a->training.output)
+            argp_error(state, "--train PATH and --output DIR go together");
+        if (a->training.locale && !a->training.source)
+            argp_error(state, "--locale chooses texts for --train");
         if (a->pairs && a->bare)
             argp_error(state, "--pairs and --no-specials exclude each other");
         return 0;
@@ -128,7 +132,8 @@ static const struct argp argp = {
            "ids, "
            "tokens and byte offsets into the text ([0,0] for special tokens).\nExample:\n"
            "  echo 'usb c cable' | medley tokenize --tokenizer models/minilm\n"
-           "  medley tokenize --train list.txt --kind unigram --vocabulary 8000 -o DIR",
+           "  medley tokenize --train list.txt --kind unigram --vocabulary 8000 -o DIR\n"
+           "  medley tokenize --train myshop --locale es -o vocabularies/es",
 };
 
 /* Working memory of one run. */
@@ -228,45 +233,6 @@ static medley_status tokenize(struct run *r, const struct text_list *texts, medl
     return r->out.failed ? fail_memory(err, "output") : MEDLEY_OK;
 }
 
-static bool next_line(void *context, struct str *text)
-{
-    struct text_list *rest = context;
-    if (!rest->n)
-        return false;
-    *text = *rest->items++;
-    rest->n--;
-    return true;
-}
-
-static medley_status train(struct arguments *a, medley_error *err)
-{
-    struct text_list texts = {0};
-    struct tokenizer *t = NULL;
-    char *data = NULL;
-    size_t n = 0;
-    bool standard = strcmp(a->train, "-") == 0;
-    a->training.extra_specials = a->specials;
-    medley_status st =
-        file_read(standard ? "/dev/stdin" : a->train, INPUT_LIMIT, &data, &n, err);
-    if (!st)
-        st = text_list_lines(&texts, data, n, err);
-    struct text_list rest = texts;
-    if (!st && !texts.n)
-        st = fail(err, MEDLEY_EINVAL, "%s: no text to train on",
-                  standard ? "standard input" : a->train);
-    if (!st)
-        st = tokenizer_train(&a->training, next_line, &rest, &t, err);
-    if (!st)
-        st = tokenizer_save(t, a->output, err);
-    if (!st)
-        fprintf(stderr, "%s: %zu tokens from %zu texts\n", a->output, tokenizer_size(t),
-                texts.n);
-    tokenizer_free(t);
-    text_list_deinit(&texts);
-    mem_free(data);
-    return st;
-}
-
 int verb_tokenize(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -276,12 +242,12 @@ int verb_tokenize(int argc, char **argv)
     size_t n = 0;
     medley_error err;
     cli_parse(&argp, argc, argv, &a);
-    if (a.train)
-        return train(&a, &err) ? cli_fail(&err) : 0;
+    if (a.training.source)
+        return tokenize_train(&a.training, &err) ? cli_fail(&err) : 0;
     sb_init(&r.out);
     medley_status st = tokenizer_load(a.tokenizer, &r.t, &err);
     if (!st)
-        st = file_read(a.file ? a.file : "/dev/stdin", INPUT_LIMIT, &data, &n, &err);
+        st = file_read(a.file ? a.file : "/dev/stdin", TEXT_LIST_LIMIT, &data, &n, &err);
     if (!st)
         st = a.json ? text_list_json(&texts, data, n, a.file ? a.file : "standard input", &err)
                     : text_list_lines(&texts, data, n, &err);

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "text/clean.h"
+#include "lm/corpus.h"
 
 #include <string.h>
 
@@ -26,14 +26,6 @@ void cross_encoder_free(struct cross_encoder *m)
     mem_free(m);
 }
 
-bool *lm_training_queries(const struct dataset *d)
-{
-    bool *known = mem_zalloc(d->n_queries, sizeof *known);
-    for (size_t i = 0; known && i < d->n_examples; i++)
-        known[d->example_query[i]] |= d->example_split[i] == SPLIT_TRAIN;
-    return known;
-}
-
 static medley_status take_classes(struct cross_encoder *m, const char *const *names, size_t n,
                                   medley_error *err)
 {
@@ -41,51 +33,6 @@ static medley_status take_classes(struct cross_encoder *m, const char *const *na
         if (!(m->class_names[m->n_classes] = mem_strdup(names[m->n_classes])))
             return fail_memory(err, "class names");
     return MEDLEY_OK;
-}
-
-/* Texts of a dataset, cleaned, for the vocabulary: queries of the training split, then the
- * fields of each product. */
-struct corpus {
-    const struct dataset *d;
-    bool *known; /* [n_queries] */
-    size_t query, product;
-    int field;
-    struct strbuf cleaned;
-};
-
-static bool next_raw(struct corpus *c, struct str *locale, struct str *text)
-{
-    const struct dataset *d = c->d;
-    while (c->query < d->n_queries && !c->known[c->query])
-        c->query++;
-    if (c->query < d->n_queries) {
-        *locale = str_of(d->locale_names[d->query_locale[c->query]]);
-        *text = column_at(&d->query_text, c->query++);
-        return true;
-    }
-    if (c->product >= d->n_products)
-        return false;
-    struct product_text p = dataset_product(d, (uint32_t)c->product);
-    const struct str fields[] = {p.title, p.brand, p.color, p.bullets, p.description};
-    *locale = str_of(d->locale_names[d->product_locale[c->product]]);
-    *text = fields[c->field++];
-    if (c->field == sizeof fields / sizeof *fields) {
-        c->field = 0;
-        c->product++;
-    }
-    return true;
-}
-
-static bool next_text(void *context, struct str *text)
-{
-    struct corpus *c = context;
-    struct str locale, raw;
-    if (!next_raw(c, &locale, &raw))
-        return false;
-    sb_clear(&c->cleaned);
-    text_clean(locale, raw, &c->cleaned);
-    *text = sb_str(&c->cleaned);
-    return true;
 }
 
 static medley_status train_vocabulary(struct cross_encoder *m, const struct dataset *d,
@@ -96,17 +43,7 @@ static medley_status train_vocabulary(struct cross_encoder *m, const struct data
         .keep_accents = true,
         .extra_specials = lm_field_markers,
     };
-    struct corpus corpus = {.d = d, .known = lm_training_queries(d)};
-    if (!corpus.known)
-        return fail_memory(err, "queries");
-    sb_init(&corpus.cleaned);
-    medley_status st = tokenizer_train(&options, next_text, &corpus, &m->tokenizer, err);
-    if (!st && corpus.cleaned.failed)
-        st =
-            fail_memory(err, "texts for the vocabulary"); /* the model is freed by the caller */
-    sb_deinit(&corpus.cleaned);
-    mem_free(corpus.known);
-    return st;
+    return corpus_train_tokenizer(d, NULL, &options, &m->tokenizer, err);
 }
 
 static medley_status build_keywords(struct cross_encoder *m, const struct dataset *d,

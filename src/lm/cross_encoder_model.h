@@ -114,10 +114,6 @@ struct encoder_batch lm_inputs_batch(const struct lm_inputs *in);
 medley_status lm_predict_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
                                 float *probabilities, medley_error *err);
 
-/* [n_queries] which queries the training split has: the only ones whose text is read before
- * labels are. NULL when out of memory; mem_free. */
-bool *lm_training_queries(const struct dataset *d);
-
 /* Keeps the field order given as "query,title,...". */
 medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medley_error *err);
 void lm_fields_write(const struct cross_encoder *m, struct strbuf *out);

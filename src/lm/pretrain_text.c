@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "lm/corpus.h"
 
 #include <string.h>
 
@@ -62,7 +63,7 @@ static void add_products(struct pretrain_text *t, const struct cross_encoder *m,
 static medley_status add_queries(struct pretrain_text *t, const struct cross_encoder *m,
                                  const struct dataset *d, medley_error *err)
 {
-    bool *known = lm_training_queries(d);
+    bool *known = corpus_training_queries(d);
     if (!known)
         return fail_memory(err, "queries");
     for (size_t q = 0; q < d->n_queries; q++) {

@@ -43,6 +43,16 @@ for kind in wordpiece unigram; do
     head -c 1000000 /dev/zero | tr '\0' a | "$medley" tokenize --tokenizer $kind >out 2>err
     ok $? "$kind: a megabyte without a space"
 done
+"$medley" synth --products 60 --queries 30 --seed 3 -o shop 2>err &&
+    "$medley" init ws --data shop 2>err && "$medley" import -C ws >/dev/null 2>err &&
+    "$medley" tokenize --train ws --locale us --vocabulary 300 -o us 2>err && [ -s us/vocab.txt ]
+ok $? 'the texts of a workspace, of one locale'
+"$medley" tokenize --train ws --locale xx -o none 2>err
+status=$?
+refused "no text is of locale 'xx'; there are: us" 'a locale that is not there'
+"$medley" tokenize --train texts --locale us -o none 2>err
+status=$?
+refused 'texts is not the folder of a workspace' 'a file has no locales'
 : >empty
 "$medley" tokenize --train empty -o none 2>err
 status=$?
