@@ -1,9 +1,11 @@
 /* lm_quality.c: one language model of a workspace, trained on its training split with a given
  * seed, and what it says of the test split; driven by bench/peers/lm_quality.py.
  *
- *   lm_quality inputs WORKSPACE MODEL FOLDER       what the model reads, for others to read the
- * same lm_quality train WORKSPACE MODEL SEED OUT.npy  probabilities [labelled test pairs, K]
- */
+ *   lm_quality inputs WORKSPACE MODEL FOLDER
+ *      what the model reads, for others to read the same
+ *   lm_quality train WORKSPACE MODEL SEED OUT
+ *      probabilities [labelled test pairs, K] into OUT.npy; with weights of other precisions
+ *      into OUT.bfloat16.npy and OUT.int8.npy */
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/npy.h"
@@ -118,9 +120,32 @@ static medley_status write_inputs(struct job *j, const char *folder, medley_erro
     return st;
 }
 
+/* What the trained model says of the test split, in each precision of its weights. */
+static medley_status write_predictions(const struct job *j, const struct model_context *context,
+                                       struct cross_encoder *m, const char *out,
+                                       medley_error *err)
+{
+    const struct base_model_ops *ops = base_model_kinds[KIND_LM];
+    size_t n_classes = j->w.data.n_classes;
+    char path[1024];
+    float *p = mem_alloc(j->n_test, n_classes * sizeof *p);
+    medley_status st = p ? MEDLEY_OK : fail_memory(err, "predictions");
+    for (int i = PRECISION_FLOAT32; i < PRECISION_COUNT && !st; i++) {
+        bool full = i == PRECISION_FLOAT32;
+        snprintf(path, sizeof path, "%s%s%s.npy", out, full ? "" : ".",
+                 full ? "" : precision_names[i]);
+        st = cross_encoder_set_precision(m, (enum precision)i, err);
+        if (!st)
+            st = ops->predict(context, m, j->test, j->n_test, "test", p, err);
+        if (!st)
+            st = npy_write(path, NPY_F32, j->n_test, n_classes, p, err);
+    }
+    mem_free(p);
+    return st;
+}
+
 static medley_status train(struct job *j, uint64_t seed, const char *out, medley_error *err)
 {
-    struct dataset *d = &j->w.data;
     struct model_config *config = &j->w.config.models[j->model];
     const struct base_model_ops *ops = base_model_kinds[KIND_LM];
     struct graph_inputs graph = {0};
@@ -128,10 +153,8 @@ static medley_status train(struct job *j, uint64_t seed, const char *out, medley
     struct path prepared;
     float *teacher = NULL;
     void *model = NULL;
-    float *p = mem_alloc(j->n_test, d->n_classes * sizeof *p);
     config->lm.seed = seed;
-    medley_status st = p ? model_context_open(&j->w, j->model, &graph, &context, err)
-                         : fail_memory(err, "predictions");
+    medley_status st = model_context_open(&j->w, j->model, &graph, &context, err);
     if (!st)
         st = teacher_load(&j->w, j->model, &teacher, err);
     context.teacher = teacher;
@@ -140,13 +163,10 @@ static medley_status train(struct job *j, uint64_t seed, const char *out, medley
     if (!st)
         st = ops->fit(&context, j->fit, j->n_fit, NULL, NULL, &model, err);
     if (!st)
-        st = ops->predict(&context, model, j->test, j->n_test, "test", p, err);
-    if (!st)
-        st = npy_write(out, NPY_F32, j->n_test, d->n_classes, p, err);
+        st = write_predictions(j, &context, model, out, err);
     if (model)
         ops->free(model);
     mem_free(teacher);
-    mem_free(p);
     return st;
 }
 
@@ -157,7 +177,7 @@ int main(int argc, char **argv)
     bool inputs = argc == 5 && strcmp(argv[1], "inputs") == 0;
     if (!inputs && !(argc == 6 && strcmp(argv[1], "train") == 0)) {
         fputs("usage: lm_quality inputs WORKSPACE MODEL FOLDER\n"
-              "       lm_quality train WORKSPACE MODEL SEED OUT.npy\n",
+              "       lm_quality train WORKSPACE MODEL SEED OUT\n",
               stderr);
         return 2;
     }

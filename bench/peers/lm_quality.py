@@ -73,10 +73,14 @@ def workspace():
                        stdout=subprocess.DEVNULL)
 
 
+def run_path(name, settings, seed):
+    key = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return FOLDER / f"{name}-{key}-seed{seed}.npy"
+
+
 def result(name, settings, seed, make):
     """Probabilities of the test split: made by `make(path)` unless there already."""
-    key = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    path = FOLDER / f"{name}-{key}-seed{seed}.npy"
+    path = run_path(name, settings, seed)
     if not path.exists():
         start = time.process_time() + sum(os.times()[2:4])
         make(path)
@@ -99,7 +103,8 @@ def prepare(name):
 def ours(name, seed):
     def make(path):
         prepare(name)
-        subprocess.run([BUILD / "bench/lm_quality", "train", FOLDER, name, str(seed), path],
+        subprocess.run([BUILD / "bench/lm_quality", "train", FOLDER, name, str(seed),
+                        path.with_suffix("")],
                        check=True, env=dict(os.environ, MEDLEY_THREADS="1"))
     return result(name, MODELS[name], seed, make)
 
@@ -187,6 +192,21 @@ def metrics(p, y, k):
     return np.array([(guess == y).mean(), f1.mean(), loss])
 
 
+def changed(name, settings):
+    """Says what share of test pairs gets another label with weights of less precision."""
+    for precision in ("bfloat16", "int8"):
+        shares = []
+        for seed in SEEDS:
+            path = run_path(name, settings, seed)
+            other = path.with_suffix(f".{precision}.npy")
+            if other.exists():
+                a, b = np.load(path), np.load(other)
+                shares.append((a.argmax(1) != b.argmax(1)).mean())
+        if shares:
+            print(f"{TITLES[name]}: {precision} changes the label of {np.mean(shares):.2%} of the "
+                  f"test pairs ({len(shares)} seeds, most {max(shares):.2%})")
+
+
 def intervals(runs, y, queries, k):
     """95% by bootstrap over queries of the mean over seeds."""
     rng = np.random.default_rng(1)
@@ -233,6 +253,8 @@ def main():
         else:
             results[name] = [ours(name, seed) for seed in SEEDS]
     table(results, y, queries, k)
+    for name in results.keys() & MODELS.keys():
+        changed(name, MODELS[name])
 
 
 if __name__ == "__main__":
