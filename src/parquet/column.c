@@ -39,7 +39,7 @@ static void read_data_header(struct thrift *t, struct page *p)
             p->values = thrift_integer(t, f.type);
         else if (f.id == 2)
             p->encoding = thrift_integer(t, f.type);
-        else if (f.id == 3)
+        else if (f.id == 3 && f.type == THRIFT_I32) /* a dictionary's is "sorted" */
             p->level_encoding = thrift_integer(t, f.type);
         else
             thrift_skip(t, f.type);

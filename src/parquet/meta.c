@@ -322,13 +322,14 @@ static medley_status take_chunk(const struct chunk_fields *c, const struct parqu
     uint64_t begin = (uint64_t)c->data_at;
     if (c->dictionary_at > 0 && c->dictionary_at < c->data_at)
         begin = (uint64_t)c->dictionary_at;
-    if (!c->described || c->type != (int64_t)leaf->physical || c->data_at < 4 ||
-        c->values < 0 || c->compressed < 0 || begin > file_size ||
-        (uint64_t)c->compressed > file_size - begin)
+    bool empty = c->values == 0; /* some writers give no place to no pages */
+    if (!c->described || c->type != (int64_t)leaf->physical || c->values < 0 ||
+        (!empty && (c->data_at < 4 || c->compressed < 0 || begin > file_size ||
+                    (uint64_t)c->compressed > file_size - begin)))
         return fail(err, MEDLEY_EFORMAT,
                     "%s: column '%s': what the footer says of its pages does not fit the file",
                     path, leaf->name);
-    *out = (struct parquet_chunk){begin, (uint64_t)c->values, (int32_t)c->codec};
+    *out = (struct parquet_chunk){empty ? 0 : begin, (uint64_t)c->values, (int32_t)c->codec};
     return MEDLEY_OK;
 }
 
