@@ -2,8 +2,8 @@
  *
  *   bench_parquet FILE [--dump]
  *
- * Prints seconds of processor time, rows and bytes of values as one line of JSON; with --dump the
- * values instead, a row a line: fields by tabs, nulls as \N, tabs and newlines escaped. */
+ * Prints seconds of processor time, rows and bytes of values as one line of JSON; with --dump
+ * the values instead, a row a line: fields by tabs, nulls as \N, tabs and newlines escaped. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "parquet/parquet.h"

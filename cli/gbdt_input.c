@@ -146,7 +146,7 @@ static medley_status choose_columns(struct columns *c, const char *const *wanted
         in->names[m] = mem_strndup(name.s, name.n);
         if (!in->names[m])
             return fail_memory(err, "column names");
-        c->source[m++] = at;
+        c->source[m++] = table_find(c->t, name.s);
     }
     in->table.n_features = m;
     return MEDLEY_OK;

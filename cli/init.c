@@ -13,7 +13,7 @@ enum { KEY_DATA = 1000, KEY_PRETRAINED };
 
 static const struct argp_option options[] = {
     {"data", KEY_DATA, "DIR", 0,
-     "folder with examples.csv and products.csv (or .tsv, .jsonl), and if there are any "
+     "folder with examples.csv and products.csv (or .tsv, .jsonl, .parquet), and if there are any "
      "product_metadata.csv, colistings.csv, events.jsonl",
      0},
     {"pretrained", KEY_PRETRAINED, "DIR", 0,

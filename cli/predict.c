@@ -24,7 +24,7 @@ struct arguments {
 static const struct argp_option options[] = {
     {"pairs", KEY_PAIRS, "FILE", 0,
      "query, product_id, product_locale, and if you like example_id and product texts; "
-     ".csv, .tsv or .jsonl (required)",
+     ".csv, .tsv, .jsonl or .parquet (required)",
      0},
     {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
     {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},

@@ -106,7 +106,7 @@ static medley_status find_class(struct table *t, const char *class_name, size_t 
         out[i] = TABLE_NO_COLUMN;
     for (size_t i = 0; table_has_header(t) && i < table_columns(t); i++)
         if (strcasecmp(table_column_name(t, i).s, name) == 0) {
-            out[0] = i;
+            out[0] = table_find(t, table_column_name(t, i).s);
             return MEDLEY_OK;
         }
     if (table_has_header(t))

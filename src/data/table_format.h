@@ -17,6 +17,7 @@ struct table_format {
 };
 
 medley_status csv_next(struct table *t, bool *more, medley_error *err);
+medley_status parquet_next(struct table *t, bool *more, medley_error *err);
 medley_status jsonl_next(struct table *t, bool *more, medley_error *err);
 
 struct span {
@@ -25,6 +26,7 @@ struct span {
 
 struct table {
     const struct table_format *format;
+    struct parquet_rows *parquet; /* NULL: rows come from f */
     char *path;
     FILE *f;
     bool owns_stream;

@@ -1,9 +1,11 @@
 /* table_reader.c: what all table formats share: opening, blocks of input, columns, checks of
- * rows. The formats themselves are csv.c and jsonl.c. Tested by test_csv.c. */
+ * rows. The formats themselves are csv.c, jsonl.c and
+ * table_parquet.c. Tested by test_csv.c, test_parquet.c. */
 #include "data/table_format.h"
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "data/table_parquet.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,11 +15,11 @@
 #define BLOCK_SIZE ((size_t)256 << 10)
 
 static const struct table_format formats[] = {
-    {"CSV", ".csv", true, ',', csv_next},
-    {"TSV", ".tsv", true, '\t', csv_next},
-    {"JSONL", ".jsonl", false, 0, jsonl_next},
-    {"JSONL", ".ndjson", false, 0, jsonl_next},
+    {"CSV", ".csv", true, ',', csv_next},           {"TSV", ".tsv", true, '\t', csv_next},
+    {"JSONL", ".jsonl", false, 0, jsonl_next},      {"JSONL", ".ndjson", false, 0, jsonl_next},
+    {"Parquet", ".parquet", true, 0, parquet_next},
 };
+#define PARQUET (&formats[sizeof formats / sizeof *formats - 1])
 
 static const struct table_format *format_of(const char *path)
 {
@@ -29,7 +31,7 @@ static const struct table_format *format_of(const char *path)
         if (n > m && strcasecmp(path + n - m, formats[i].ending) == 0)
             return &formats[i];
     }
-    return NULL;
+    return parquet_rows_folder(path) ? PARQUET : NULL;
 }
 
 medley_status table_fail(const struct table *t, medley_error *err, const char *format, ...)
@@ -151,8 +153,11 @@ medley_status table_open_stream(FILE *f, const char *name, struct table **out,
     const struct table_format *format = format_of(name);
     if (!format)
         return fail(err, MEDLEY_EUNSUPPORTED,
-                    "'%s' does not end in .csv, .tsv or .jsonl, so its format is unknown",
+                    "'%s' does not end in .csv, .tsv, .jsonl or .parquet, so its format is "
+                    "unknown",
                     name);
+    if (format == PARQUET)
+        return fail(err, MEDLEY_EUNSUPPORTED, "'%s': Parquet is not read from a stream", name);
     struct table *t = mem_zalloc(1, sizeof *t);
     if (!t)
         return fail_memory(err, "a table reader");
@@ -180,8 +185,28 @@ medley_status table_open_stream(FILE *f, const char *name, struct table **out,
     return st;
 }
 
+static medley_status open_parquet(const char *path, struct table **out, medley_error *err)
+{
+    struct table *t = mem_zalloc(1, sizeof *t);
+    if (!t || !(t->path = mem_strdup(path))) {
+        mem_free(t);
+        return fail_memory(err, "a table reader");
+    }
+    t->format = PARQUET;
+    t->row_line = 1;
+    sb_init(&t->text);
+    medley_status st = parquet_rows_open(t, err);
+    if (st == MEDLEY_OK)
+        *out = t;
+    else
+        table_close(t);
+    return st;
+}
+
 medley_status table_open(const char *path, struct table **out, medley_error *err)
 {
+    if (format_of(path) == PARQUET)
+        return open_parquet(path, out, err);
     if (!format_of(path)) /* before a missing file, so that a folder gets the clearer message */
         return table_open_stream(NULL, path, out, err);
     bool standard = strcmp(path, "-") == 0;
@@ -204,6 +229,7 @@ void table_close(struct table *t)
 {
     if (!t)
         return;
+    parquet_rows_close(t->parquet);
     for (size_t i = 0; i < t->n_names; i++)
         mem_free(t->names[i]);
     mem_free(t->names);
@@ -223,6 +249,8 @@ size_t table_find(struct table *t, const char *name)
     if (i == TABLE_NO_COLUMN && !t->format->has_header &&
         table_add_name(t, str_of(name), NULL) == MEDLEY_OK)
         i = t->n_names - 1;
+    if (t->parquet && i != TABLE_NO_COLUMN)
+        parquet_rows_want(t->parquet, i);
     return i;
 }
 
@@ -297,4 +325,10 @@ void table_position(const struct table *t, uint64_t *done, uint64_t *total)
 {
     *done = t->bytes - (t->end - t->at);
     *total = t->size;
+}
+
+medley_status table_hash(const char *path, struct hash128 *inout, medley_error *err)
+{
+    return folder_exists(path) ? parquet_rows_hash(path, inout, err)
+                               : hash_file(path, inout, err);
 }

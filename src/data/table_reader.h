@@ -1,4 +1,4 @@
-/* table_reader.h: one row at a time from CSV, TSV or JSONL, in constant memory.
+/* table_reader.h: one row at a time from CSV, TSV, JSONL or Parquet, in constant memory.
  *
  * CSV is RFC 4180 (quoted newlines, doubled quotes, LF or CRLF) with an optional UTF-8 byte
  * order mark; blank lines are skipped, white space around header names is ignored, a quote
@@ -6,11 +6,17 @@
  * column is a key, or a path of keys joined by dots; null and absent keys are empty, numbers
  * and booleans are their text, arrays of plain values are joined by newlines.
  *
+ * Parquet is a file, or a folder of part files with the same columns, read in the order of
+ * their names; fields are text as parquet/parquet.h says, nulls are empty, "lines" are rows.
+ * Only columns that were looked for before the first row are read (all flat ones when none
+ * was).
+ *
  * Errors name the file, the line on which the row starts and the column. Tested by test_csv.c.
  */
 #ifndef DATA_TABLE_READER_H
 #define DATA_TABLE_READER_H
 
+#include "base/file.h"
 #include "base/str.h"
 #include "medley/status.h"
 
@@ -20,8 +26,8 @@
 
 struct table; /* opaque; one thread */
 
-/* The ending of `path` (.csv .tsv .jsonl .ndjson, in any case) decides the format; "-" is CSV
- * on standard input. `path` is copied. */
+/* The ending of `path` (.csv .tsv .jsonl .ndjson .parquet, in any case) decides the format; "-"
+ * is CSV on standard input. `path` is copied. */
 medley_status table_open(const char *path, struct table **out, medley_error *err);
 /* The same from an open stream, which stays the caller's; `name` is used for its ending and in
  * messages. */
@@ -49,6 +55,9 @@ const char *table_path(const struct table *t);
 
 /* Bytes read so far and the size of the file (0 when unknown), for progress. */
 void table_position(const struct table *t, uint64_t *done, uint64_t *total);
+
+/* A hash of all bytes that reading `path` would read. */
+medley_status table_hash(const char *path, struct hash128 *inout, medley_error *err);
 
 /* Fails with "path:line: " before the message. */
 medley_status table_fail(const struct table *t, medley_error *err, const char *format, ...)

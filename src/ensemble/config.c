@@ -31,7 +31,7 @@ struct data_section {
 
 #define DATA(key, type, member, min, max, help) ROW(key, type, data_section, member, min, max, NULL, help)
 static const struct yaml_field data_fields[] = {
-    DATA("examples", YAML_TEXT, import.examples, 0, 0, "judged pairs: .csv, .tsv or .jsonl (required)"),
+    DATA("examples", YAML_TEXT, import.examples, 0, 0, "judged pairs: .csv, .tsv, .jsonl or .parquet, or a folder of .parquet parts (required)"),
     DATA("products", YAML_TEXT, import.products, 0, 0, "product texts (required)"),
     DATA("metadata", YAML_TEXT, import.metadata, 0, 0, "categories by product"),
     DATA("lists", YAML_TEXT, import.lists, 0, 0, "result lists, which give co-listed products"),

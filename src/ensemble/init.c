@@ -11,10 +11,11 @@
 /* The first of the endings that is there; false when none is. */
 static bool find_file(const char *folder, const char *name, struct path *out)
 {
-    static const char *const endings[] = {"csv", "tsv", "jsonl"};
+    static const char *const endings[] = {"csv", "tsv", "jsonl", "parquet"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         int n = snprintf(out->s, sizeof out->s, "%s/%s.%s", folder, name, endings[i]);
-        if (n > 0 && (size_t)n < sizeof out->s && file_exists(out->s))
+        if (n > 0 && (size_t)n < sizeof out->s &&
+            (file_exists(out->s) || folder_exists(out->s)))
             return true;
     }
     return false;
@@ -58,7 +59,7 @@ static medley_status add_data(struct strbuf *b, const char *folder, medley_error
             add_quoted(b, p.s);
             sb_addc(b, '\n');
         } else if (parts[i].required) {
-            return fail(err, MEDLEY_ENOTFOUND, "no %s.csv, .tsv or .jsonl in '%s'",
+            return fail(err, MEDLEY_ENOTFOUND, "no %s.csv, .tsv, .jsonl or .parquet in '%s'",
                         parts[i].file, folder);
         }
     }

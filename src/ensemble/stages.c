@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
+#include "data/table_reader.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/decide.h"
 #include "ensemble/teacher.h"
@@ -57,7 +58,7 @@ static void add_file(struct parts *p, const struct workspace *w, const char *fil
     struct path path = workspace_path(w, "%s", file);
     char line[600];
     snprintf(line, sizeof line, "file %.500s", file);
-    hash_file(path.s, &h, NULL);
+    table_hash(path.s, &h, NULL);
     add_part(p, line, h);
 }
 

@@ -10,17 +10,25 @@
 struct parquet_file {
     char *path;
     struct mapping map;
+    bool mapped; /* else the bytes are somebody else's */
     struct parquet_meta meta;
 };
 
-medley_status parquet_open(const char *path, struct parquet_file **out, medley_error *err)
+static medley_status open_file(const char *path, const struct mapping *bytes,
+                               struct parquet_file **out, medley_error *err)
 {
+    medley_status st = MEDLEY_OK;
     struct parquet_file *f = mem_zalloc(1, sizeof *f);
     if (!f || !(f->path = mem_strdup(path))) {
         mem_free(f);
         return fail_memory(err, "a file");
     }
-    medley_status st = mapping_open(path, &f->map, err);
+    if (bytes) {
+        f->map = *bytes;
+    } else {
+        st = mapping_open(path, &f->map, err);
+        f->mapped = !st;
+    }
     if (!st)
         st = parquet_meta_read(f->map.data, f->map.n, path, &f->meta, err);
     if (st)
@@ -30,12 +38,24 @@ medley_status parquet_open(const char *path, struct parquet_file **out, medley_e
     return st;
 }
 
+medley_status parquet_open(const char *path, struct parquet_file **out, medley_error *err)
+{
+    return open_file(path, NULL, out, err);
+}
+
+medley_status parquet_open_bytes(const uint8_t *data, size_t n, const char *name,
+                                 struct parquet_file **out, medley_error *err)
+{
+    return open_file(name, &(struct mapping){data, n}, out, err);
+}
+
 void parquet_close(struct parquet_file *f)
 {
     if (!f)
         return;
     parquet_meta_deinit(&f->meta);
-    mapping_close(&f->map);
+    if (f->mapped)
+        mapping_close(&f->map);
     mem_free(f->path);
     mem_free(f);
 }

@@ -17,6 +17,9 @@
 struct parquet_file; /* any number of columns and threads may read from one */
 
 medley_status parquet_open(const char *path, struct parquet_file **out, medley_error *err);
+/* The same of bytes in memory, which stay the caller's and must outlive the file. */
+medley_status parquet_open_bytes(const uint8_t *data, size_t n, const char *name,
+                                 struct parquet_file **out, medley_error *err);
 void parquet_close(struct parquet_file *f); /* accepts NULL; after its columns */
 const struct parquet_meta *parquet_meta(const struct parquet_file *f);
 /* SIZE_MAX when there is none of that name. */

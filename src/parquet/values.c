@@ -224,10 +224,10 @@ static medley_status read_prefixed(struct parquet_column *c, size_t n, medley_er
         if (c->previous.n > JOINED_LIMIT - c->joined.n)
             return column_damaged(c, err, "values of more than 256 MiB side by side");
         sb_add(&c->joined, c->previous.s, c->previous.n);
+        if (c->previous.failed || c->joined.failed)
+            return fail_memory(err, "texts");
         c->bytes[i].n = c->previous.n;
     }
-    if (c->previous.failed || c->joined.failed)
-        return fail_memory(err, "texts");
     const char *at = c->joined.s;
     for (size_t i = 0; i < n; at += c->bytes[i++].n)
         c->bytes[i].s = at;
