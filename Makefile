@@ -153,6 +153,9 @@ bench-gbdt: peer-tools  ## train, predict and memory against other libraries, CS
 bench-tokenize: $B/bench/bench_tokenize $(PEERS)/complete  ## tokenizers beside Hugging Face's, CSV to stdout
 	@$(PEER_BENCH)/tokenize_speed.py
 
+bench-parquet: $B/bench/bench_parquet $(PEERS)/complete  ## reading Parquet beside pyarrow, CSV to stdout
+	@$(PEER_BENCH)/parquet.py
+
 $(PEERS)-lm/complete: scripts/peers-env
 	scripts/peers-env $(PEERS)-lm lm
 
@@ -214,7 +217,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 
