@@ -137,6 +137,27 @@ static void test_layer(const struct layer_ops *ops, struct layer_shape shape, bo
     free(x), free(target);
 }
 
+static void test_elements(const struct whole_impl *impl, struct rng *rng)
+{
+    enum { MOST = 70 };
+    bool same = true;
+    for (size_t n = 0; n <= MOST; n++) {
+        float *x = random_floats(MOST, rng), *g = random_floats(MOST, rng), a[3][MOST],
+              b[3][MOST];
+        x[n / 2] = 0;
+        for (int k = 0; k < 3; k++) {
+            memcpy(a[k], k == 1 ? x : g, sizeof a[k]);
+            memcpy(b[k], k == 1 ? x : g, sizeof b[k]);
+        }
+        whole_ref.add(a[0], x, n), impl->add(b[0], x, n);
+        whole_ref.relu(a[1], n), impl->relu(b[1], n);
+        whole_ref.relu_back(x, a[2], n), impl->relu_back(x, b[2], n);
+        same &= memcmp(a, b, sizeof a) == 0; /* nothing past n, either */
+        free(x), free(g);
+    }
+    ok(same, "add, relu and its way back %s as their definitions", impl->name);
+}
+
 static void test_gather(const struct whole_impl *impl, const struct world *w, struct rng *rng)
 {
     double most = 0;
@@ -274,6 +295,7 @@ int main(void)
             skip("whole %s: not on this CPU", (*i)->name);
             continue;
         }
+        test_elements(*i, &rng);
         test_gather(*i, &w, &rng);
         test_attend(*i, &w, &rng);
     }

@@ -2,7 +2,10 @@
 
 A power-law bipartite graph of 200,000 nodes and 2,000,000 directed edges, 128 features, two layers of
 width 128. Processes of Medley and of the peers take turns; the quickest round of each counts, so that a
-busy machine disturbs both alike. THREADS="1 2", ROUNDS=2, LAYERS="gcn sage gatv2" in the environment.
+busy machine disturbs both alike. Rows `epoch_*` are seconds on the clock; `cpu_*`, of one thread, are CPU
+seconds, which other work on the machine changes less; `memory_*` the peak above what was resident.
+THREADS="1 2", ROUNDS=2, LAYERS="gcn sage gatv2", PEERS="pyg torch index_add", JOBS="forward train" and
+GROWTH="100000 1000000 10000000" (edges; "" for none) in the environment.
 """
 import os
 import sys
@@ -11,10 +14,12 @@ import common
 from common import BUILD, HERE, WORK, row, say
 
 NODES, EDGES = 200_000, 2_000_000
-GROWTH = (100_000, 1_000_000, 10_000_000)
+GROWTH = [int(e) for e in os.environ.get("GROWTH", "100000 1000000 10000000").split()]
 THREADS = [int(t) for t in os.environ.get("THREADS", "1 2").split()]
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
 LAYERS = os.environ.get("LAYERS", "gcn sage gatv2").split()
+PEERS = os.environ.get("PEERS", "pyg torch index_add").split()
+JOBS = os.environ.get("JOBS", "forward train").split()
 REPEATS = 3
 
 
@@ -43,11 +48,12 @@ def best(results):
     results = [r for r in results if r]
     if not results:
         return None
-    return min(min(r["seconds"]) for r in results), min(r["extra_mb"] for r in results)
+    return [min(min(r[what]) for r in results) for what in ("seconds", "cpu")] + [
+        min(r["extra_mb"] for r in results)]
 
 
 def compare(path, layer, job, threads):
-    peers = ["pyg"] if layer == "gatv2" else ["pyg", "torch"]
+    peers = [who for who in PEERS if (who, layer) != ("torch", "gatv2")]
     runs = {who: [] for who in ["medley", *peers]}
     for _ in range(ROUNDS if layer != "gatv2" else 1):
         runs["medley"].append(ours(path, layer, job, threads))
@@ -62,7 +68,9 @@ def compare(path, layer, job, threads):
         version = common.version("torch-geometric" if who == "pyg" else "torch")
         name = f"{layer}_{job}_{threads}t_{who}"
         row(f"epoch_{name}_s", mine[0], peer[0], version, peer[0] / mine[0])
-        row(f"memory_{name}_mb", mine[1], peer[1], version, peer[1] / mine[1])
+        if threads == 1:  # peers whose threads spin at barriers: CPU time says nothing of two
+            row(f"cpu_{name}_s", mine[1], peer[1], version, peer[1] / mine[1])
+        row(f"memory_{name}_mb", mine[2], peer[2], version, peer[2] / mine[2])
 
 
 def bandwidth(path, threads):
@@ -84,7 +92,7 @@ def growth(threads):
             r = ours(graph(edges // 10, edges), layer, "train", threads, 2)
             if not r:
                 continue
-            each = min(r["seconds"]) / edges * 1e6
+            each = min(r["seconds" if threads > 1 else "cpu"]) / edges * 1e6
             base = base or each
             row(f"epoch_growth_{layer}_{edges}_s_per_million", each, base, "100k edges", base / each)
 
@@ -96,7 +104,7 @@ def main():
     for threads in THREADS:
         bandwidth(path, threads)
         for layer in LAYERS:
-            for job in ("forward", "train"):
+            for job in JOBS:
                 compare(path, layer, job, threads)
     growth(max(THREADS))
     lookup = BUILD / "bench/bench_lookup"  # rows lookup_*, where that program has been built

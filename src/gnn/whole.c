@@ -168,16 +168,14 @@ static void relu_span(void *context, size_t begin, size_t end, unsigned worker)
 {
     (void)worker;
     float *value = ((struct tensor *)context)->value;
-    for (size_t k = begin; k < end; k++)
-        value[k] = value[k] > 0 ? value[k] : 0;
+    whole(0)->relu(value + begin, end - begin);
 }
 
 static void relu_back_span(void *context, size_t begin, size_t end, unsigned worker)
 {
     (void)worker;
     const struct tensor *x = context;
-    for (size_t k = begin; k < end; k++)
-        x->grad[k] = x->value[k] > 0 ? x->grad[k] : 0;
+    whole(0)->relu_back(x->value + begin, x->grad + begin, end - begin);
 }
 
 static void relu_back(struct tape *t, void *context)

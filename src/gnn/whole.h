@@ -60,6 +60,9 @@ struct whole_impl {
     void (*attend)(const struct attend *a, size_t first, size_t n);
     void (*back_right)(const struct attend *a, size_t first, size_t n); /* dright, datt */
     void (*back_left)(const struct attend *a, size_t first, size_t n);  /* dleft */
+    void (*add)(float *sum, const float *x, size_t n);
+    void (*relu)(float *x, size_t n);
+    void (*relu_back)(const float *x, float *grad, size_t n); /* grad = 0 where x is not > 0 */
 };
 extern const struct whole_impl *const whole_impls[]; /* slowest first, NULL at the end */
 extern const struct whole_impl whole_ref;

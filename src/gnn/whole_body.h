@@ -66,6 +66,10 @@ TARGET static void gather(const struct gather *g, const float *x, size_t first, 
         size_t k = 0;
         for (; k + 8 * VL <= g->columns; k += 8 * VL)
             gather_vectors(g, x + k, i, out + k, 8);
+        for (; k + 4 * VL <= g->columns; k += 4 * VL)
+            gather_vectors(g, x + k, i, out + k, 4);
+        for (; k + 2 * VL <= g->columns; k += 2 * VL)
+            gather_vectors(g, x + k, i, out + k, 2);
         for (; k + VL <= g->columns; k += VL)
             gather_vectors(g, x + k, i, out + k, 1);
         for (; k < g->columns; k++)
@@ -270,6 +274,35 @@ TARGET static void back_left(const struct attend *a, size_t first, size_t rows)
         }
 }
 
+/* ---- element by element ---- */
+
+TARGET static void relu(float *x, size_t n)
+{
+    size_t k = 0;
+    for (; k + VL <= n; k += VL)
+        STOREU(x + k, MAX(LOADU(x + k), SET1(0)));
+    for (; k < n; k++)
+        x[k] = x[k] > 0 ? x[k] : 0;
+}
+
+TARGET static void relu_back(const float *x, float *grad, size_t n)
+{
+    size_t k = 0;
+    for (; k + VL <= n; k += VL)
+        STOREU(grad + k, SELECT_POSITIVE(LOADU(x + k), LOADU(grad + k), SET1(0)));
+    for (; k < n; k++)
+        grad[k] = x[k] > 0 ? grad[k] : 0;
+}
+
+TARGET static void add(float *sum, const float *x, size_t n)
+{
+    size_t k = 0;
+    for (; k + VL <= n; k += VL)
+        STOREU(sum + k, LOADU(sum + k) + LOADU(x + k));
+    for (; k < n; k++)
+        sum[k] += x[k];
+}
+
 const struct whole_impl ROW = {
     .name = ROW_NAME,
     .usable = ROW_USABLE,
@@ -278,4 +311,7 @@ const struct whole_impl ROW = {
     .attend = attend,
     .back_right = back_right,
     .back_left = back_left,
+    .add = add,
+    .relu = relu,
+    .relu_back = relu_back,
 };

@@ -101,8 +101,7 @@ static void back_rows(const struct linear_entry *e, size_t at, size_t rows, floa
     if (e->down)
         outer(e, dy, at, rows, part + size + out);
     for (size_t i = 0; e->db && i < rows; i++)
-        for (size_t k = 0; k < out; k++)
-            part[size + k] += dy[i * out + k];
+        e->impl->add(part + size, dy + i * out, out);
     if (e->x->grad) {
         to_input(e, tile, at, rows, e->packed);
         if (e->own_w)

@@ -113,6 +113,24 @@ static void back_left(const struct attend *a, size_t first, size_t n)
             }
 }
 
+static void add(float *sum, const float *x, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        sum[k] += x[k];
+}
+
+static void relu(float *x, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        x[k] = x[k] > 0 ? x[k] : 0;
+}
+
+static void relu_back(const float *x, float *grad, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        grad[k] = x[k] > 0 ? grad[k] : 0;
+}
+
 const struct whole_impl whole_ref = {
     .name = "ref",
     .usable = cpu_always,
@@ -121,6 +139,9 @@ const struct whole_impl whole_ref = {
     .attend = attend,
     .back_right = back_right,
     .back_left = back_left,
+    .add = add,
+    .relu = relu,
+    .relu_back = relu_back,
 };
 
 const struct whole_impl *const whole_impls[] = {
