@@ -82,6 +82,25 @@ static struct link_store_plan plan_of(unsigned step, uint32_t ids[PRODUCTS])
                                     (PRODUCTS + step - 1) / step};
 }
 
+static struct link_store_job job_of(const struct link_classifier *m, const struct world *w,
+                                    struct link_store_plan plan)
+{
+    return (struct link_store_job){.model = m,
+                                   .graph = &w->g,
+                                   .features = w->features,
+                                   .plan = plan,
+                                   .made = 1700000000,
+                                   .cutoff = 1690000000};
+}
+
+static medley_status write_store(const struct link_classifier *m, const struct world *w,
+                                 const struct link_store_plan *plan, const char *path,
+                                 medley_error *err)
+{
+    struct link_store_job job = job_of(m, w, *plan);
+    return link_store_write(&job, path, NULL, err);
+}
+
 static const char *path_of(const char *name)
 {
     static char path[256];
@@ -97,7 +116,7 @@ static struct link_store *store_of(const struct link_classifier *m, const struct
     uint32_t ids[PRODUCTS];
     struct link_store_plan plan = plan_of(step, ids);
     const char *path = path_of("store");
-    if (link_store_write(m, &w->g, w->features, &plan, path, &err) != MEDLEY_OK ||
+    if (write_store(m, w, &plan, path, &err) != MEDLEY_OK ||
         link_store_open(path, &s, &err) != MEDLEY_OK ||
         link_store_check(s, m, &w->g, w->features, &err) != MEDLEY_OK) {
         printf("# %s\n", err.message);
@@ -142,6 +161,8 @@ static void test_same(const char *layer, unsigned hops, unsigned step, unsigned 
         uint32_t query = q < QUERIES ? q : UINT32_MAX;
         float live[PRODUCTS * CLASSES], kept[PRODUCTS * CLASSES];
         uint8_t stored[PRODUCTS];
+        if (query == UINT32_MAX && step == 1 && !fresh_every)
+            continue; /* from the store, and not the same: test_new_query */
         memset(stored, 7, sizeof stored);
         answer_all(m, w, query, fresh_every, NULL, NULL, live);
         answer_all(m, w, query, fresh_every, s, stored, kept);
@@ -160,6 +181,50 @@ static void test_same(const char *layer, unsigned hops, unsigned step, unsigned 
        hops, step, edges, others);
     ok(wrong_use == 0 && edges && others,
        "%s, %u hops: used where query and product are stored", layer, hops);
+    link_store_close(s);
+    link_classifier_free(m);
+    world_free(w);
+}
+
+/* A new query whose candidates are all stored. With one hop nothing of a candidate depends on
+ * who else looks at it, unless its degree counts; with more the stored rows do not know the new
+ * query. */
+static void test_new_query(const struct layer_ops *layer, unsigned hops)
+{
+    struct world *w = world_new(5);
+    struct link_classifier *m = model_new(layer->name, hops, 7);
+    struct link_store *s = store_of(m, w, 1);
+    float live[PRODUCTS * CLASSES], kept[PRODUCTS * CLASSES];
+    uint8_t stored[PRODUCTS];
+    size_t used = 0;
+    double distance = 0;
+    answer_all(m, w, UINT32_MAX, 0, NULL, NULL, live);
+    answer_all(m, w, UINT32_MAX, 0, s, stored, kept);
+    for (size_t i = 0; i < PRODUCTS; i++)
+        used += stored[i];
+    for (size_t i = 0; i < PRODUCTS * CLASSES; i++)
+        distance += fabs((double)live[i] - (double)kept[i]) / (2.0 * PRODUCTS);
+    ok(used == PRODUCTS && (hops > 1 || layer->degrees || distance == 0) && distance < 0.2,
+       "%s, %u hops: a new query over stored rows, total variation %.4f", layer->name, hops,
+       distance);
+    /* a short list, one product twice */
+    uint32_t product[] = {4, 60, 4, 9, 33};
+    struct link_request r = {.graph = &w->g,
+                             .features = w->features,
+                             .query = UINT32_MAX,
+                             .query_features = w->fresh,
+                             .product = product,
+                             .n = 5};
+    float few[2][5 * CLASSES];
+    medley_status st = link_classifier_answer(m, &r, few[0], NULL);
+    r.store = s;
+    st = st ? st : link_classifier_answer(m, &r, few[1], NULL);
+    distance = 0;
+    for (size_t i = 0; i < 5 * CLASSES; i++)
+        distance += fabs((double)few[0][i] - (double)few[1][i]) / 10;
+    ok(st == MEDLEY_OK && (hops > 1 || layer->degrees || distance == 0) && distance < 0.2 &&
+           memcmp(few[1], few[1] + 2 * CLASSES, CLASSES * sizeof(float)) == 0,
+       "  five candidates, one twice: %.4f", distance);
     link_store_close(s);
     link_classifier_free(m);
     world_free(w);
@@ -307,7 +372,7 @@ static void test_other_model(void)
     ok(link_store_check(s, m, &w->g, w->features, NULL) == MEDLEY_EFORMAT, "other features");
     uint32_t ids[2] = {4, 4};
     struct link_store_plan plan = {ids, ids, 2, 1};
-    ok(link_store_write(m, &w->g, w->features, &plan, path_of("x"), &err) == MEDLEY_EINVAL &&
+    ok(write_store(m, w, &plan, path_of("x"), &err) == MEDLEY_EINVAL &&
            !file_exists(path_of("x")),
        "a node twice: %s", err.message);
     link_store_close(s);
@@ -325,7 +390,7 @@ static void test_empty(void)
     struct link_store_plan plan = {0};
     struct link_store *s = NULL;
     float live[PRODUCTS * CLASSES], kept[PRODUCTS * CLASSES];
-    ok(!link_store_write(m, &w->g, w->features, &plan, path_of("none"), NULL) &&
+    ok(!write_store(m, w, &plan, path_of("none"), NULL) &&
            !link_store_open(path_of("none"), &s, NULL),
        "a store of nothing");
     answer_all(m, w, 1, 0, NULL, NULL, live);
@@ -351,7 +416,7 @@ static void test_no_memory(void)
     medley_status st = MEDLEY_ENOMEM;
     for (size_t i = 0; st != MEDLEY_OK && i < 2000; i++) {
         mem_fail_after(i);
-        st = link_store_write(m, &w->g, w->features, &plan, path, NULL);
+        st = write_store(m, w, &plan, path, NULL);
         mem_fail_after(SIZE_MAX);
         failed += st != MEDLEY_OK;
         uint8_t *now = bytes_of(path, &after);
@@ -377,6 +442,7 @@ static void test_no_memory(void)
     struct link_request r = {.graph = &w->g,
                              .features = w->features,
                              .query = 4,
+                             .query_features = w->fresh,
                              .product = product,
                              .n = PRODUCTS,
                              .store = s};
@@ -412,7 +478,7 @@ static void test_killed(void)
         if (child == 0) {
             for (unsigned step = 1;; step = step % 3 + 1) {
                 struct link_store_plan plan = plan_of(step, ids);
-                if (link_store_write(m, &w->g, w->features, &plan, path, NULL) != MEDLEY_OK)
+                if (write_store(m, w, &plan, path, NULL) != MEDLEY_OK)
                     _exit(1);
             }
         }
@@ -438,6 +504,8 @@ int main(void)
         for (unsigned hops = 1; hops <= 3; hops++)
             test_same((*l)->name, hops, 1 + hops % 2, 0);
         test_same((*l)->name, 2, 2, 5);
+        for (unsigned hops = 1; hops <= 3; hops++)
+            test_new_query(*l, hops);
     }
     test_threads_do_not_matter();
     test_damaged();

@@ -6,12 +6,12 @@
  *   features/ID.npy        node features of graph models
  *   encoders/ID/           the sentence encoders that made them
  *   embeddings/NAME.bin    graph models' embeddings of frequent queries and products
- * Its name is the hash of all names and contents. */
+ * Its name is the hash of all names and contents but the embeddings (precompute.h says why). */
 #include "ensemble/bundle_write.h"
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/progress.h"
+#include "ensemble/bundle_files.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/precompute.h"
 
@@ -36,33 +36,13 @@ static struct path in_bundle(const struct bundling *b, const char *name)
     return p;
 }
 
-static medley_status copy_file(const char *from, const char *to, medley_error *err)
-{
-    struct mapping m;
-    medley_status st = mapping_open(from, &m, err);
-    if (st)
-        return st;
-    st = file_write(to, m.data, m.n, err);
-    mapping_close(&m);
-    return st;
-}
-
 static medley_status add_file(struct bundling *b, const char *from, const char *name,
                               medley_error *err)
 {
     struct path to = in_bundle(b, name);
     if (!to.s[0])
         return fail(err, MEDLEY_EINVAL, "the path of '%s' is too long", name);
-    char parent[sizeof to.s];
-    memcpy(parent, to.s, sizeof parent);
-    *strrchr(parent, '/') = '\0';
-    medley_status st = make_folders(parent, err);
-    if (!st && link(from, to.s) != 0)
-        st = copy_file(from, to.s, err);
-    if (st)
-        return st;
-    b->hash = hash_bytes(name, strlen(name) + 1, b->hash);
-    return hash_file(to.s, &b->hash, err);
+    return bundle_link(from, to.s, err);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -181,20 +161,25 @@ static medley_status add_graph_inputs(struct bundling *b, const struct model_con
     return add_folder(b, workspace_path(b->w, "%s", m->features).s, name, err);
 }
 
+/* Rows that the current bundle has are copied. */
 static medley_status add_embeddings(struct bundling *b, const struct model_config *m,
                                     const struct link_store_plan *plan, medley_error *err)
 {
     char name[128], folder[128];
     snprintf(name, sizeof name, "embeddings/%s.bin", m->name);
     snprintf(folder, sizeof folder, "models/%s", m->name);
-    struct path path = in_bundle(b, name);
+    struct path path = in_bundle(b, name), trained = in_bundle(b, folder),
+                features = features_path(b->w, m->features),
+                before = workspace_path(b->w, "bundle/current/%s", name);
+    struct precompute_job job = {.w = b->w,
+                                 .model = m,
+                                 .features = features.s,
+                                 .folder = trained.s,
+                                 .plan = plan,
+                                 .before = before.s,
+                                 .bundle = b->hash};
     medley_status st = make_folders(in_bundle(b, "embeddings").s, err);
-    if (!st)
-        st = precompute_write(b->w, m, in_bundle(b, folder).s, plan, path.s, err);
-    if (st)
-        return st;
-    b->hash = hash_bytes(name, strlen(name) + 1, b->hash);
-    return hash_file(path.s, &b->hash, err);
+    return st ? st : precompute_write(&job, path.s, NULL, err);
 }
 
 static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *err)
@@ -205,10 +190,6 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
         st = add_file(b, workspace_path(w, "ensemble/selected.txt").s, "ensemble.txt", err);
     if (!st)
         st = add_folder(b, workspace_path(w, "data").s, "data", err);
-    struct precompute ahead = {0};
-    if (!st)
-        st = precompute_choose(&w->data, &w->relations, &w->config.serve.precompute, &ahead,
-                               err);
     for (size_t i = 0; i < w->config.n_models && !st; i++) {
         const struct model_config *m = &w->config.models[i];
         char name[128];
@@ -218,46 +199,34 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
         st = add_folder(b, workspace_path(w, "models/%s", m->name).s, name, err);
         if (!st && m->kind == KIND_GNN)
             st = add_graph_inputs(b, m, err);
-        if (!st && m->kind == KIND_GNN && ahead.plan.n_queries)
-            st = add_embeddings(b, m, &ahead.plan, err);
     }
-    precompute_free(&ahead);
     return st;
 }
 
-/* A symlink is replaced by renaming a new one over it. */
-static medley_status point_current(const struct workspace *w, const char *name,
-                                   medley_error *err)
+static medley_status add_all_embeddings(struct bundling *b, uint32_t mask, medley_error *err)
 {
-    struct path link_path = workspace_path(w, "bundle/current");
-    struct path fresh = workspace_path(w, "bundle/.current-%ld", (long)getpid());
-    unlink(fresh.s);
-    if (symlink(name, fresh.s) != 0 || rename(fresh.s, link_path.s) != 0)
-        return fail(err, MEDLEY_EIO, "cannot point '%s' at '%s': %s", link_path.s, name,
-                    strerror(errno));
-    return MEDLEY_OK;
+    const struct workspace *w = b->w;
+    struct precompute ahead = {0};
+    medley_status st = precompute_choose(&w->data, &w->relations, &w->config.serve.precompute,
+                                         &ahead, err);
+    for (size_t i = 0; i < w->config.n_models && !st && ahead.plan.n_queries; i++)
+        if (mask >> i & 1 && w->config.models[i].kind == KIND_GNN)
+            st = add_embeddings(b, &w->config.models[i], &ahead.plan, err);
+    precompute_free(&ahead);
+    return st;
 }
 
 medley_status bundle_write(const struct workspace *w, uint32_t mask, medley_error *err)
 {
     struct bundling b = {.w = w, .folder = workspace_path(w, "bundle/.building")};
-    char name[33];
     medley_status st = remove_tree(b.folder.s, err);
     if (!st)
         st = make_folders(b.folder.s, err);
     if (!st)
         st = add_all(&b, mask, err);
-    if (st)
-        return st;
-    hash_text(b.hash, name);
-    struct path final = workspace_path(w, "bundle/%s", name);
-    if (folder_exists(final.s))
-        st = remove_tree(b.folder.s, err); /* the same content is there already */
-    else if (rename(b.folder.s, final.s) != 0)
-        st = fail(err, MEDLEY_EIO, "cannot name bundle '%s': %s", final.s, strerror(errno));
     if (!st)
-        st = point_current(w, name, err);
+        st = bundle_hash(b.folder.s, &b.hash, err);
     if (!st)
-        progress_note("bundle %s", name);
-    return st;
+        st = add_all_embeddings(&b, mask, err);
+    return st ? st : bundle_publish(w, b.folder.s, b.hash, err);
 }

@@ -1,12 +1,18 @@
 /* precompute.c: see precompute.h. */
 #include "ensemble/precompute.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "ensemble/crossfit.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "data/event_time.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 struct ranked {
     double frequency;
@@ -88,20 +94,130 @@ void precompute_free(struct precompute *p)
     memset(p, 0, sizeof *p);
 }
 
-medley_status precompute_write(const struct workspace *w, const struct model_config *m,
-                               const char *folder, const struct link_store_plan *plan,
-                               const char *path, medley_error *err)
+/* ---- one model ---- */
+
+/* What nodes are whatever their number: texts of queries, ids of products, and locales. */
+static struct hash128 *identities(const struct dataset *d)
 {
-    struct graph_inputs inputs;
+    struct hash128 *out = mem_alloc(d->n_queries + d->n_products + 1, sizeof *out);
+    for (size_t i = 0; out && i < d->n_queries + d->n_products; i++) {
+        bool query = i < d->n_queries;
+        size_t at = query ? i : i - d->n_queries;
+        struct str text = column_at(query ? &d->query_text : &d->product_id, at);
+        const char *locale =
+            d->locale_names[query ? d->query_locale[at] : d->product_locale[at]];
+        out[i] = hash_bytes(locale, strlen(locale), (struct hash128){query, 0});
+        out[i] = hash_bytes(text.s, text.n, out[i]);
+    }
+    return out;
+}
+
+/* Until when the graph knows behaviour: where the log was cut, else when it was imported. */
+static int64_t graph_cutoff(const struct workspace *w)
+{
+    double until;
+    struct stat info;
+    const char *text = w->config.data.events_until;
+    if (text && event_time_parse(str_of(text), &until))
+        return (int64_t)until;
+    return stat(workspace_path(w, "data/relations.safetensors").s, &info) == 0
+               ? (int64_t)info.st_mtime
+               : 0;
+}
+
+enum { COMPARED = 100 };
+
+/* Random pairs of stored nodes, one by one, live and from the store. */
+static medley_status compare(const struct precompute_job *job,
+                             const struct link_classifier *model, const struct link_store *s,
+                             const struct graph_inputs *in, struct precompute_done *out,
+                             medley_error *err)
+{
+    const struct link_store_plan *plan = job->plan;
+    size_t k = job->w->data.n_classes;
+    medley_status st = MEDLEY_OK;
+    for (uint64_t i = 0; i < COMPARED && plan->n_queries && plan->n_products && !st; i++) {
+        float live[MAX_CLASSES], kept[MAX_CLASSES];
+        uint32_t product = plan->products[mix64(1, i, 0) % plan->n_products];
+        struct link_request r = {.graph = &in->graph,
+                                 .features = in->rows,
+                                 .query = plan->queries[mix64(1, i, 1) % plan->n_queries],
+                                 .product = &product,
+                                 .n = 1};
+        st = link_classifier_answer(model, &r, live, err);
+        r.store = s;
+        if (!st)
+            st = link_classifier_answer(model, &r, kept, err);
+        for (size_t c = 0; c < k && !st; c++)
+            out->difference = fmax(out->difference, fabs((double)live[c] - (double)kept[c]));
+        out->compared++;
+    }
+    return st;
+}
+
+/* A store that cannot be read is no reason to fail: it is about to be replaced. */
+static struct link_store *open_before(const char *path)
+{
+    struct link_store *s = NULL;
+    medley_error why;
+    if (path && file_exists(path) && link_store_open(path, &s, &why))
+        progress_note("everything is computed anew: %s", why.message);
+    return s;
+}
+
+static medley_status look_at(const struct precompute_job *job,
+                             const struct link_classifier *model, const struct graph_inputs *in,
+                             const char *path, struct precompute_done *out, medley_error *err)
+{
+    struct link_store *s = NULL;
+    medley_status st = link_store_open(path, &s, err);
+    if (!st)
+        st = link_store_check(s, model, &in->graph, in->rows, err);
+    if (!st) {
+        out->size = link_store_size(s);
+        st = compare(job, model, s, in, out, err);
+    }
+    link_store_close(s);
+    return st;
+}
+
+medley_status precompute_write(const struct precompute_job *job, const char *path,
+                               struct precompute_done *out, medley_error *err)
+{
+    struct graph_inputs in;
     struct link_classifier *model = NULL;
-    medley_status st = graph_inputs_open(&w->data, &w->relations, m,
-                                         features_path(w, m->features).s, &inputs, err);
+    struct link_store *before = NULL;
+    struct hash128 *identity = NULL;
+    struct precompute_done done = {.seconds = -clock_seconds()};
+    medley_status st = graph_inputs_open(&job->w->data, &job->w->relations, job->model,
+                                         job->features, &in, err);
     if (st)
         return st;
-    st = link_classifier_load(folder, &model, err);
-    if (!st)
-        st = link_store_write(model, &inputs.graph, inputs.rows, plan, path, err);
+    st = link_classifier_load(job->folder, &model, err);
+    if (!st && !(identity = identities(&job->w->data)))
+        st = fail_memory(err, "the identities of nodes");
+    if (!st) {
+        before = open_before(job->before);
+        struct link_store_job store = {.model = model,
+                                       .graph = &in.graph,
+                                       .features = in.rows,
+                                       .plan = *job->plan,
+                                       .half = job->half,
+                                       .made = (int64_t)time(NULL),
+                                       .cutoff = graph_cutoff(job->w),
+                                       .bundle = job->bundle,
+                                       .identity = identity,
+                                       .before = before};
+        st = link_store_write(&store, path, &done.work, err);
+    }
+    done.seconds += clock_seconds();
+    if (!st && out)
+        st = look_at(job, model, &in, path, &done, err);
+    if (!st && out)
+        *out = done;
+    link_store_close(before);
+    mem_free(identity);
     link_classifier_free(model);
-    graph_inputs_close(&inputs);
+    graph_inputs_close(&in);
     return st;
 }

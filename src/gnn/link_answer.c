@@ -31,7 +31,7 @@ struct patch_arrays {
 };
 
 /* A listing: the first relation between queries and products. */
-static uint32_t listing_relation(const struct graph *g)
+uint32_t link_listing_relation(const struct graph *g)
 {
     for (size_t r = 0; r < g->n_relations && r < GRAPH_TYPED_RELATIONS; r++)
         if (g->relations[r].offsets[g->n_queries] > 0)
@@ -83,7 +83,7 @@ static bool patch_build(struct patch *p, const struct graph *g, const uint32_t *
         .node = arena_alloc(&p->arena, count + 1, sizeof *a.node),
         .target = arena_alloc(&p->arena, edges, sizeof *a.target),
         .relations = arena_alloc(&p->arena, edges, sizeof *a.relations),
-        .listing = listing_relation(g),
+        .listing = link_listing_relation(g),
         .offsets = arena_alloc(&p->arena, count + 2, sizeof *a.offsets),
         .weight = arena_alloc(&p->arena, edges, sizeof *a.weight),
         .degree = arena_alloc(&p->arena, count + 1, sizeof *a.degree),

@@ -127,6 +127,15 @@ static struct tensor *dropped(const struct link_classifier *m, struct tape *t, s
     return op_dropout(t, x, (float)link_rate(m->options.dropout));
 }
 
+struct tensor *link_project(const struct link_classifier *m, struct tape *t, const float *x,
+                            const int32_t *kind, size_t n)
+{
+    struct tensor *h = op_linear(t, tape_input(t, x, n, m->width, false), m->input_weight,
+                                 m->input_bias, ACT_NONE);
+    h = op_add(t, h, op_embed(t, m->kind, kind, n));
+    return dropped(m, t, normalised(m, t, h, 0));
+}
+
 /* h0 of the leaves. */
 static struct tensor *project(const struct link_classifier *m, struct tape *t,
                               const struct feature_source *f, const struct encoding *e)
@@ -137,10 +146,7 @@ static struct tensor *project(const struct link_classifier *m, struct tape *t,
         return NULL;
     for (size_t i = 0; i < n; i++)
         kind[i] = is_query(f, e->sample.leaves[i]) ? 0 : 1;
-    struct tensor *x = tape_input(t, e->leaf, n, m->width, false);
-    struct tensor *h = op_linear(t, x, m->input_weight, m->input_bias, ACT_NONE);
-    h = op_add(t, h, op_embed(t, m->kind, kind, n));
-    return dropped(m, t, normalised(m, t, h, 0));
+    return link_project(m, t, e->leaf, kind, n);
 }
 
 /* Rows of the roots after hop `hop`, whose rows are the sources of the next block. */
@@ -183,6 +189,20 @@ static struct tensor *jumped(const struct link_classifier *m, struct tape *t,
     return op_linear(t, op_concat(t, at, s->hops), m->jump_weight, m->jump_bias, ACT_NONE);
 }
 
+struct tensor *link_layer(const struct link_classifier *m, struct tape *t, unsigned layer,
+                          struct tensor *h, const struct block *b)
+{
+    struct tensor *next = m->ops->forward(t, &m->layers[layer], h, b);
+    next = dropped(m, t, op_activation(t, next, ACT_RELU));
+    return op_add(t, next, op_rows(t, h, b->self, b->n_targets));
+}
+
+struct tensor *link_last(const struct link_classifier *m, struct tape *t,
+                         const struct sample *s, struct tensor *const *hops)
+{
+    return normalised(m, t, jumped(m, t, s, hops), 1);
+}
+
 struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
                              const struct sample_request *r,
                              const struct feature_source *features, medley_status *st,
@@ -200,12 +220,10 @@ struct encoding *link_encode(const struct link_classifier *m, struct tape *t, st
         return NULL;
     struct tensor *h = project(m, t, features, e), *hops[GNN_MAX_HOPS] = {NULL};
     for (unsigned i = 0; i < e->sample.hops; i++) {
-        const struct block *b = &e->sample.blocks[i];
-        struct tensor *next = m->ops->forward(t, &m->layers[i], h, b);
-        next = dropped(m, t, op_activation(t, next, ACT_RELU));
-        h = hops[i] = op_add(t, next, op_rows(t, h, b->self, b->n_targets));
+        e->levels[i] = h;
+        h = hops[i] = link_layer(m, t, i, h, &e->sample.blocks[i]);
     }
-    e->roots = normalised(m, t, jumped(m, t, &e->sample, hops), 1);
+    e->roots = link_last(m, t, &e->sample, hops);
     return e->roots ? e : NULL;
 }
 

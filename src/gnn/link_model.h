@@ -22,7 +22,7 @@ struct link_classifier {
     param_id input_weight, input_bias; /* features to hidden */
     param_id kind;                     /* [2, hidden] added to query and product rows */
     struct layer layers[GNN_MAX_HOPS];
-    param_id jump_weight, jump_bias; /* jumping "cat": all hops to hidden */
+    param_id jump_weight, jump_bias;       /* jumping "cat": all hops to hidden */
     param_id norm_weight[2], norm_bias[2]; /* of the first and of the last rows */
     struct link_head match, pair;          /* their logits are added */
 };
@@ -69,13 +69,34 @@ struct tensor *link_forward(const struct link_classifier *m, struct tape *t, str
 struct encoding {
     struct sample sample;
     const float *leaf; /* [sample.n_leaves, width] raw features, each row of unit RMS or zero */
-    struct tensor *roots; /* [n, hidden] last-layer rows */
+    struct tensor *roots;                /* [n, hidden] last-layer rows */
+    struct tensor *levels[GNN_MAX_HOPS]; /* [., hidden] what each layer before the last gave:
+                                            levels[0] of the leaves, then the targets of
+                                            blocks[0], ... */
 };
+/* Where a root stands in levels[level]: every level keeps a copy of what is above it. */
+static inline size_t encoding_row(const struct encoding *e, unsigned level, size_t root)
+{
+    for (unsigned h = e->sample.hops; h > level; h--)
+        root = e->sample.blocks[h - 1].self[root];
+    return root;
+}
 /* NULL when the tape failed or *st is no longer OK. */
 struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
                              const struct sample_request *r,
                              const struct feature_source *features, medley_status *st,
                              medley_error *err);
+
+/* Parts of link_encode, for rows that come from elsewhere (link_store_new.c). The first rows of
+ * raw features x[n, width] of unit RMS; kind 0 for queries, 1 for products. */
+struct tensor *link_project(const struct link_classifier *m, struct tape *t, const float *x,
+                            const int32_t *kind, size_t n);
+/* One layer: rows of the targets of `b` from rows of its sources. */
+struct tensor *link_layer(const struct link_classifier *m, struct tape *t, unsigned layer,
+                          struct tensor *h, const struct block *b);
+/* The last rows of the roots, from what each layer gave. */
+struct tensor *link_last(const struct link_classifier *m, struct tape *t,
+                         const struct sample *s, struct tensor *const *hops);
 
 /* match.c: what raw features alone say about the pairs of an encoding, whose roots are n
  * queries followed by their n products: out[n, MATCH_COLUMNS]. */
@@ -100,6 +121,10 @@ struct match_side match_query(const struct encoding *e, size_t width, size_t roo
 void match_pair(const struct match_side *q, const struct match_side *p, size_t width,
                 float *out);
 
+float match_cosine(const float *a, const float *b, size_t width);
+/* link_answer.c: the bit of the relation that a new query's edges belong to. */
+uint32_t link_listing_relation(const struct graph *g);
+
 /* One row of features, scaled as the model reads it. */
 void link_raw_row(const float *from, size_t width, float *to);
 
@@ -119,6 +144,7 @@ medley_status link_data_check(const struct link_classifier *m, const struct link
  * thousands of products) would otherwise cost its size for every node that touches it. Chosen
  * by hash, so always the same ones. */
 enum { WHOLE = 64 };
+#define WHOLE_SEED UINT64_C(0x67726170682d616c)
 
 /* Pairs of node ids over a view: probabilities[n*K]. Used by predict, answer and by evaluations
  * during training. */

@@ -14,9 +14,6 @@
  * to stay in the second-level cache. */
 enum { CHUNK = 64 };
 
-/* The hash seed of the cap on whole neighbourhoods. */
-#define WHOLE_SEED UINT64_C(0x67726170682d616c)
-
 struct worker {
     struct tape tape;
     struct sampler *sampler;

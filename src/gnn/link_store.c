@@ -1,52 +1,86 @@
-/* link_store.c: reads the file of link_store.h, and answers pairs from it. */
+/* link_store.c: reads the file of link_store.h and checks every byte of it. */
 #include "gnn/link_store_file.h"
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "nn/ops.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Pairs whose heads run together. */
-enum { CHUNK = 64 };
-
-struct link_store {
-    struct mapping file; /* owned when `mapped` */
-    bool mapped;
-    const char *name; /* for messages; only while opening */
-    char *path;       /* owned */
-    const struct link_store_header *header;
-    struct link_store_layout layout;
-    const uint32_t *query_ids, *product_ids, *pair_product;
-    const uint64_t *pair_offsets;
-    const float *pair, *query_rows, *product_rows;
-};
 
 static uint64_t padded(uint64_t n)
 {
     return (n + 63) & ~UINT64_C(63);
 }
 
+static struct row_shape shape_of(size_t packed, size_t columns, bool half)
+{
+    struct row_shape s = {.columns = columns, .packed = packed};
+    s.rest = half ? (packed + packed % 2) * sizeof(uint16_t) : packed * sizeof(float);
+    s.bytes = (size_t)padded(s.rest + (columns - packed) * sizeof(float));
+    return s;
+}
+
 bool link_store_layout(const struct link_store_header *h, struct link_store_layout *out)
 {
     struct link_store_layout l = {.query_ids = sizeof *h};
     const uint64_t most = UINT64_C(1) << 32, most_pairs = UINT64_C(1) << 40;
-    if (h->hidden > 4096 || h->width > 65536 || h->classes > MAX_CLASSES || h->queries > most ||
-        h->products > most || h->pairs > most_pairs)
+    if (h->hidden > 4096 || h->width > 65536 || h->classes > MAX_CLASSES ||
+        h->levels > GNN_MAX_HOPS || h->half > 1 || h->queries > most || h->products > most ||
+        h->pairs > most_pairs)
         return false;
-    size_t row = row_degree(h->hidden, h->width) + 1;
-    l.product_stride = (row + 15) / 16 * 16;
-    l.query_stride = (row + 1 + WHOLE + 15) / 16 * 16;
+    size_t degree = row_degree(h->hidden, h->levels, h->width);
+    l.product = shape_of(degree, degree + 1, h->half);
+    l.query = shape_of(row_degree(h->hidden, 0, h->width),
+                       row_others(h->hidden, h->width) + 1 + WHOLE, h->half);
     l.product_ids = l.query_ids + padded(h->queries * sizeof(uint32_t));
     l.pair_offsets = l.product_ids + padded(h->products * sizeof(uint32_t));
     l.pair_product = l.pair_offsets + padded((h->queries + 1) * sizeof(uint64_t));
     l.pair = l.pair_product + padded(h->pairs * sizeof(uint32_t));
-    l.query_rows = l.pair + padded(h->pairs * h->classes * sizeof(float));
-    l.product_rows = l.query_rows + h->queries * l.query_stride * sizeof(float);
-    l.end = l.product_rows + h->products * l.product_stride * sizeof(float);
+    l.query_prints = l.pair + padded(h->pairs * h->classes * sizeof(float));
+    l.product_prints = l.query_prints + padded(h->queries * sizeof(struct hash128));
+    l.pair_prints = l.product_prints + padded(h->products * sizeof(struct hash128));
+    l.query_rows = l.pair_prints + padded(h->pairs * sizeof(struct hash128));
+    l.product_rows = l.query_rows + h->queries * l.query.bytes;
+    l.end = l.product_rows + h->products * l.product.bytes;
     *out = l;
     return true;
+}
+
+/* ---- float16 ---- */
+
+uint16_t half_of(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } v = {x}, magic = {0.5f};
+    uint32_t sign = v.u >> 16 & 0x8000;
+    v.u &= 0x7fffffff;
+    if (v.u >= 0x47800000) /* 65536 and beyond, infinite, no number */
+        return (uint16_t)(sign | (v.u > 0x7f800000 ? 0x7e00 : 0x7c00));
+    if (v.u < 0x38800000) { /* below 2^-14: the addition rounds to the fixed last place */
+        v.f += magic.f;
+        return (uint16_t)(sign | (v.u - magic.u));
+    }
+    uint32_t odd = v.u >> 13 & 1;
+    return (uint16_t)(sign | ((v.u - 0x38000000 + 0xfff + odd) >> 13));
+}
+
+/* Finite values only: the exponent is moved, and denormals are put right by a subtraction. No
+ * branch, so that it becomes vector code. */
+void half_to_floats(const uint16_t *from, size_t n, float *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        union {
+            float f;
+            uint32_t u;
+        } normal = {.u = ((uint32_t)(from[i] & 0x7fff) << 13) + 0x38000000},
+          small = {.u = 0x38800000 + ((uint32_t)(from[i] & 0x3ff) << 13)};
+        small.f -= 6.103515625e-05f;
+        uint32_t magnitude = from[i] & 0x7c00 ? normal.u : small.u;
+        normal.u = magnitude | (uint32_t)(from[i] & 0x8000) << 16;
+        to[i] = normal.f;
+    }
 }
 
 /* ---- reading ---- */
@@ -63,13 +97,15 @@ static medley_status check_header(struct link_store *s, medley_error *err)
         return refuse(s, err, "not such a file, or cut short");
     if (h->version != LINK_STORE_VERSION)
         return fail(err, MEDLEY_EUNSUPPORTED,
-                    "%s: precomputed embeddings of version %u (expected %d)", s->name,
-                    h->version, LINK_STORE_VERSION);
+                    "%s: precomputed embeddings of version %u, expected %d (make them anew: "
+                    "'medley precompute')",
+                    s->name, h->version, LINK_STORE_VERSION);
     struct hash128 hash = link_store_hash_header(h);
     if (memcmp(&hash, &h->header, sizeof hash) != 0)
         return refuse(s, err, "the header was altered");
-    if (h->header_bytes != sizeof *h || h->neighbours != WHOLE || !h->hidden || !h->width ||
-        !h->classes || h->queries > h->graph_queries || h->products > h->graph_products ||
+    if (h->header_bytes != sizeof *h || h->reserved || h->levels < 1 ||
+        h->neighbours != WHOLE || !h->hidden || !h->width || !h->classes ||
+        h->queries > h->graph_queries || h->products > h->graph_products ||
         h->graph_queries > UINT32_MAX || h->graph_products > UINT32_MAX ||
         !link_store_layout(h, &s->layout) || s->layout.end != h->file_bytes)
         return refuse(s, err, "the header contradicts itself");
@@ -107,21 +143,55 @@ static bool good_pairs(const struct link_store *s)
     return true;
 }
 
-static bool good_rows(const float *rows, size_t n, size_t stride)
+const float *link_store_row(const struct link_store *s, const struct row_shape *shape,
+                            const uint8_t *rows, size_t at, float *scratch)
 {
-    for (size_t i = 0; i < n * stride; i++)
-        if (!isfinite(rows[i]))
+    const uint8_t *row = rows + at * shape->bytes;
+    if (!s->header->half)
+        return (const float *)(const void *)row;
+    half_to_floats((const uint16_t *)(const void *)row, shape->packed, scratch);
+    memcpy(scratch + shape->packed, row + shape->rest,
+           (shape->columns - shape->packed) * sizeof *scratch);
+    return scratch;
+}
+
+static bool good_halves(const uint16_t *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((v[i] & 0x7c00) == 0x7c00)
             return false;
     return true;
 }
 
-/* The number of neighbours is used as a length. */
+static bool good_floats(const float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return false;
+    return true;
+}
+
+/* All numbers finite. */
+static bool good_rows(const struct link_store *s, const struct row_shape *shape,
+                      const uint8_t *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const void *row = rows + i * shape->bytes,
+                   *rest = rows + i * shape->bytes + shape->rest;
+        if (!(s->header->half ? good_halves(row, shape->packed)
+                              : good_floats(row, shape->packed)) ||
+            !good_floats(rest, shape->columns - shape->packed))
+            return false;
+    }
+    return true;
+}
+
+/* The number of neighbours, behind the degree, is used as a length. */
 static bool good_counts(const struct link_store *s)
 {
-    const struct link_store_header *h = s->header;
-    size_t others = row_others(h->hidden, h->width);
-    for (size_t q = 0; q < h->queries; q++) {
-        float n = s->query_rows[q * s->layout.query_stride + others];
+    for (size_t q = 0; q < s->header->queries; q++) {
+        const void *rest = s->query_rows + q * s->layout.query.bytes + s->layout.query.rest;
+        float n = ((const float *)rest)[1];
         if (!(n >= 0 && n <= WHOLE) || n != floorf(n))
             return false;
     }
@@ -136,8 +206,8 @@ static medley_status check_contents(const struct link_store *s, medley_error *er
         return refuse(s, err, "ids out of order or out of range");
     if (!good_pairs(s))
         return refuse(s, err, "pairs out of order, or no probabilities");
-    if (!good_rows(s->query_rows, (size_t)h->queries, s->layout.query_stride) ||
-        !good_rows(s->product_rows, (size_t)h->products, s->layout.product_stride) ||
+    if (!good_rows(s, &s->layout.query, s->query_rows, (size_t)h->queries) ||
+        !good_rows(s, &s->layout.product, s->product_rows, (size_t)h->products) ||
         !good_counts(s))
         return refuse(s, err, "a row holds what no model gives");
     return MEDLEY_OK;
@@ -159,8 +229,11 @@ medley_status link_store_parse(struct mapping bytes, const char *name, struct li
         s->pair_offsets = (const void *)(data + s->layout.pair_offsets);
         s->pair_product = (const void *)(data + s->layout.pair_product);
         s->pair = (const void *)(data + s->layout.pair);
-        s->query_rows = (const void *)(data + s->layout.query_rows);
-        s->product_rows = (const void *)(data + s->layout.product_rows);
+        s->query_prints = (const void *)(data + s->layout.query_prints);
+        s->product_prints = (const void *)(data + s->layout.product_prints);
+        s->pair_prints = (const void *)(data + s->layout.pair_prints);
+        s->query_rows = data + s->layout.query_rows;
+        s->product_rows = data + s->layout.product_rows;
         st = check_contents(s, err);
     }
     if (st == MEDLEY_OK)
@@ -203,7 +276,8 @@ medley_status link_store_check(const struct link_store *s, const struct link_cla
                                const struct graph *g, const float *features, medley_error *err)
 {
     const struct link_store_header *h = s->header;
-    if (h->hidden != m->options.hidden || h->width != m->width || h->classes != m->n_classes ||
+    if (h->hidden != m->options.hidden || h->levels != m->options.hops ||
+        h->width != m->width || h->classes != m->n_classes ||
         h->graph_queries != g->n_queries || h->graph_products != g->n_products)
         return refuse(s, err, "made for another model or graph");
     struct hash128 source = link_store_source(m, g, features);
@@ -215,11 +289,15 @@ medley_status link_store_check(const struct link_store *s, const struct link_cla
 struct link_store_size link_store_size(const struct link_store *s)
 {
     const struct link_store_header *h = s->header;
-    return (struct link_store_size){(size_t)h->queries, (size_t)h->products, (size_t)h->pairs,
-                                    s->file.n};
+    return (struct link_store_size){.queries = (size_t)h->queries,
+                                    .products = (size_t)h->products,
+                                    .pairs = (size_t)h->pairs,
+                                    .bytes = s->file.n,
+                                    .made = h->made,
+                                    .cutoff = h->cutoff,
+                                    .half = h->half,
+                                    .bundle = h->bundle};
 }
-
-/* ---- answering ---- */
 
 size_t link_store_find(const uint32_t *ids, size_t n, uint32_t id)
 {
@@ -232,105 +310,4 @@ size_t link_store_find(const uint32_t *ids, size_t n, uint32_t id)
             high = middle;
     }
     return low < n && ids[low] == id ? low : SIZE_MAX;
-}
-
-/* Pairs gathered for the heads, up to CHUNK. */
-struct gathered {
-    struct tape tape;
-    uint32_t place[CHUNK]; /* in the request */
-    size_t row[CHUNK];     /* of the product */
-    size_t n;
-};
-
-static struct match_side side_of(const struct link_store *s, const float *row, const float *raw,
-                                 bool query)
-{
-    const struct link_store_header *h = s->header;
-    struct match_side side = {.raw = raw,
-                              .around = row + row_around(h->hidden),
-                              .log_degree = row[row_degree(h->hidden, h->width)]};
-    if (query) {
-        const float *others = row + row_others(h->hidden, h->width);
-        side.n_others = (size_t)others[0];
-        side.others = others + 1;
-    }
-    return side;
-}
-
-/* One classifier evaluation over the stored rows of the gathered pairs. */
-static medley_status run_heads(const struct link_store *s, const struct link_classifier *m,
-                               const struct link_request *r, size_t query_at,
-                               struct gathered *c, float *probabilities, medley_error *err)
-{
-    size_t hidden = m->options.hidden, width = m->width, n = c->n, k = m->n_classes;
-    struct tape *t = &c->tape;
-    tape_reset(t, false, 0);
-    struct tensor *rows = tape_tensor(t, 2 * n, hidden, false);
-    float *match = tape_alloc(t, n * MATCH_COLUMNS, sizeof *match),
-          *raw = tape_alloc(t, 2 * width, sizeof *raw),
-          *out = tape_alloc(t, n * k, sizeof *out);
-    if (!rows || !match || !raw || !out)
-        return fail_memory(err, "a request");
-    const float *q = s->query_rows + query_at * s->layout.query_stride;
-    link_raw_row(r->features + r->query * width, width, raw);
-    struct match_side query = side_of(s, q, raw, true);
-    for (size_t i = 0; i < n; i++) {
-        const float *p = s->product_rows + c->row[i] * s->layout.product_stride;
-        size_t node = r->graph->n_queries + r->product[c->place[i]];
-        memcpy(rows->value + i * hidden, q, hidden * sizeof *q);
-        memcpy(rows->value + (n + i) * hidden, p, hidden * sizeof *p);
-        link_raw_row(r->features + node * width, width, raw + width);
-        struct match_side product = side_of(s, p, raw + width, false);
-        match_pair(&query, &product, width, match + i * MATCH_COLUMNS);
-    }
-    struct tensor *logits = link_heads(m, t, rows, match, n);
-    if (!logits)
-        return fail_memory(err, "a request");
-    softmax_rows(logits->value, n, k, out);
-    for (size_t i = 0; i < n; i++)
-        memcpy(probabilities + c->place[i] * k, out + i * k, k * sizeof *out);
-    c->n = 0;
-    return MEDLEY_OK;
-}
-
-medley_status link_store_answer(const struct link_store *s, const struct link_classifier *m,
-                                const struct link_request *r, uint8_t *stored,
-                                float *probabilities, medley_error *err)
-{
-    const struct link_store_header *h = s->header;
-    const struct graph *g = r->graph;
-    size_t k = m->n_classes, query_at = SIZE_MAX;
-    if (r->query != UINT32_MAX)
-        query_at = link_store_find(s->query_ids, (size_t)h->queries, r->query);
-    if (query_at == SIZE_MAX)
-        return MEDLEY_OK;
-    const uint64_t *span = s->pair_offsets + query_at;
-    medley_status st = MEDLEY_OK;
-    struct gathered c = {.n = 0};
-    tape_init(&c.tape, &m->params, NULL);
-    for (size_t i = 0; i < r->n && st == MEDLEY_OK; i++) {
-        if (r->product[i] == UINT32_MAX)
-            continue;
-        size_t row = link_store_find(s->product_ids, (size_t)h->products, r->product[i]);
-        if (row == SIZE_MAX)
-            continue;
-        size_t pair = link_store_find(s->pair_product + span[0], (size_t)(span[1] - span[0]),
-                                      r->product[i]);
-        if (pair != SIZE_MAX) {
-            memcpy(probabilities + i * k, s->pair + (span[0] + pair) * k, k * sizeof(float));
-        } else if (csr_find(&g->all, r->query, (uint32_t)g->n_queries + r->product[i]) ==
-                   SIZE_MAX) {
-            c.place[c.n] = (uint32_t)i;
-            c.row[c.n++] = row;
-        } else {
-            continue; /* an edge whose pair is not kept: live */
-        }
-        stored[i] = 1;
-        if (c.n == CHUNK)
-            st = run_heads(s, m, r, query_at, &c, probabilities, err);
-    }
-    if (c.n && st == MEDLEY_OK)
-        st = run_heads(s, m, r, query_at, &c, probabilities, err);
-    tape_deinit(&c.tape);
-    return st;
 }

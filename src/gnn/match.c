@@ -12,7 +12,7 @@
  * one, as the other inputs do. */
 #define CONTRAST 3.0f
 
-static float cosine(const float *a, const float *b, size_t width)
+float match_cosine(const float *a, const float *b, size_t width)
 {
     double ab = 0, aa = 0, bb = 0;
     for (size_t k = 0; k < width; k++) {
@@ -80,7 +80,7 @@ struct match_side match_query(const struct encoding *e, size_t width, size_t roo
     const struct block *b = &e->sample.blocks[e->sample.hops - 1];
     struct match_side q = match_product(e, width, root, around);
     for (size_t j = b->offsets[root]; j < b->offsets[root + 1]; j++)
-        others[q.n_others++] = cosine(q.raw, raw_row(e, width, b->source[j]), width);
+        others[q.n_others++] = match_cosine(q.raw, raw_row(e, width, b->source[j]), width);
     q.others = others;
     return q;
 }
@@ -88,7 +88,7 @@ struct match_side match_query(const struct encoding *e, size_t width, size_t roo
 void match_pair(const struct match_side *q, const struct match_side *p, size_t width,
                 float *out)
 {
-    float own = cosine(q->raw, p->raw, width), mean = 0, better = 0, n = (float)q->n_others;
+    float own = match_cosine(q->raw, p->raw, width), mean = 0, better = 0, n = (float)q->n_others;
     for (size_t j = 0; j < q->n_others; j++) {
         float c = q->others[j];
         mean += c / n;
@@ -98,9 +98,9 @@ void match_pair(const struct match_side *q, const struct match_side *p, size_t w
     out[1] = CONTRAST * mean;
     out[2] = q->n_others ? CONTRAST * (own - mean) : 0;
     out[3] = q->n_others ? CONTRAST * (0.5f - better) : 0;
-    out[4] = CONTRAST * cosine(q->around, p->raw, width);
-    out[5] = CONTRAST * cosine(q->raw, p->around, width);
-    out[6] = CONTRAST * cosine(q->around, p->around, width);
+    out[4] = CONTRAST * match_cosine(q->around, p->raw, width);
+    out[5] = CONTRAST * match_cosine(q->raw, p->around, width);
+    out[6] = CONTRAST * match_cosine(q->around, p->around, width);
     out[7] = q->log_degree;
     out[8] = p->log_degree;
 }
