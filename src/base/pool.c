@@ -10,6 +10,8 @@
  * tests/test_base_pool.c. */
 #include "base/pool.h"
 
+#include "medley/run.h"
+
 #include "base/str.h"
 
 #include <pthread.h>
@@ -65,6 +67,11 @@ void interrupt_clear(void)
     atomic_store(&interrupt_wanted, false);
 }
 
+void medley_interrupt(bool stop)
+{
+    atomic_store(&interrupt_wanted, stop);
+}
+
 bool interrupted(void)
 {
     return atomic_load_explicit(&interrupt_wanted, memory_order_relaxed);
@@ -99,6 +106,16 @@ static unsigned usable_cores(void)
     unsigned granted = granted_cores();
     n = n < granted ? n : granted;
     return n == 0 ? 1 : n;
+}
+
+void medley_set_threads(unsigned n)
+{
+    pool_set_threads(n);
+}
+
+unsigned medley_threads(void)
+{
+    return pool_threads();
 }
 
 void pool_set_threads(unsigned threads)

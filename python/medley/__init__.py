@@ -1,0 +1,25 @@
+"""Medley: interpretable ensembles for product search.
+
+Trees (``GBDTClassifier``), exact Shapley values per feature and per model (``TreeExplainer``,
+``coalition_values``), ensembles of language and graph models (``Workspace``), and what they answer
+(``Bundle``). The library is C; arrays go in and out without a copy where they are C-contiguous float32.
+"""
+from ._native import InvalidArgument, MedleyError, lib as _lib
+from ._version import VERSION as __version__
+from .bundle import Bundle
+from .explain import TreeExplainer, coalition_values
+from .gbdt import GBDTClassifier, Model
+from .workspace import Workspace
+
+
+def set_threads(n: int) -> None:
+    """Threads that work on one call; 0 for all cores. Not while a call runs."""
+    _lib.medley_set_threads(n)
+
+
+def threads() -> int:
+    return _lib.medley_threads()
+
+
+__all__ = ["Bundle", "GBDTClassifier", "InvalidArgument", "MedleyError", "Model", "TreeExplainer",
+           "Workspace", "coalition_values", "set_threads", "threads", "__version__"]

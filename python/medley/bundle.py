@@ -1,0 +1,94 @@
+"""A bundle, loaded into this process: what the server answers, without the server."""
+from __future__ import annotations
+
+import ctypes as c
+import os
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+import numpy as np
+
+from . import _native as native
+
+FIELDS = ("title", "description", "bullets", "brand", "color", "category")
+
+
+def _text(value: Optional[str]) -> native.Text:
+    raw = (value or "").encode()
+    return native.Text(raw, len(raw))
+
+
+def _product(product: Union[str, Mapping[str, Any]]) -> native.Product:
+    if isinstance(product, str):
+        product = {"id": product}
+    unknown = set(product) - {"id", *FIELDS}
+    if unknown:
+        raise ValueError(f"product: unknown field '{sorted(unknown)[0]}' "
+                         f"(expected id, {', '.join(FIELDS)})")
+    out = native.Product(id=_text(product.get("id")), has_text=any(f in product for f in FIELDS))
+    for field in FIELDS:
+        setattr(out, field, _text(product.get(field)))
+    return out
+
+
+class Bundle:
+    """The folder that ``medley run`` ends in (``workspace/bundle/current``). Threads may share it.
+
+    Attributes: ``id``, ``classes``, ``models``, ``gains`` (of classes, for ranking).
+    """
+
+    def __init__(self, folder: Union[str, os.PathLike]):
+        pointer = c.c_void_p()
+        native.call_long(native.lib.medley_bundle_open, os.fsencode(folder), c.byref(pointer))
+        self._handle = native.Handle(pointer, native.lib.medley_bundle_close)
+        lib = native.lib
+        self.id = lib.medley_bundle_id(pointer).decode()
+        self.classes = [lib.medley_bundle_class(pointer, k).decode()
+                        for k in range(lib.medley_bundle_classes(pointer))]
+        self.gains = np.array([lib.medley_bundle_gain(pointer, k)
+                               for k in range(len(self.classes))])
+        self.models = [lib.medley_bundle_model(pointer, m).decode()
+                       for m in range(lib.medley_bundle_models(pointer))]
+        base = np.empty(len(self.classes), np.float64)
+        lib.medley_bundle_base(pointer, native.address(base))
+        self.base = base
+
+    def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
+                 locale: str = "us", models: Optional[Sequence[str]] = None,
+                 explain: bool = False) -> List[Dict[str, Any]]:
+        """Judges one query's candidates, which are judged together: at most 1,000 products, each an
+        id or ``{"id", "title", "description", "bullets", "brand", "color", "category"}`` (text wins
+        over an id).
+
+        Each answer has ``label``, ``probabilities`` (by class), ``margins``, ``known_product``,
+        ``models_used``; with ``explain`` also ``contributions``: by model (and ``"context"``) and
+        class, which add up, with ``base``, to the margins.
+        """
+        names = set(models or ())
+        if names - set(self.models):
+            raise ValueError(f"no model '{sorted(names - set(self.models))[0]}' "
+                             f"(there are {', '.join(self.models)})")
+        mask = sum(1 << m for m, name in enumerate(self.models) if name in names)
+        n, k, m = len(products), len(self.classes), len(self.models)
+        items = (native.Product * n)(*(_product(p) for p in products))
+        results = (native.Result * n)()
+        values = np.zeros((n, m + 1, k), np.float32) if explain else None
+        options = native.ClassifyOptions(mask, native.address(values))
+        native.call_long(native.lib.medley_bundle_classify, self._handle.pointer, _text(query),
+                         _text(locale), items, n, c.byref(options), results)
+        return [self._answer(results[i], None if values is None else values[i])
+                for i in range(n)]
+
+    def _answer(self, r: native.Result, values: Optional[np.ndarray]) -> Dict[str, Any]:
+        k = len(self.classes)
+        answer: Dict[str, Any] = {
+            "label": self.classes[r.label],
+            "probabilities": dict(zip(self.classes, r.probabilities[:k])),
+            "margins": dict(zip(self.classes, r.margins[:k])),
+            "known_product": r.known_product,
+            "models_used": [n for m, n in enumerate(self.models) if r.models_used >> m & 1],
+        }
+        if values is not None:
+            answer["contributions"] = {
+                name: dict(zip(self.classes, values[m].tolist()))
+                for m, name in enumerate([*self.models, "context"])}
+        return answer

@@ -1,0 +1,72 @@
+"""A workspace from Python, to a bundle that answers; what goes wrong comes as an exception."""
+import subprocess
+
+import numpy as np
+import pytest
+
+import medley
+from medley.workspace import program
+
+CONFIG = """\
+data: {examples: ../shop/examples.csv, products: ../shop/products.csv, events: ../shop/events.jsonl}
+models:
+  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 1}
+  - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 2}
+stacking: {folds: 2}
+ensemble: {rounds: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("medley")
+    subprocess.run([program(), "synth", "--products", "120", "--queries", "50", "-o",
+                    folder / "shop"], check=True, capture_output=True)
+    w = medley.Workspace.create(folder / "ws", folder / "shop", CONFIG)
+    w.run()
+    return w
+
+
+def test_stages(workspace):
+    assert "up to date" in workspace.status()
+    ranking = workspace.rank()
+    assert "small" in str(ranking) and "sage" in str(ranking)
+
+
+def test_bundle(workspace):
+    bundle = workspace.bundle()
+    assert bundle.classes == ["E", "S", "C", "I"] and set(bundle.models) <= {"small", "sage"}
+    answers = bundle.classify("red shoes", [{"id": "x", "title": "Red shoes for men"}, "nowhere"],
+                              explain=True)
+    for a in answers:
+        assert abs(sum(a["probabilities"].values()) - 1) < 1e-5
+        for k, name in enumerate(bundle.classes):
+            total = bundle.base[k] + sum(c[name] for c in a["contributions"].values())
+            assert abs(total - a["margins"][name]) < 1e-4
+    assert answers[0]["known_product"] and not answers[1]["known_product"]
+    one = bundle.classify("red shoes", ["x"], models=bundle.models[:1])
+    assert one[0]["models_used"] in ([], bundle.models[:1])
+    assert np.argmax(list(answers[0]["probabilities"].values())) == \
+        bundle.classes.index(answers[0]["label"])
+
+
+def test_refusals(workspace, tmp_path):
+    bundle = workspace.bundle()
+    with pytest.raises(ValueError, match="no model 'gcn'"):
+        bundle.classify("shoes", ["x"], models=["gcn"])
+    with pytest.raises(ValueError, match="unknown field 'name'"):
+        bundle.classify("shoes", [{"name": "Shoes"}])
+    with pytest.raises(ValueError):
+        bundle.classify("", ["x"])
+    with pytest.raises(FileNotFoundError, match="no medley.yaml"):
+        medley.Workspace(tmp_path)
+    with pytest.raises(medley.MedleyError):
+        medley.Bundle(tmp_path)
+    with pytest.raises(medley.MedleyError, match="medley.yaml:1: unknown key .nonsense."):
+        medley.Workspace.create(tmp_path / "w", tmp_path, "nonsense: 1\n").run()
+    with pytest.raises(FileExistsError):
+        medley.Workspace.create(tmp_path / "w", tmp_path, "nonsense: 1\n")
+
+
+def test_version():
+    assert medley.__version__ == medley._native.lib.medley_version().decode()
