@@ -43,6 +43,6 @@ struct delta {
 bool delta_open(struct delta *d, const uint8_t *at, const uint8_t *end);
 bool delta_read(struct delta *d, int64_t *out, size_t n);
 /* Where the bytes after all values begin; NULL when damaged. */
-const uint8_t *delta_end(const struct delta *d);
+const uint8_t *delta_end(const struct delta *from);
 
 #endif

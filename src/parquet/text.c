@@ -28,9 +28,10 @@ static void add_date(struct strbuf *out, int64_t day)
     int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted = (5 * of_year + 2) / 153; /* months from March on */
     int64_t month = shifted < 10 ? shifted + 3 : shifted - 9;
+    int64_t day_of_month = of_year - (153 * shifted + 2) / 5 + 1;
     int64_t year = year_of_era + era * 400 + (month <= 2);
     sb_addf(out, "%04lld-%02lld-%02lld", (long long)year, (long long)month,
-            (long long)(of_year - (153 * shifted + 2) / 5 + 1));
+            (long long)day_of_month);
 }
 
 static int64_t units_of_second(const struct parquet_leaf *l)
