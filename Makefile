@@ -135,6 +135,17 @@ fuzz-run: $(if $(FUZZER),$B/fuzz/fuzz_$(FUZZER),$(FUZZ_BIN))
 bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout
 	@for b in $^; do $$b || exit 1; done
 
+# ---- the Python package ------------------------------------------------------------------------
+python: all  ## a wheel with all it needs, in $B/python/dist
+	@scripts/python-wheel $B
+
+# Newest packages of the registry, in a virtual environment of its own.
+python-check: python  ## the package's tests, against the wheel; needs the network once
+	@scripts/peers-env build/python-check python
+	@build/python-check/bin/pip install --quiet --force-reinstall --no-deps $B/python/dist/*.whl
+	@cd python/tests && PYTHONDONTWRITEBYTECODE=1 \
+	    timeout 900 ../../build/python-check/bin/python -m pytest -q -p no:cacheprovider .
+
 # Beside the newest LightGBM, XGBoost, scikit-learn, shap and fasttreeshap, from the Python registry
 # into virtual environments of their own. SIZES=quick (minutes), full (hours), or cases by
 # name; THREADS=1 and REPEATS=1 in the environment for a busy machine.
@@ -217,7 +228,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

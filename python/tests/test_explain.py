@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import medley
-from test_gbdt import blobs, frame, small
+from helpers import blobs, frame, small
 
 
 def test_values_sum_to_margins():
