@@ -26,6 +26,7 @@ int verb_profile(int argc, char **argv);
 int verb_model(int argc, char **argv);
 int verb_cascade(int argc, char **argv);
 int verb_evaluate(int argc, char **argv);
+int verb_precompute(int argc, char **argv);
 int verb_predict(int argc, char **argv);
 int verb_explain(int argc, char **argv);
 int verb_report(int argc, char **argv);

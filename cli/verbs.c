@@ -17,6 +17,7 @@ const struct verb verbs[] = {
     {"report", "write the HTML report", verb_report},
     {"predict", "label the pairs of a file", verb_predict},
     {"explain", "why one product got its label", verb_explain},
+    {"precompute", "make graph embeddings ahead, again for new data", verb_precompute},
     {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},

@@ -86,7 +86,13 @@ __attribute__((unused)) static const struct engine fake = {
     .base = {0.5, -0.25, 0},
     .models = {"minilm", "sage \"x\""},
     .kinds = {"lm", "gnn"},
-    .stores = {{0}, {40, 50, 60, 7000}},
+    .stores = {{0},
+               {.queries = 40,
+                .products = 50,
+                .pairs = 60,
+                .bytes = 7000,
+                .made = 1700000000,
+                .graph_cutoff = 1600000000}},
     .file_bytes = 4711};
 
 static struct strbuf log_lines;

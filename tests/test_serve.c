@@ -25,6 +25,8 @@ static void test_small_routes(uint16_t port)
     is_text(at(&r, "models/0/precomputed"), "(absent)", "nothing made ahead");
     is_text(at(&r, "models/1/precomputed/products"), "50", "products made ahead");
     is_text(at(&r, "models/1/precomputed/bytes"), "7000", "and their size");
+    is_text(at(&r, "models/1/precomputed/graph_cutoff"), "1.6e+09", "and their graph");
+    is_text(at(&r, "models/1/precomputed/numbers"), "float32", "and their numbers");
     is_text(at(&r, "classes/1/gain"), "0.1", "classes and gains");
     is_text(at(&r, "memory/bundle_file_bytes"), "4711", "memory");
     is_text(at(&r, "limits/body_bytes"), "100000", "limits");
@@ -138,13 +140,19 @@ static void test_precomputed(uint16_t port)
 {
     const char *body = "{\"query\":\"often asked\",\"products\":[\"frequent\",\"B1\"]}";
     struct reply r = classify(port, body);
+    long long age = (long long)time(NULL) - 1600000000, told = 0;
     is_text(at(&r, "pairs_precomputed"), "1", "one pair came from embeddings made ahead");
+    const char *field = strstr(body_of(&r), "\"embeddings_age_s\":");
+    ok(field && sscanf(field, "\"embeddings_age_s\":%lld", &told) == 1 && told >= age &&
+           told < age + 60,
+       "whose graph is so old: %lld s", told);
     is_text(at(&r, "results/0/models_precomputed/0"), "sage \"x\"", "by the graph model");
     is_text(at(&r, "results/0/models_used/1"), "sage \"x\"", "which counts as used");
     is_text(at(&r, "results/1/models_precomputed/0"), "(absent)", "the other pair did not");
     reply_free(&r);
     r = classify(port, body);
     is_text(at(&r, "pairs_precomputed"), "0", "what is remembered needs none");
+    is_text(at(&r, "embeddings_age_s"), "null", "and has no age");
     is_text(at(&r, "results/0/models_precomputed/0"), "(absent)", "and says so");
     reply_free(&r);
 }
@@ -573,6 +581,8 @@ static void test_metrics(void)
         "medley_bundle_info{id=\"0123456789abcdef0123456789abcdef\",version=",
         "medley_bundle_model_info{model=\"sage \\\"x\\\"\",kind=\"gnn\"} 1\n",
         "medley_bundle_bytes 4711\n",
+        "medley_embeddings_age_seconds{model=\"sage \\\"x\\\"\"} ",
+        "medley_embeddings_graph_age_seconds{model=\"sage \\\"x\\\"\"} ",
         "medley_http_requests_in_flight 1\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)

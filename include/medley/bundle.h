@@ -61,6 +61,9 @@ typedef struct medley_store_size {
     size_t queries, products; /* nodes */
     size_t pairs;             /* of these that are edges of the graph */
     size_t bytes;             /* of the file, which is mapped */
+    int64_t made;             /* when, in seconds since 1970 */
+    int64_t graph_cutoff;     /* the time up to which its graph knows behaviour; 0: unknown */
+    bool half;                /* float16, else float32 */
 } medley_store_size;
 MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
 /* base[K]: margin of each class before any contribution. */

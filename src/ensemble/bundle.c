@@ -317,9 +317,15 @@ const char *medley_bundle_model_kind(const medley_bundle *b, size_t m)
 medley_store_size medley_bundle_store(const medley_bundle *b, size_t m)
 {
     if (m >= b->n_models || !b->models[m].store)
-        return (medley_store_size){0, 0, 0, 0};
+        return (medley_store_size){0};
     struct link_store_size s = link_store_size(b->models[m].store);
-    return (medley_store_size){s.queries, s.products, s.pairs, s.bytes};
+    return (medley_store_size){.queries = s.queries,
+                               .products = s.products,
+                               .pairs = s.pairs,
+                               .bytes = s.bytes,
+                               .made = s.made,
+                               .graph_cutoff = s.cutoff,
+                               .half = s.half};
 }
 
 void medley_bundle_base(const medley_bundle *b, double *base)

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* ---- a result -----------------------------------------------------------------------------
  */
@@ -154,6 +155,26 @@ static void write_results(struct json_writer *w, const struct engine *e,
     jw_array_end(w);
 }
 
+/* How old the graph is behind the embeddings that were used: the oldest of the models'; null
+ * where none was. */
+static void write_embeddings_age(struct json_writer *w, const struct request *r)
+{
+    const struct classification *c = r->classification;
+    const struct engine *e = &r->deployment->engine;
+    uint32_t used = 0;
+    int64_t oldest = INT64_MAX, now = (int64_t)time(NULL);
+    for (size_t i = 0; r->pairs_precomputed && i < c->asked.n_products; i++)
+        used |= c->results[i].models_stored;
+    for (size_t m = 0; m < e->n_models; m++)
+        if (used >> m & 1 && e->stores[m].graph_cutoff && e->stores[m].graph_cutoff < oldest)
+            oldest = e->stores[m].graph_cutoff;
+    jw_key(w, "embeddings_age_s");
+    if (oldest == INT64_MAX)
+        jw_null(w);
+    else
+        jw_i64(w, now > oldest ? now - oldest : 0);
+}
+
 void classification_answer(struct request *r)
 {
     const struct classification *c = r->classification;
@@ -174,6 +195,7 @@ void classification_answer(struct request *r)
     write_results(&w, e, c);
     jw_key(&w, "pairs_precomputed");
     jw_i64(&w, (int64_t)r->pairs_precomputed);
+    write_embeddings_age(&w, r);
     jw_key(&w, "took_ms");
     jw_double(&w, round((clock_seconds() - c->started) * 1e6) / 1e3);
     jw_object_end(&w);

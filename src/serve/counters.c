@@ -130,6 +130,31 @@ static void write_bundle(const struct gauges *g, struct strbuf *out)
           g->bundle_bytes);
 }
 
+/* Age of something of each model that has embeddings made ahead; unknown times are left out. */
+static void write_ages(const struct gauges *g, const char *name, const char *help, bool graph,
+                       struct strbuf *out)
+{
+    describe(out, name, "gauge", help);
+    for (size_t m = 0; m < g->n_models; m++) {
+        const medley_store_size *s = &g->stores[m];
+        int64_t since = graph ? s->graph_cutoff : s->made;
+        if (s->bytes == 0 || since == 0)
+            continue;
+        sb_addf(out, "%s{", name);
+        label(out, "model", g->models[m]);
+        sb_addf(out, "} %" PRId64 "\n", g->now > since ? g->now - since : 0);
+    }
+}
+
+static void write_staleness(const struct gauges *g, struct strbuf *out)
+{
+    write_ages(g, "medley_embeddings_age_seconds",
+               "Time since the embeddings made ahead were made, by graph model.", false, out);
+    write_ages(g, "medley_embeddings_graph_age_seconds",
+               "Time since the last behaviour that their graph knows, by graph model.", true,
+               out);
+}
+
 static void write_shadow(const struct gauges *g, struct strbuf *out)
 {
     if (g->shadow) {
@@ -196,6 +221,7 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
     gauge(out, "medley_http_requests_in_flight", "Requests begun and not ended.", g->in_flight);
     gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
     write_bundle(g, out);
+    write_staleness(g, out);
     counter(out, "medley_bundle_changes", "Activations and rollbacks.",
             counters_get(&c->bundle_changes));
     write_shadow(g, out);

@@ -5,6 +5,7 @@
 #define SERVE_COUNTERS_H
 
 #include "base/str.h"
+#include "medley/bundle.h"
 
 #include <stdatomic.h>
 
@@ -44,6 +45,8 @@ struct gauges {
     double shadow_distance;                   /* sum over pairs */
     const char *const *models, *const *kinds; /* [n_models] */
     size_t n_models;
+    const medley_store_size *stores; /* [n_models] embeddings made ahead; bytes 0: none */
+    int64_t now;                     /* seconds since 1970, for their age */
     const char *const *routes; /* [n_routes] paths, by the index that counters_request takes */
     size_t n_routes;
 };

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static enum handled handle_health(struct request *r)
@@ -74,6 +75,8 @@ static enum handled handle_metrics(struct request *r)
                        .models = e->models,
                        .kinds = e->kinds,
                        .n_models = e->n_models,
+                       .stores = e->stores,
+                       .now = (int64_t)time(NULL),
                        .routes = paths,
                        .n_routes = N_ROUTES + 1};
     counters_write(&s->counters, &g, &r->out);
@@ -115,6 +118,10 @@ static void write_store(struct json_writer *w, const medley_store_size *s)
     number(w, "products", s->products);
     number(w, "pairs", s->pairs);
     number(w, "bytes", s->bytes);
+    jw_key(w, "numbers");
+    jw_textz(w, s->half ? "float16" : "float32");
+    number(w, "made", (uint64_t)s->made);
+    number(w, "graph_cutoff", (uint64_t)s->graph_cutoff);
     jw_object_end(w);
 }
 
