@@ -72,8 +72,8 @@ static const struct argp argp = {
     .children = children,
     .doc =
         "Compute the embeddings of frequent products and queries ahead, for the graph models "
+        "of the current bundle.\vOnly nodes whose neighbourhood has changed, within the hops "
         "of "
-        "the current bundle.\vOnly nodes whose neighbourhood has changed, within the hops of "
         "the model, are computed; the others are copied. If the data has changed since the "
         "bundle was written ('medley import' with new events), a new bundle with the new data "
         "and the same models becomes current. A server that runs goes on with the old "
