@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, LIST_LIMIT = 1000 };
+enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE, LIST_LIMIT = 1000 };
 
 struct arguments {
     struct common_options common;
     const char *pairs, *output, *bundle;
-    bool explain;
+    bool explain, whole;
 };
 
 static const struct argp_option options[] = {
@@ -29,6 +29,8 @@ static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
     {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},
     {"bundle", KEY_BUNDLE, "DIR", 0, "another bundle than the workspace's current one", 0},
+    {"whole", KEY_WHOLE, NULL, 0,
+     "ask every model of every pair, even if the bundle has a cascade", 0},
     {0},
 };
 
@@ -44,6 +46,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_EXPLAIN:
         a->explain = true;
+        return 0;
+    case KEY_WHOLE:
+        a->whole = true;
         return 0;
     case KEY_BUNDLE:
         a->bundle = arg;
@@ -65,10 +70,12 @@ static const struct argp argp = {
     .options = options,
     .parser = parse,
     .children = children,
-    .doc = "Label (query, product) pairs: example_id, label and one probability per class.\v"
-           "With --explain, the contribution_MODEL_CLASS columns of a row and class sum to its "
-           "margin_CLASS minus base_CLASS.\nExample:\n"
-           "  medley predict -C shop --pairs new.csv -o labelled.csv",
+    .doc =
+        "Label (query, product) pairs: example_id, label and one probability per class.\v"
+        "With --explain, the contribution_MODEL_CLASS columns of a row and class sum to its "
+        "margin_CLASS minus base_CLASS. With a cascade in the bundle, the last two columns are "
+        "the stage that a pair stopped at and the models that were asked.\nExample:\n"
+        "  medley predict -C shop --pairs new.csv -o labelled.csv",
 };
 
 struct prediction {
@@ -78,6 +85,7 @@ struct prediction {
     medley_result *results; /* [n] by pair */
     float *contributions;   /* [n * (M+1) * K] by pair, or NULL */
     size_t per_pair;        /* (M+1) * K */
+    uint32_t models;        /* to ask; 0: as the bundle does */
     FILE *out;
 };
 
@@ -149,7 +157,7 @@ static medley_status classify_list(struct prediction *p, size_t begin, size_t en
         return fail_memory(err, "contributions");
     for (size_t i = 0; i < n; i++)
         products[i] = product_of(p, p->order[begin + i]);
-    medley_classify_options how = {.contributions = contributions};
+    medley_classify_options how = {.models = p->models, .contributions = contributions};
     medley_status st =
         medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
                                products, n, &how, results, err);
@@ -177,6 +185,21 @@ static void note_precomputed(const struct prediction *p)
         progress_note("%zu of %zu pairs from precomputed graph embeddings", hits, p->pairs.n);
 }
 
+static bool in_stages(const struct prediction *p)
+{
+    return medley_bundle_stages(p->bundle) && !p->models;
+}
+
+static void note_cascade(const struct prediction *p)
+{
+    size_t asked = 0;
+    for (size_t i = 0; i < p->pairs.n; i++)
+        asked += p->results[i].stages;
+    if (in_stages(p) && p->pairs.n)
+        progress_note("cascade: %.2f of %zu models a pair", (double)asked / (double)p->pairs.n,
+                      medley_bundle_models(p->bundle));
+}
+
 static medley_status classify_all(struct prediction *p, medley_error *err)
 {
     size_t n = p->pairs.n;
@@ -194,7 +217,7 @@ static medley_status classify_all(struct prediction *p, medley_error *err)
     }
     progress_end("predict");
     if (!st)
-        note_precomputed(p);
+        note_precomputed(p), note_cascade(p);
     return st;
 }
 
@@ -231,13 +254,29 @@ static void write_header(const struct prediction *p)
                 fprintf(p->out, ",contribution_%s_%s", common_player(b, m),
                         medley_bundle_class(b, c));
     }
+    if (in_stages(p))
+        fprintf(p->out, ",cascade_stage,models_used");
     fputc('\n', p->out);
 }
 
-static void write_row(const struct prediction *p, const double *base, size_t i)
+/* "gcn+minilm" */
+static void write_used(const struct prediction *p, uint32_t used)
+{
+    const char *between = "";
+    for (size_t m = 0; m < medley_bundle_models(p->bundle); m++) {
+        if (!(used >> m & 1))
+            continue;
+        fprintf(p->out, "%s%s", between, medley_bundle_model(p->bundle, m));
+        between = "+";
+    }
+}
+
+static void write_row(const struct prediction *p, size_t i)
 {
     size_t k = medley_bundle_classes(p->bundle);
     const medley_result *r = &p->results[i];
+    double base[MEDLEY_MAX_CLASSES];
+    medley_bundle_stage_base(p->bundle, r->stages, base);
     write_field(p->out, column_at(&p->pairs.example_id, i));
     fprintf(p->out, ",%s", medley_bundle_class(p->bundle, r->label));
     for (size_t c = 0; c < k; c++)
@@ -250,22 +289,24 @@ static void write_row(const struct prediction *p, const double *base, size_t i)
         for (size_t j = 0; j < p->per_pair; j++)
             fprintf(p->out, ",%.9g", (double)p->contributions[i * p->per_pair + j]);
     }
+    if (in_stages(p)) {
+        fprintf(p->out, ",%u,", r->stages);
+        write_used(p, r->models_used);
+    }
     fputc('\n', p->out);
 }
 
 static medley_status write_all(struct prediction *p, const char *path, medley_error *err)
 {
-    double base[MEDLEY_MAX_CLASSES];
     struct outfile file = {0};
     bool to_stdout = !path || strcmp(path, "-") == 0;
     medley_status st = to_stdout ? MEDLEY_OK : outfile_open(&file, path, err);
     if (st)
         return st;
     p->out = to_stdout ? stdout : file.f;
-    medley_bundle_base(p->bundle, base);
     write_header(p);
     for (size_t i = 0; i < p->pairs.n; i++)
-        write_row(p, base, i);
+        write_row(p, i);
     if (!to_stdout)
         return outfile_commit(&file, err);
     return fflush(stdout) == 0 ? MEDLEY_OK : fail(err, MEDLEY_EIO, "cannot write to stdout");
@@ -280,6 +321,8 @@ static medley_status predict(const struct arguments *a, const struct workspace *
     if (!st)
         st = medley_bundle_open(a->bundle ? a->bundle : current.s, &p.bundle, err);
     if (!st) {
+        size_t models = medley_bundle_models(p.bundle);
+        p.models = !a->whole ? 0 : models >= 32 ? UINT32_MAX : (1u << models) - 1;
         p.per_pair = (medley_bundle_models(p.bundle) + 1) * medley_bundle_classes(p.bundle);
         p.results = mem_alloc(p.pairs.n, sizeof *p.results);
         p.contributions = a->explain ? mem_alloc(p.pairs.n, p.per_pair * sizeof(float)) : NULL;

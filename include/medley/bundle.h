@@ -32,15 +32,17 @@ typedef struct medley_product {
 typedef struct medley_result {
     uint8_t label;         /* index of the most probable class */
     bool known_product;    /* the id was found, or text was given */
+    uint8_t stages;        /* of the cascade that it took; 0: not in a cascade */
     uint32_t models_used;  /* bit m: model m answered */
     uint32_t models_stored; /* bit m: model m answered from embeddings made ahead */
-    float probabilities[MEDLEY_MAX_CLASSES];
-    float margins[MEDLEY_MAX_CLASSES];
+    float probabilities[MEDLEY_MAX_CLASSES]; /* calibrated, if the bundle is */
+    float margins[MEDLEY_MAX_CLASSES];       /* of the ensemble, before calibration */
 } medley_result;
 
-/* All-zero: every model, no deadline. */
+/* All-zero: as the bundle is made to answer, no deadline. */
 typedef struct medley_classify_options {
-    uint32_t models;     /* bit mask of models to ask; 0: all. The others count as missing */
+    uint32_t models;     /* bit mask of models to ask: these for every pair, the others count as
+                            missing. 0: all, or the bundle's cascade if it has one */
     float *contributions; /* NULL, or [n * (M+1) * K]: player m of row i adds
                              contributions[(i*(M+1)+m)*K + c] to margin c; player M is the context */
 } medley_classify_options;
@@ -68,6 +70,15 @@ typedef struct medley_store_size {
 MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
 /* base[K]: margin of each class before any contribution. */
 MEDLEY_API void medley_bundle_base(const medley_bundle *b, double *base);
+/* The cascade: the next model is asked only for pairs whose label is not decided yet. A pair's margins
+ * and contributions are those of the ensemble of the stage that it stopped at. */
+MEDLEY_API size_t medley_bundle_stages(const medley_bundle *b); /* 0: no cascade */
+MEDLEY_API size_t medley_bundle_stage_model(const medley_bundle *b, size_t stage); /* SIZE_MAX: none */
+/* The base of results with so many `stages`; 0: as medley_bundle_base. */
+MEDLEY_API void medley_bundle_stage_base(const medley_bundle *b, size_t stages, double *base);
+/* "none", "temperature" or "isotonic": how probabilities were made of margins, but for results of a
+ * cascade, each of whose stages has a temperature. */
+MEDLEY_API const char *medley_bundle_calibration(const medley_bundle *b);
 
 /* One query with n candidate products; results[n]. The candidates are judged together: per-query
  * context features (minimum, median, maximum of each model over the candidates) depend on the list.

@@ -83,8 +83,9 @@ MAX_CLASSES = 16
 
 class Result(c.Structure):
     """medley_result of bundle.h."""
-    _fields_ = [("label", c.c_uint8), ("known_product", c.c_bool), ("models_used", c.c_uint32),
-                ("models_stored", c.c_uint32), ("probabilities", c.c_float * MAX_CLASSES),
+    _fields_ = [("label", c.c_uint8), ("known_product", c.c_bool), ("stages", c.c_uint8),
+                ("models_used", c.c_uint32), ("models_stored", c.c_uint32),
+                ("probabilities", c.c_float * MAX_CLASSES),
                 ("margins", c.c_float * MAX_CLASSES)]
 
 
@@ -157,6 +158,10 @@ for _name, _result, _arguments in (
         ("medley_bundle_models", _size, (_pointer,)),
         ("medley_bundle_model", _text, (_pointer, _size)),
         ("medley_bundle_base", None, (_pointer, _pointer)),
+        ("medley_bundle_stages", _size, (_pointer,)),
+        ("medley_bundle_stage_model", _size, (_pointer, _size)),
+        ("medley_bundle_stage_base", None, (_pointer, _size, _pointer)),
+        ("medley_bundle_calibration", _text, (_pointer,)),
         ("medley_bundle_classify", c.c_int, (_pointer, Text, Text, c.POINTER(Product), _size,
                                              c.POINTER(ClassifyOptions), c.POINTER(Result),
                                              _error))):

@@ -33,7 +33,8 @@ def _product(product: Union[str, Mapping[str, Any]]) -> native.Product:
 class Bundle:
     """The folder that ``medley run`` ends in (``workspace/bundle/current``). Threads may share it.
 
-    Attributes: ``id``, ``classes``, ``models``, ``gains`` (of classes, for ranking).
+    Attributes: ``id``, ``classes``, ``models``, ``gains`` (of classes, for ranking), ``cascade`` (its
+    models in stages, or an empty list), ``calibration`` ("none", "temperature" or "isotonic").
     """
 
     def __init__(self, folder: Union[str, os.PathLike]):
@@ -51,6 +52,9 @@ class Bundle:
         base = np.empty(len(self.classes), np.float64)
         lib.medley_bundle_base(pointer, native.address(base))
         self.base = base
+        self.cascade = [self.models[lib.medley_bundle_stage_model(pointer, j)]
+                        for j in range(lib.medley_bundle_stages(pointer))]
+        self.calibration = lib.medley_bundle_calibration(pointer).decode()
 
     def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
                  locale: str = "us", models: Optional[Sequence[str]] = None,
@@ -61,7 +65,9 @@ class Bundle:
 
         Each answer has ``label``, ``probabilities`` (by class), ``margins``, ``known_product``,
         ``models_used``; with ``explain`` also ``contributions``: by model (and ``"context"``) and
-        class, which add up, with ``base``, to the margins.
+        class, which add up, with ``base``, to the margins. Of a bundle with a cascade, and without
+        ``models``, also ``cascade_stage``, the number of models that it took, and with ``explain`` a
+        ``base`` of its own.
         """
         names = set(models or ())
         if names - set(self.models):
@@ -87,6 +93,13 @@ class Bundle:
             "known_product": r.known_product,
             "models_used": [n for m, n in enumerate(self.models) if r.models_used >> m & 1],
         }
+        if r.stages:
+            answer["cascade_stage"] = r.stages
+        if values is not None and r.stages:
+            base = np.empty(k, np.float64)
+            native.lib.medley_bundle_stage_base(self._handle.pointer, r.stages,
+                                                native.address(base))
+            answer["base"] = base
         if values is not None:
             answer["contributions"] = {
                 name: dict(zip(self.classes, values[m].tolist()))

@@ -5,10 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/pool.h"
-#include "ensemble/base_model.h"
-#include "ensemble/design.h"
-#include "gnn/link_store.h"
-#include "medley/shapley.h"
+#include "ensemble/bundle_private.h"
 #include "nn/ops.h"
 
 #include <math.h>
@@ -16,36 +13,6 @@
 #include <string.h>
 
 enum { MAX_PRODUCTS = 1000 };
-
-/* Graph and features are shared by the models whose settings agree. */
-struct shared_graph {
-    struct graph_inputs inputs;
-    struct feature_encoder encoder;
-    char *features; /* "hashed" or "encoder-..." */
-};
-
-struct bundle_model {
-    struct model_config config; /* name, kind, features and relations only */
-    const char **relations;     /* owned; the names are borrowed from the manifest */
-    struct model_context context;
-    void *model;
-    struct link_store *store; /* embeddings made ahead, or NULL */
-    size_t graph;             /* index of its shared_graph; SIZE_MAX when it needs none */
-};
-
-struct medley_bundle {
-    char id[33];
-    json *manifest;
-    struct dataset data;
-    struct relations relations;
-    bool data_open, relations_open;
-    size_t n_models, n_graphs;
-    struct bundle_model models[MEDLEY_MAX_MODELS];
-    struct shared_graph graphs[MEDLEY_MAX_MODELS];
-    medley_gbdt *gbdt;
-    medley_explainer *explainer;
-    struct design_shape shape;
-};
 
 void medley_bundle_close(medley_bundle *b)
 {
@@ -64,6 +31,8 @@ void medley_bundle_close(medley_bundle *b)
     }
     medley_explainer_free(b->explainer);
     medley_gbdt_free(b->gbdt);
+    bundle_cascade_close(b->cascade);
+    calibrator_free(&b->calibrator);
     if (b->relations_open)
         relations_close(&b->relations);
     if (b->data_open)
@@ -137,6 +106,7 @@ static medley_status read_manifest(medley_bundle *b, const char *folder, medley_
     if (!json_as_i64(json_get(b->manifest, "format"), &format) || format != 1)
         return fail(err, MEDLEY_EFORMAT, "%s: expected format 1", p.s);
     json_as_bool(json_get(b->manifest, "plain"), &b->shape.plain);
+    json_as_bool(json_get(b->manifest, "calibrated"), &b->calibrated);
     const json *models = json_get(b->manifest, "models");
     if (json_count(models) == 0 || json_count(models) > MEDLEY_MAX_MODELS)
         return fail(err, MEDLEY_EFORMAT, "%s: expected 1 to %d models", p.s, MEDLEY_MAX_MODELS);
@@ -244,6 +214,25 @@ static medley_status open_ensemble(medley_bundle *b, const char *folder, medley_
     return st;
 }
 
+/* What is opted in to: see the `decide:` section of medley.yaml. */
+static medley_status open_tuned(medley_bundle *b, const char *folder, medley_error *err)
+{
+    bool cascade = false;
+    json *root = NULL;
+    medley_status st = MEDLEY_OK;
+    json_as_bool(json_get(b->manifest, "cascade"), &cascade);
+    if (cascade)
+        st = bundle_cascade_open(b, folder, err);
+    if (st || !b->calibrated)
+        return st;
+    struct path p = within(folder, "calibrator.json");
+    st = json_load(p.s, &root, err);
+    if (!st)
+        st = calibrator_read(root, p.s, b->data.n_classes, &b->calibrator, err);
+    json_free(root);
+    return st;
+}
+
 /* The id is the folder's own name (behind a link such as bundle/current). */
 static void read_id(medley_bundle *b, const char *folder)
 {
@@ -270,6 +259,8 @@ medley_status medley_bundle_open(const char *folder, medley_bundle **out, medley
         st = open_models(b, folder, err);
     if (!st)
         st = open_ensemble(b, folder, err);
+    if (!st)
+        st = open_tuned(b, folder, err);
     if (st) {
         medley_bundle_close(b);
         return st;
@@ -333,20 +324,30 @@ void medley_bundle_base(const medley_bundle *b, double *base)
     medley_explainer_base(b->explainer, base);
 }
 
+size_t medley_bundle_stages(const medley_bundle *b)
+{
+    return b->cascade ? b->cascade->c.n_stages : 0;
+}
+
+size_t medley_bundle_stage_model(const medley_bundle *b, size_t stage)
+{
+    return stage < medley_bundle_stages(b) ? b->cascade->c.order[stage] : SIZE_MAX;
+}
+
+void medley_bundle_stage_base(const medley_bundle *b, size_t stages, double *base)
+{
+    bool whole = stages == 0 || stages > medley_bundle_stages(b);
+    medley_explainer_base(whole ? b->explainer : b->cascade->explainer[stages - 1], base);
+}
+
+const char *medley_bundle_calibration(const medley_bundle *b)
+{
+    return calibration_method_names[b->calibrated ? b->calibrator.method : CALIBRATION_NONE];
+}
+
 /* ---- one request ---- */
 
-struct request {
-    const medley_bundle *b;
-    struct model_request model;         /* what base models see */
-    struct pair_text *texts;            /* [n] */
-    uint32_t *product;                  /* [n] */
-    float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
-    float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
-    uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
-    float *context, *x;
-};
-
-static void request_free(struct request *r)
+void request_free(struct request *r)
 {
     for (size_t i = 0; i < MEDLEY_MAX_MODELS; i++) {
         mem_free(r->new_rows[i]);
@@ -492,7 +493,7 @@ static bool has_new(const struct request *r)
     return r->model.query == UINT32_MAX;
 }
 
-static medley_status ask_model(struct request *r, size_t m, medley_error *err)
+medley_status request_ask(struct request *r, size_t m, medley_error *err)
 {
     const struct bundle_model *model = &r->b->models[m];
     size_t k = r->b->shape.n_classes, n = r->model.n;
@@ -526,17 +527,29 @@ static int locale_index(const struct dataset *d, struct str locale)
     return -1;
 }
 
-static medley_status build_row(struct request *r, medley_error *err)
+medley_status request_context(struct request *r, medley_error *err)
 {
     const medley_bundle *b = r->b;
     size_t n = r->model.n;
     r->context = mem_alloc(n, CONTEXT_FEATURES * sizeof *r->context);
-    r->x = mem_alloc(n, design_columns(&b->shape) * sizeof *r->x);
-    if (!r->context || !r->x)
+    if (!r->context)
         return fail_memory(err, "the ensemble's rows");
     int locale = locale_index(&b->data, r->texts[0].locale);
     for (size_t i = 0; i < n && !b->shape.plain; i++)
         context_features(&r->texts[i], locale, n, r->context + i * CONTEXT_FEATURES);
+    return MEDLEY_OK;
+}
+
+static medley_status build_row(struct request *r, medley_error *err)
+{
+    const medley_bundle *b = r->b;
+    size_t n = r->model.n;
+    r->x = mem_alloc(n, design_columns(&b->shape) * sizeof *r->x);
+    if (!r->x)
+        return fail_memory(err, "the ensemble's rows");
+    medley_status st = request_context(r, err);
+    if (st)
+        return st;
     return design_fill(&b->shape, (const float *const *)r->probabilities, r->context, n, r->x)
                ? MEDLEY_OK
                : fail_memory(err, "the ensemble's rows");
@@ -554,7 +567,9 @@ static medley_status decide(struct request *r, const medley_classify_options *op
         medley_result *out = &results[i];
         const float *margin = margins + i * k;
         softmax_rows(margin, 1, k, out->probabilities);
-        out->label = 0;
+        if (b->calibrated)
+            calibrator_apply(&b->calibrator, out->probabilities, 1, k);
+        out->label = out->stages = 0;
         for (size_t c = 0; c < k; c++) {
             out->margins[c] = margin[c];
             if (out->probabilities[c] > out->probabilities[out->label])
@@ -582,11 +597,18 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
     uint32_t asked = options && options->models ? options->models : UINT32_MAX;
     struct request r = {.b = b};
     medley_status st = take_request(&r, query, locale, products, n, results, err);
+    if (b->cascade && !(options && options->models)) {
+        if (!st)
+            st = bundle_cascade_answer(&r, options ? options->contributions : NULL, results,
+                                       err);
+        request_free(&r);
+        return st;
+    }
     for (size_t m = 0; m < b->n_models && !st; m++) {
         if (interrupted())
             st = fail(err, MEDLEY_EINTERRUPTED, "interrupted");
         else if (asked >> m & 1)
-            st = ask_model(&r, m, err);
+            st = request_ask(&r, m, err);
     }
     if (!st)
         st = build_row(&r, err);

@@ -1,6 +1,8 @@
 /* bundle_write.c: see bundle_write.h. The folder:
  *   bundle.json            classes, gains, models in order, their graph inputs
  *   ensemble.txt           the GBDT
+ *   cascade/               the models in stages (cascade_file.h), if it answers so
+ *   calibrator.json        what its probabilities are calibrated with, if they are
  *   data/                  dataset and relations: product texts, the graph
  *   models/NAME/           the final base models
  *   features/ID.npy        node features of graph models
@@ -26,6 +28,7 @@ struct bundling {
     const struct workspace *w;
     struct path folder; /* being built */
     struct hash128 hash;
+    bool cascade, calibrate;
 };
 
 static struct path in_bundle(const struct bundling *b, const char *name)
@@ -119,6 +122,10 @@ static medley_status write_manifest(struct bundling *b, uint32_t mask, medley_er
     }
     jw_array_end(&j);
     jw_key(&j, "plain"), jw_bool(&j, b->w->config.ensemble.plain);
+    if (b->cascade)
+        jw_key(&j, "cascade"), jw_bool(&j, true);
+    if (b->calibrate)
+        jw_key(&j, "calibrated"), jw_bool(&j, true);
     jw_key(&j, "models"), jw_array(&j);
     for (size_t i = 0; i < b->w->config.n_models; i++) {
         const struct model_config *m = &b->w->config.models[i];
@@ -188,6 +195,11 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
     medley_status st = write_manifest(b, mask, err);
     if (!st)
         st = add_file(b, workspace_path(w, "ensemble/selected.txt").s, "ensemble.txt", err);
+    if (!st && b->cascade)
+        st = add_folder(b, workspace_path(w, "ensemble/cascade").s, "cascade", err);
+    if (!st && b->calibrate)
+        st = add_file(b, workspace_path(w, "ensemble/calibrator.json").s, "calibrator.json",
+                      err);
     if (!st)
         st = add_folder(b, workspace_path(w, "data").s, "data", err);
     for (size_t i = 0; i < w->config.n_models && !st; i++) {
@@ -207,8 +219,8 @@ static medley_status add_all_embeddings(struct bundling *b, uint32_t mask, medle
 {
     const struct workspace *w = b->w;
     struct precompute ahead = {0};
-    medley_status st = precompute_choose(&w->data, &w->relations, &w->config.serve.precompute,
-                                         &ahead, err);
+    medley_status st =
+        precompute_choose(&w->data, &w->relations, &w->config.serve.precompute, &ahead, err);
     for (size_t i = 0; i < w->config.n_models && !st && ahead.plan.n_queries; i++)
         if (mask >> i & 1 && w->config.models[i].kind == KIND_GNN)
             st = add_embeddings(b, &w->config.models[i], &ahead.plan, err);
@@ -216,17 +228,31 @@ static medley_status add_all_embeddings(struct bundling *b, uint32_t mask, medle
     return st;
 }
 
+static medley_status build(struct bundling *b, uint32_t mask, medley_error *err)
+{
+    b->folder = workspace_path(b->w, "bundle/.building");
+    medley_status st = remove_tree(b->folder.s, err);
+    if (!st)
+        st = make_folders(b->folder.s, err);
+    if (!st)
+        st = add_all(b, mask, err);
+    if (!st)
+        st = bundle_hash(b->folder.s, &b->hash, err);
+    if (!st)
+        st = add_all_embeddings(b, mask, err);
+    return st ? st : bundle_publish(b->w, b->folder.s, b->hash, err);
+}
+
 medley_status bundle_write(const struct workspace *w, uint32_t mask, medley_error *err)
 {
-    struct bundling b = {.w = w, .folder = workspace_path(w, "bundle/.building")};
-    medley_status st = remove_tree(b.folder.s, err);
-    if (!st)
-        st = make_folders(b.folder.s, err);
-    if (!st)
-        st = add_all(&b, mask, err);
-    if (!st)
-        st = bundle_hash(b.folder.s, &b.hash, err);
-    if (!st)
-        st = add_all_embeddings(&b, mask, err);
-    return st ? st : bundle_publish(w, b.folder.s, b.hash, err);
+    return build(&(struct bundling){.w = w}, mask, err);
+}
+
+medley_status bundle_write_tuned(const struct workspace *w, uint32_t mask, medley_error *err)
+{
+    struct bundling b = {
+        .w = w, .cascade = w->config.decide.cascade, .calibrate = w->config.decide.calibrate};
+    bool has = folder_exists(workspace_path(w, "bundle/current/cascade").s) ||
+               file_exists(workspace_path(w, "bundle/current/calibrator.json").s);
+    return b.cascade || b.calibrate || has ? build(&b, mask, err) : MEDLEY_OK;
 }

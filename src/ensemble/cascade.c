@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "ensemble/calibrate.h"
+#include "ensemble/cascade_file.h"
 #include "ensemble/cost.h"
 #include "ensemble/decide.h"
 #include "ensemble/refits.h"
@@ -14,7 +15,6 @@
 #include <limits.h>
 #include <math.h>
 #include <string.h>
-#include <stdlib.h>
 
 /* What a pass came to. */
 struct outcome_of_run {
@@ -108,7 +108,7 @@ static medley_status put_in_order(struct making *x, uint32_t mask, medley_error 
         c->order[j] = model[best];
         c->prefix[j] = prefix;
         c->value[j] = loss[0] - loss[best + 1];
-        x->cost[j] = getenv("ONE") ? 1 : c->cost_ms[model[best]];
+        x->cost[j] = x->options->save == SAVE_MODELS ? 1 : c->cost_ms[model[best]];
     }
     return st;
 }
@@ -374,6 +374,8 @@ medley_status decide_cascade(struct workspace *w, const struct cascade_options *
         st = full_answers(x, err);
     if (!st)
         st = choose(x, err);
+    if (!st)
+        st = cascade_save(w, &x->c, &x->final, err);
     if (!st)
         st = write_cascade(x, err);
     for (size_t j = 0; j < MEDLEY_MAX_MODELS; j++)

@@ -60,6 +60,10 @@ medley_status cascade_stage(const struct stack *s, const struct cascade *c,
 /* Fits c->guess to the answers of all stages (out of fold, calibrated). */
 medley_status cascade_guess(const struct stack *s, struct cascade *c,
                             const float *const *answers, medley_error *err);
+/* What the model of stage `later` is taken to say of a row that stopped at `stage` with the
+ * answer p[k]; out[k]. */
+void cascade_guess_row(const struct cascade *c, size_t stage, size_t later, const float *p,
+                       size_t k, float *out);
 /* Lets all rows through. */
 medley_status cascade_play(const struct stack *s, const struct cascade *c,
                            const struct cascade_models *models, struct cascade_run *out,

@@ -203,9 +203,8 @@ medley_status cascade_guess(const struct stack *s, struct cascade *c,
     return MEDLEY_OK;
 }
 
-/* What `later` would say of a row that stopped at `stage` with the answer p. */
-static void guess(const struct cascade *c, size_t stage, size_t later, const float *p, size_t k,
-                  float *out)
+void cascade_guess_row(const struct cascade *c, size_t stage, size_t later, const float *p,
+                       size_t k, float *out)
 {
     const double *w = guess_of(c, stage, later, k);
     for (size_t j = 0; j < k; j++) {
@@ -243,7 +242,7 @@ static float *said_or_guessed(const struct stack *s, const struct cascade *c, si
         if (r->stage[i] >= stage)
             memcpy(p + i * k, said + i * k, k * sizeof *p);
         else
-            guess(c, r->stage[i], stage, r->probabilities + i * k, k, p + i * k);
+            cascade_guess_row(c, r->stage[i], stage, r->probabilities + i * k, k, p + i * k);
     }
     return p;
 }

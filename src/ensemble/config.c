@@ -219,6 +219,8 @@ static const char *const save_choices[] = {"time", "models", NULL};
 static const struct yaml_field decide_fields[] = {
     DECIDE("cascade_loss", YAML_DOUBLE, decide.cascade_loss, 0, 1, NULL, "macro-F1 that a cascade may give up [0.003]"),
     DECIDE("save", YAML_CHOICE, decide.save, 0, 0, save_choices, "what a cascade saves: processor time, or evaluations of models [time]"),
+    DECIDE("cascade", YAML_BOOL, decide.cascade, 0, 0, NULL, "bundles answer in the cascade's stages [false]"),
+    DECIDE("calibrate", YAML_BOOL, decide.calibrate, 0, 0, NULL, "bundles calibrate their probabilities [false]"),
     DECIDE("costs", YAML_NODE, costs, 0, 0, NULL, "rows of what it costs to answer each class (columns) when the row's is true"),
     END,
 };

@@ -67,6 +67,7 @@ struct budget_config {
 struct decide_config {
     double cascade_loss; /* macro-F1 that a cascade may give up [0.003] */
     const char *save;    /* what it saves: time or models [time] */
+    bool cascade, calibrate; /* put into bundles, which then answer by them */
     double costs[MAX_CLASSES * MAX_CLASSES]; /* [K*K] of answering column when row is true */
     size_t n_costs;                          /* numbers given; 0: none */
 };

@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "base/progress.h"
 #include "data/table_reader.h"
+#include "ensemble/bundle_write.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/decide.h"
 #include "ensemble/teacher.h"
@@ -377,8 +378,14 @@ static medley_status run_tune(struct workspace *w, medley_error *err)
     struct cascade_options options = {
         .loss = w->config.decide.cascade_loss,
         .save = strcmp(w->config.decide.save, "models") == 0 ? SAVE_MODELS : SAVE_TIME};
+    uint32_t mask = 0;
+    unsigned rounds = 0;
     medley_status st = decide_cascade(w, &options, 0, err);
-    return st ? st : decide_calibrate(w, err);
+    if (!st)
+        st = decide_calibrate(w, err);
+    if (!st)
+        st = selection_load(w, &mask, &rounds, err);
+    return st ? st : bundle_write_tuned(w, mask, err);
 }
 
 static medley_status run_body(struct workspace *w, const struct stage *s, medley_error *err)

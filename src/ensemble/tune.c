@@ -7,20 +7,16 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "ensemble/calibrate.h"
+#include "ensemble/calibrator.h"
 #include "ensemble/missing.h"
 
 #include <math.h>
 #include <string.h>
 
-enum method { METHOD_NONE, METHOD_TEMPERATURE, METHOD_ISOTONIC, METHODS };
-static const char *const method_names[METHODS] = {"none", "temperature", "isotonic"};
-
 /* What a way of changing probabilities is, fitted. */
 struct change {
-    enum method method;
-    double temperature;
-    struct isotonic isotonic;
+    enum calibration_method method;
+    struct calibrator calibrator;
     bool has_offsets;
     double offsets[MAX_CLASSES];
     const double *costs; /* [K*K] or NULL */
@@ -31,7 +27,7 @@ struct tuning {
     struct stack train, test;
     float *out_of_fold, *on_test; /* [n*K] of the selected ensemble, as it is */
     uint32_t *index;              /* [train.n] */
-    enum method best;
+    enum calibration_method best;
     const double *costs;
 };
 
@@ -40,12 +36,8 @@ static medley_status fit_change(const struct tuning *t, const uint32_t *index, s
 {
     const struct stack *s = &t->train;
     size_t k = s->n_classes;
-    c->temperature = 1;
-    if (c->method == METHOD_TEMPERATURE)
-        c->temperature = temperature_fit(t->out_of_fold, s->label, index, n, k);
-    medley_status st = MEDLEY_OK;
-    if (c->method == METHOD_ISOTONIC)
-        st = isotonic_fit(t->out_of_fold, s->label, index, n, k, &c->isotonic, err);
+    medley_status st =
+        calibrator_fit(c->method, t->out_of_fold, s->label, index, n, k, &c->calibrator, err);
     if (!st && c->has_offsets)
         st = offsets_fit(t->out_of_fold, s->label, index, n, k, c->offsets, err);
     return st;
@@ -53,10 +45,7 @@ static medley_status fit_change(const struct tuning *t, const uint32_t *index, s
 
 static void apply_change(const struct change *c, float *p, size_t n, size_t k)
 {
-    if (c->method == METHOD_TEMPERATURE)
-        temperature_apply(c->temperature, p, n, k);
-    if (c->method == METHOD_ISOTONIC)
-        isotonic_apply(&c->isotonic, p, n, k);
+    calibrator_apply(&c->calibrator, p, n, k);
     if (c->has_offsets)
         offsets_apply(c->offsets, p, n, k);
     if (c->costs)
@@ -82,7 +71,7 @@ static medley_status cross_fit(const struct tuning *t, const struct change *kind
         for (size_t i = 0; i < s->n && !st; i++)
             if (s->fold[i] == f)
                 apply_change(&c, out + i * k, 1, k);
-        isotonic_free(&c.isotonic);
+        calibrator_free(&c.calibrator);
     }
     return st;
 }
@@ -150,7 +139,7 @@ static medley_status write_methods(struct json_writer *w, struct tuning *t, medl
     double least = INFINITY, temperature = 1;
     medley_status st = MEDLEY_OK;
     jw_key(w, "methods"), jw_array(w);
-    for (enum method m = METHOD_NONE; m < METHODS && !st; m++) {
+    for (enum calibration_method m = CALIBRATION_NONE; m < CALIBRATION_METHODS && !st; m++) {
         struct change c = {.method = m};
         float *out[2] = {NULL, NULL};
         struct metrics metrics;
@@ -160,10 +149,10 @@ static medley_status write_methods(struct json_writer *w, struct tuning *t, medl
                             &metrics);
             if (metrics.log_loss < least)
                 least = metrics.log_loss, t->best = m;
-            if (m == METHOD_TEMPERATURE)
-                temperature = c.temperature;
+            if (m == CALIBRATION_TEMPERATURE)
+                temperature = c.calibrator.temperature;
             jw_object(w);
-            jw_key(w, "name"), jw_textz(w, method_names[m]);
+            jw_key(w, "name"), jw_textz(w, calibration_method_names[m]);
             st = write_quality(w, "cross_fitted", &t->train, out[0], true, err);
         }
         if (!st)
@@ -171,10 +160,10 @@ static medley_status write_methods(struct json_writer *w, struct tuning *t, medl
         if (!st)
             jw_object_end(w);
         free_both(out);
-        isotonic_free(&c.isotonic);
+        calibrator_free(&c.calibrator);
     }
     jw_array_end(w);
-    jw_key(w, "method"), jw_textz(w, method_names[t->best]);
+    jw_key(w, "method"), jw_textz(w, calibration_method_names[t->best]);
     jw_key(w, "temperature"), jw_double(w, temperature);
     return st;
 }
@@ -260,7 +249,7 @@ static medley_status write_costs(struct json_writer *w, const struct tuning *t,
     }
     jw_object_end(w);
     free_both(out);
-    isotonic_free(&c.isotonic);
+    calibrator_free(&c.calibrator);
     return st;
 }
 
@@ -307,6 +296,27 @@ static medley_status ask_ensemble(struct tuning *t, uint32_t mask, unsigned roun
     return st;
 }
 
+/* ensemble/calibrator.json: the best method, fitted on all training rows, as bundles take it.
+ */
+static medley_status write_calibrator(const struct tuning *t, medley_error *err)
+{
+    const struct stack *s = &t->train;
+    struct calibrator c = {.method = CALIBRATION_NONE};
+    struct strbuf text;
+    struct json_writer w;
+    medley_status st =
+        calibrator_fit(t->best, t->out_of_fold, s->label, NULL, s->n, s->n_classes, &c, err);
+    sb_init(&text);
+    jw_init(&w, &text, false);
+    if (!st) {
+        calibrator_write(&w, &c, s->n_classes);
+        st = decide_write_file(t->w, "calibrator.json", &text, err);
+    }
+    sb_deinit(&text);
+    calibrator_free(&c);
+    return st;
+}
+
 medley_status decide_calibrate(struct workspace *w, medley_error *err)
 {
     struct tuning t = {.w = w, .costs = w->config.decide.costs};
@@ -327,6 +337,8 @@ medley_status decide_calibrate(struct workspace *w, medley_error *err)
         st = ask_ensemble(&t, mask, rounds, err);
     if (!st)
         st = write_tuning(&t, mask, err);
+    if (!st)
+        st = write_calibrator(&t, err);
     mem_free(t.out_of_fold);
     mem_free(t.on_test);
     mem_free(t.index);

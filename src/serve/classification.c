@@ -78,8 +78,10 @@ medley_status classification_new(struct str body, const struct engine *engine, b
         st = find_model(c, engine, i, err);
     if (st)
         return st;
-    if (c->models ==
-        (engine->n_models == 32 ? UINT32_MAX : (UINT32_C(1) << engine->n_models) - 1))
+    /* All by name is the default, unless that is a cascade. */
+    if (engine->n_stages == 0 &&
+        c->models ==
+            (engine->n_models == 32 ? UINT32_MAX : (UINT32_C(1) << engine->n_models) - 1))
         c->models = 0;
     size_t n = c->asked.n_products, players = engine->n_models + 1;
     c->results = mem_zalloc(n, sizeof *c->results);

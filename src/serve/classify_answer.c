@@ -79,11 +79,19 @@ static void write_judgement(struct json_writer *w, const struct engine *e,
     write_models(w, e, result->models_used);
     jw_key(w, "models_precomputed");
     write_models(w, e, result->models_stored);
+    if (result->stages && result->stages <= e->n_stages) {
+        jw_key(w, "cascade_stage");
+        jw_i64(w, result->stages);
+    }
     jw_key(w, "cached");
     jw_bool(w, c->from_cache);
     jw_key(w, "age_s");
     jw_i64(w, c->from_cache ? (now - c->stored_ms[i]) / 1000 : 0);
     if (c->contributions) {
+        if (result->stages && result->stages <= e->n_stages) {
+            jw_key(w, "base");
+            write_double_classes(w, e, e->stage_base[result->stages - 1]);
+        }
         jw_key(w, "contributions");
         write_contributions(w, e, c->contributions + i * (e->n_models + 1) * e->n_classes);
     }

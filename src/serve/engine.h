@@ -22,7 +22,11 @@ struct engine {
     double base[MEDLEY_MAX_CLASSES];  /* margin of each class before any contribution */
     const char *models[MEDLEY_MAX_MODELS];
     const char *kinds[MEDLEY_MAX_MODELS];
-    medley_store_size stores[MEDLEY_MAX_MODELS]; /* embeddings made ahead */
+    medley_store_size stores[MEDLEY_MAX_MODELS];              /* embeddings made ahead */
+    size_t n_stages;                                          /* of the cascade; 0: none */
+    size_t stages[MEDLEY_MAX_MODELS];                         /* [n_stages] the model of each */
+    double stage_base[MEDLEY_MAX_MODELS][MEDLEY_MAX_CLASSES]; /* as base, for each stage */
+    const char *calibration;                                  /* its method; NULL: none */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */
     void (*close)(struct engine *e); /* NULL: nothing to close */
 };

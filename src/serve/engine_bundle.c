@@ -75,6 +75,12 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
         e.stores[m] = medley_bundle_store(b, m);
     }
     medley_bundle_base(b, e.base);
+    e.n_stages = medley_bundle_stages(b);
+    for (size_t j = 0; j < e.n_stages; j++) {
+        e.stages[j] = medley_bundle_stage_model(b, j);
+        medley_bundle_stage_base(b, j + 1, e.stage_base[j]);
+    }
+    e.calibration = medley_bundle_calibration(b);
     *out = e;
     return MEDLEY_OK;
 }

@@ -27,6 +27,7 @@ struct entry {
     uint8_t frequency; /* hits since it entered the queue, at most MAX_FREQUENCY */
     uint8_t queue;     /* enum queue_name */
     bool known_product;
+    uint8_t stages;
     float numbers[]; /* [2K] */
 };
 
@@ -180,6 +181,7 @@ static void fill(const struct label_cache *c, struct entry *e, const medley_resu
     e->models_used = value->models_used;
     e->label = value->label;
     e->known_product = value->known_product;
+    e->stages = value->stages;
     memcpy(e->numbers, value->probabilities, c->n_classes * sizeof(float));
     memcpy(e->numbers + c->n_classes, value->margins, c->n_classes * sizeof(float));
 }
@@ -356,6 +358,7 @@ bool label_cache_get(struct label_cache *c, const struct label_key *key, int64_t
         e->frequency += e->frequency < MAX_FREQUENCY;
         *out = (medley_result){.label = e->label,
                                .known_product = e->known_product,
+                               .stages = e->stages,
                                .models_used = e->models_used};
         memcpy(out->probabilities, e->numbers, c->n_classes * sizeof(float));
         memcpy(out->margins, e->numbers + c->n_classes, c->n_classes * sizeof(float));

@@ -140,6 +140,22 @@ static void write_models(struct json_writer *w, const struct engine *e)
     jw_array_end(w);
 }
 
+/* Null where every model is asked for every pair. */
+static void write_cascade(struct json_writer *w, const struct engine *e)
+{
+    jw_key(w, "cascade");
+    if (e->n_stages) {
+        jw_array(w);
+        for (size_t j = 0; j < e->n_stages; j++)
+            jw_textz(w, e->models[e->stages[j]]);
+        jw_array_end(w);
+    } else {
+        jw_null(w);
+    }
+    jw_key(w, "calibration");
+    jw_textz(w, e->calibration ? e->calibration : "none");
+}
+
 static void write_memory(struct json_writer *w, const struct engine *e)
 {
     jw_object(w);
@@ -224,6 +240,7 @@ static enum handled handle_bundle(struct request *r)
     write_classes(&w, e);
     jw_key(&w, "models");
     write_models(&w, e);
+    write_cascade(&w, e);
     jw_key(&w, "base");
     write_double_classes(&w, e, e->base);
     jw_key(&w, "memory");

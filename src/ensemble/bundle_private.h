@@ -1,0 +1,81 @@
+/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c and
+ * bundle_cascade.c. */
+#ifndef ENSEMBLE_BUNDLE_PRIVATE_H
+#define ENSEMBLE_BUNDLE_PRIVATE_H
+
+#include "ensemble/base_model.h"
+#include "ensemble/calibrator.h"
+#include "ensemble/cascade.h"
+#include "ensemble/design.h"
+#include "gnn/link_store.h"
+#include "medley/bundle.h"
+#include "medley/shapley.h"
+
+/* Graph and features are shared by the models whose settings agree. */
+struct shared_graph {
+    struct graph_inputs inputs;
+    struct feature_encoder encoder;
+    char *features; /* "hashed" or "encoder-..." */
+};
+
+struct bundle_model {
+    struct model_config config; /* name, kind, features and relations only */
+    const char **relations;     /* owned; the names are borrowed from the manifest */
+    struct model_context context;
+    void *model;
+    struct link_store *store; /* embeddings made ahead, or NULL */
+    size_t graph;             /* index of its shared_graph; SIZE_MAX when it needs none */
+};
+
+struct medley_bundle {
+    char id[33];
+    json *manifest;
+    struct dataset data;
+    struct relations relations;
+    bool data_open, relations_open;
+    size_t n_models, n_graphs;
+    struct bundle_model models[MEDLEY_MAX_MODELS];
+    struct shared_graph graphs[MEDLEY_MAX_MODELS];
+    medley_gbdt *gbdt;
+    medley_explainer *explainer;
+    struct design_shape shape;
+    struct bundle_cascade *cascade; /* NULL: every model for every pair */
+    bool calibrated;
+    struct calibrator calibrator; /* if calibrated */
+};
+
+/* The models in stages (cascade.h); order and prefix are of the bundle's models. */
+struct bundle_cascade {
+    struct cascade c;
+    medley_gbdt *gbdt[MEDLEY_MAX_MODELS]; /* [n_stages] */
+    medley_explainer *explainer[MEDLEY_MAX_MODELS];
+};
+
+/* One list of candidates on its way. */
+struct request {
+    const medley_bundle *b;
+    struct model_request model;         /* what base models see */
+    struct pair_text *texts;            /* [n] */
+    uint32_t *product;                  /* [n] */
+    float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
+    float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
+    uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
+    float *context, *x;
+};
+
+/* Asks model m for all of r's pairs: fills r->probabilities[m]. */
+medley_status request_ask(struct request *r, size_t m, medley_error *err);
+/* Fills r->context. */
+medley_status request_context(struct request *r, medley_error *err);
+void request_free(struct request *r);
+
+/* ---- bundle_cascade.c ---- */
+
+/* Reads folder/cascade; b's models are open. */
+medley_status bundle_cascade_open(medley_bundle *b, const char *folder, medley_error *err);
+void bundle_cascade_close(struct bundle_cascade *c); /* accepts NULL */
+/* Answers a request stage by stage. contributions[n * (M+1) * K] or NULL. */
+medley_status bundle_cascade_answer(struct request *r, float *contributions,
+                                    medley_result *results, medley_error *err);
+
+#endif
