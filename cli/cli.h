@@ -29,6 +29,7 @@ int verb_evaluate(int argc, char **argv);
 int verb_precompute(int argc, char **argv);
 int verb_predict(int argc, char **argv);
 int verb_explain(int argc, char **argv);
+int verb_diff(int argc, char **argv);
 int verb_report(int argc, char **argv);
 int verb_serve(int argc, char **argv);
 int verb_run(int argc, char **argv);

@@ -3,17 +3,16 @@
 #include "cli/common.h"
 
 #include "base/error.h"
-#include "base/map.h"
 #include "base/memory.h"
-#include "base/pool.h"
 #include "base/progress.h"
 #include "data/import.h"
+#include "ensemble/judge.h"
 #include "medley/bundle.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE, LIST_LIMIT = 1000 };
+enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE };
 
 struct arguments {
     struct common_options common;
@@ -81,96 +80,12 @@ static const struct argp argp = {
 struct prediction {
     medley_bundle *bundle;
     struct pairs pairs;
-    uint32_t *order;        /* [n] pairs grouped by query and locale */
     medley_result *results; /* [n] by pair */
     float *contributions;   /* [n * (M+1) * K] by pair, or NULL */
     size_t per_pair;        /* (M+1) * K */
     uint32_t models;        /* to ask; 0: as the bundle does */
     FILE *out;
 };
-
-/* Stable grouping: pairs in the order in which their query first appears. */
-static medley_status group_pairs(struct prediction *p, medley_error *err)
-{
-    size_t n = p->pairs.n;
-    struct map *lists = map_new(n);
-    uint32_t *list = mem_alloc(n, sizeof *list);
-    size_t *start = mem_zalloc(n + 1, sizeof *start);
-    struct strbuf key;
-    sb_init(&key);
-    p->order = mem_alloc(n, sizeof *p->order);
-    bool good = lists && list && start && p->order;
-    for (size_t i = 0; i < n && good; i++) {
-        const struct pair_text *t = &p->pairs.texts[i];
-        bool added;
-        sb_clear(&key);
-        sb_add(&key, t->locale.s, t->locale.n);
-        sb_addc(&key, '\0');
-        sb_add(&key, t->query.s, t->query.n);
-        list[i] = map_add(lists, sb_str(&key), &added);
-        good = list[i] != MAP_NONE && !key.failed;
-        if (good)
-            start[list[i] + 1]++;
-    }
-    for (size_t i = 0; i < n && good; i++)
-        start[i + 1] += start[i];
-    for (size_t i = 0; i < n && good; i++)
-        p->order[start[list[i]]++] = (uint32_t)i;
-    sb_deinit(&key);
-    map_free(lists);
-    mem_free(list);
-    mem_free(start);
-    return good ? MEDLEY_OK : fail_memory(err, "pairs");
-}
-
-static medley_text text_of(struct str s)
-{
-    return (medley_text){s.s, s.n};
-}
-
-static medley_product product_of(const struct prediction *p, uint32_t i)
-{
-    const struct product_text *t = &p->pairs.texts[i].product;
-    medley_product out = {
-        .id = text_of(column_at(&p->pairs.product_id, i)),
-        .title = text_of(t->title),
-        .description = text_of(t->description),
-        .bullets = text_of(t->bullets),
-        .brand = text_of(t->brand),
-        .color = text_of(t->color),
-        .category = text_of(t->category),
-    };
-    out.has_text = t->title.n || t->description.n || t->bullets.n || t->brand.n || t->color.n;
-    return out;
-}
-
-static medley_status classify_list(struct prediction *p, size_t begin, size_t end,
-                                   medley_error *err)
-{
-    medley_product products[LIST_LIMIT];
-    static medley_result results[LIST_LIMIT];
-    size_t n = end - begin;
-    const struct pair_text *first = &p->pairs.texts[p->order[begin]];
-    float *contributions = NULL;
-    if (p->contributions &&
-        !(contributions = mem_alloc(n, p->per_pair * sizeof *contributions)))
-        return fail_memory(err, "contributions");
-    for (size_t i = 0; i < n; i++)
-        products[i] = product_of(p, p->order[begin + i]);
-    medley_classify_options how = {.models = p->models, .contributions = contributions};
-    medley_status st =
-        medley_bundle_classify(p->bundle, text_of(first->query), text_of(first->locale),
-                               products, n, &how, results, err);
-    for (size_t i = 0; i < n && !st; i++) {
-        uint32_t to = p->order[begin + i];
-        p->results[to] = results[i];
-        if (contributions)
-            memcpy(p->contributions + to * p->per_pair, contributions + i * p->per_pair,
-                   p->per_pair * sizeof *contributions);
-    }
-    mem_free(contributions);
-    return st;
-}
 
 /* Says it only where there was something to use. */
 static void note_precomputed(const struct prediction *p)
@@ -203,19 +118,15 @@ static void note_cascade(const struct prediction *p)
 static medley_status classify_all(struct prediction *p, medley_error *err)
 {
     size_t n = p->pairs.n;
-    medley_status st = group_pairs(p, err);
-    for (size_t begin = 0; begin < n && !st;) {
-        const struct pair_text *t = &p->pairs.texts[p->order[begin]];
-        size_t end = begin + 1;
-        while (end < n && end - begin < LIST_LIMIT &&
-               str_eq(p->pairs.texts[p->order[end]].query, t->query) &&
-               str_eq(p->pairs.texts[p->order[end]].locale, t->locale))
-            end++;
-        st = classify_list(p, begin, end, err);
-        progress_step("predict", end, n, "pairs");
-        begin = end;
-    }
-    progress_end("predict");
+    struct judge_options how = {.models = p->models, .task = "predict"};
+    struct judge_pair *pairs = mem_alloc(n + 1, sizeof *pairs);
+    if (!pairs)
+        return fail_memory(err, "pairs");
+    for (size_t i = 0; i < n; i++)
+        pairs[i] = (struct judge_pair){p->pairs.texts[i], column_at(&p->pairs.product_id, i)};
+    medley_status st =
+        judge_pairs(p->bundle, pairs, n, &how, p->results, p->contributions, err);
+    mem_free(pairs);
     if (!st)
         note_precomputed(p), note_cascade(p);
     return st;
@@ -333,7 +244,6 @@ static medley_status predict(const struct arguments *a, const struct workspace *
         st = classify_all(&p, err);
     if (!st)
         st = write_all(&p, a->output, err);
-    mem_free(p.order);
     mem_free(p.results);
     mem_free(p.contributions);
     medley_bundle_close(p.bundle);

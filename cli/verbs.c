@@ -18,6 +18,7 @@ const struct verb verbs[] = {
     {"predict", "label the pairs of a file", verb_predict},
     {"explain", "why one product got its label", verb_explain},
     {"precompute", "make graph embeddings ahead, again for new data", verb_precompute},
+    {"diff", "two bundles side by side: which labels changed, and why", verb_diff},
     {"serve", "answer over HTTP with the current bundle", verb_serve},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},

@@ -180,6 +180,15 @@ tried=$(grep -c '"within_budget"' many/ensemble/selection.json)
 [ "$tried" -ge 91 ] && [ "$tried" -le 800 ]
 ok $? "within its bound of refits"
 
+"$medley" diff -C ws current current --max-changed 0 >out 2>err && grep -q '^0 of [0-9]* labels changed (0.00%)$' out
+ok $? "diff: a bundle is as itself"
+"$medley" diff -C ws current >out 2>err
+[ $? -eq 2 ]
+ok $? "one bundle is wrong usage"
+"$medley" diff -C ws current nothing >out 2>err
+[ $? -eq 1 ]
+ok $? "no such bundle is a failure"
+says "no bundle at 'nothing'" "and says so"
 awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; print "example_id,p_E,p_S,p_C,p_I"; next }
     { right = $at["split"] == "train"; l = $at["esci_label"]
       printf "%s", $at["example_id"]
@@ -209,7 +218,7 @@ says "cannot write to standard output" "and is said"
 "$medley" predict -C ws >out 2>err
 [ $? -eq 2 ]
 ok $? "a missing option is wrong usage"
-for verb in init run status import train stack rank profile model select cascade evaluate report predict explain synth; do
+for verb in init run status import train stack rank profile model select cascade evaluate report predict explain diff synth; do
     "$medley" $verb --help >out 2>err && grep -q 'Example' out
     ok $? "$verb --help has an example"
 done
