@@ -12,4 +12,6 @@ void show_selection(const struct workspace *w, const json *selection);
 void show_cascade(const struct workspace *w, const json *cascade);
 void show_evaluation(const struct workspace *w, const json *evaluation);
 
+void show_explanation(const json *e); /* of `medley explain --json` */
+
 #endif

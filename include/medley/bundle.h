@@ -45,6 +45,10 @@ typedef struct medley_classify_options {
                             missing. 0: all, or the bundle's cascade if it has one */
     float *contributions; /* NULL, or [n * (M+1) * K]: player m of row i adds
                              contributions[(i*(M+1)+m)*K + c] to margin c; player M is the context */
+    float *said;         /* NULL, or [n * M * K]: the probabilities of every model itself; NaN where it
+                            was not asked or had no answer */
+    float *interactions; /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the players,
+                            as medley_explainer_interactions; a player's row sums to its contribution */
 } medley_classify_options;
 
 MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,

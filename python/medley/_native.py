@@ -91,7 +91,8 @@ class Result(c.Structure):
 
 class ClassifyOptions(c.Structure):
     """medley_classify_options of bundle.h."""
-    _fields_ = [("models", c.c_uint32), ("contributions", c.c_void_p)]
+    _fields_ = [("models", c.c_uint32), ("contributions", c.c_void_p),
+                ("said", c.c_void_p), ("interactions", c.c_void_p)]
 
 
 def _open() -> c.CDLL:

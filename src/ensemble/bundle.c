@@ -584,8 +584,15 @@ static medley_status decide(struct request *r, const medley_classify_options *op
         }
     }
     mem_free(margins);
-    if (!st && options && options->contributions)
+    if (!st && options->contributions)
         st = medley_explainer_values(b->explainer, r->x, n, options->contributions, err);
+    if (!st && options->interactions)
+        st = medley_explainer_interactions(b->explainer, r->x, n, options->interactions, err);
+    for (size_t i = 0; i < n && !st && options->said; i++)
+        for (size_t m = 0; m < b->n_models; m++)
+            for (size_t c = 0; c < k; c++)
+                options->said[(i * b->n_models + m) * k + c] =
+                    r->probabilities[m] ? r->probabilities[m][i * k + c] : NAN;
     return st;
 }
 
@@ -594,13 +601,13 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
                                      size_t n, const medley_classify_options *options,
                                      medley_result *results, medley_error *err)
 {
-    uint32_t asked = options && options->models ? options->models : UINT32_MAX;
+    medley_classify_options how = options ? *options : (medley_classify_options){.models = 0};
+    uint32_t asked = how.models ? how.models : UINT32_MAX;
     struct request r = {.b = b};
     medley_status st = take_request(&r, query, locale, products, n, results, err);
-    if (b->cascade && !(options && options->models)) {
+    if (b->cascade && !how.models) {
         if (!st)
-            st = bundle_cascade_answer(&r, options ? options->contributions : NULL, results,
-                                       err);
+            st = bundle_cascade_answer(&r, &how, results, err);
         request_free(&r);
         return st;
     }
@@ -613,7 +620,7 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
     if (!st)
         st = build_row(&r, err);
     if (!st)
-        st = decide(&r, options, results, err);
+        st = decide(&r, &how, results, err);
     request_free(&r);
     return st;
 }

@@ -80,7 +80,7 @@ medley_status bundle_cascade_open(medley_bundle *b, const char *folder, medley_e
 struct passing {
     struct request *r;
     const struct bundle_cascade *c;
-    float *contributions; /* or NULL */
+    const medley_classify_options *how;
     medley_result *results;
     size_t n, k;
     uint32_t *in; /* [n_in] ascending */
@@ -88,6 +88,19 @@ struct passing {
     uint8_t *stage;        /* [n] where a row stopped; n_stages: still in */
     float *x, *p, *margin; /* of the rows in: [n, F of all models], [n, K], [n, K] */
 };
+
+/* What nobody else will have written when all pairs have stopped. */
+static void explain_nothing(const struct passing *t)
+{
+    const medley_classify_options *how = t->how;
+    size_t m = t->r->b->n_models, pair = (m + 1) * t->k;
+    if (how->contributions)
+        memset(how->contributions, 0, t->n * pair * sizeof(float));
+    if (how->interactions)
+        memset(how->interactions, 0, t->n * (m + 1) * pair * sizeof(float));
+    for (size_t i = 0; how->said && i < t->n * m * t->k; i++)
+        how->said[i] = NAN;
+}
 
 static medley_status passing_open(struct passing *t, medley_error *err)
 {
@@ -103,8 +116,7 @@ static medley_status passing_open(struct passing *t, medley_error *err)
         t->in[i] = (uint32_t)i;
     t->n_in = t->n;
     memset(t->stage, (int)t->c->c.n_stages, t->n);
-    if (t->contributions)
-        memset(t->contributions, 0, t->n * (b->n_models + 1) * t->k * sizeof *t->contributions);
+    explain_nothing(t);
     return request_context(t->r, err);
 }
 
@@ -242,36 +254,57 @@ static void fill_result(const struct passing *t, size_t j, size_t i)
     }
 }
 
-/* Contributions of the pairs that stop now; models that were not asked have none. */
-static medley_status contribute(const struct passing *t, size_t j, const uint8_t *stops,
-                                medley_error *err)
+/* The players of stage j among all of the bundle's, the context last. */
+static size_t stage_players(const struct passing *t, size_t j, size_t *player)
 {
-    const medley_bundle *b = t->r->b;
-    struct design_shape shape = stage_shape(b, j);
-    size_t f = design_columns(&shape), players = design_players(&shape), n = 0;
-    float *values = mem_alloc(t->n_in, players * t->k * sizeof *values);
-    float *x = mem_alloc(t->n_in, f * sizeof *x);
-    medley_status st = values && x ? MEDLEY_OK : fail_memory(err, "contributions");
+    size_t found = 0, m = t->r->b->n_models;
+    for (size_t i = 0; i < m; i++)
+        if (t->c->c.prefix[j] >> i & 1)
+            player[found++] = i;
+    player[found++] = m;
+    return found;
+}
+
+/* What is known of one pair that stops: models that were not asked have no part in it. */
+static medley_status explain_row(const struct passing *t, size_t j, size_t i, const float *x,
+                                 medley_error *err)
+{
+    enum { MOST = MEDLEY_MAX_MODELS + 1 };
+    size_t player[MOST], n = stage_players(t, j, player), k = t->k;
+    size_t all = t->r->b->n_models + 1, row = t->in[i];
+    float *values = mem_alloc(n * n, k * sizeof *values);
+    medley_status st = values ? MEDLEY_OK : fail_memory(err, "contributions");
+    if (!st && t->how->contributions) {
+        st = medley_explainer_values(t->c->explainer[j], x, 1, values, err);
+        for (size_t a = 0; a < n && !st; a++)
+            memcpy(t->how->contributions + (row * all + player[a]) * k, values + a * k,
+                   k * sizeof *values);
+    }
+    if (!st && t->how->interactions) {
+        st = medley_explainer_interactions(t->c->explainer[j], x, 1, values, err);
+        for (size_t a = 0; a < n && !st; a++)
+            for (size_t b = 0; b < n; b++)
+                memcpy(t->how->interactions + ((row * all + player[a]) * all + player[b]) * k,
+                       values + (a * n + b) * k, k * sizeof *values);
+    }
+    for (size_t a = 0; a + 1 < n && !st && t->how->said; a++)
+        memcpy(t->how->said + (row * (all - 1) + player[a]) * k,
+               t->r->probabilities[player[a]] + row * k, k * sizeof *values);
+    mem_free(values);
+    return st;
+}
+
+static medley_status explain_stopped(const struct passing *t, size_t j, const uint8_t *stops,
+                                     medley_error *err)
+{
+    struct design_shape shape = stage_shape(t->r->b, j);
+    size_t f = design_columns(&shape);
+    medley_status st = MEDLEY_OK;
+    if (!t->how->contributions && !t->how->interactions && !t->how->said)
+        return MEDLEY_OK;
     for (size_t i = 0; i < t->n_in && !st; i++)
         if (stops[i])
-            memcpy(x + n++ * f, t->x + i * f, f * sizeof *x);
-    if (!st)
-        st = medley_explainer_values(t->c->explainer[j], x, n, values, err);
-    n = 0;
-    for (size_t i = 0; i < t->n_in && !st; i++) {
-        if (!stops[i])
-            continue;
-        float *to = t->contributions + t->in[i] * (b->n_models + 1) * t->k;
-        const float *from = values + n++ * players * t->k;
-        for (size_t m = 0; m <= b->n_models; m++) {
-            if (m < b->n_models && !(t->c->c.prefix[j] >> m & 1))
-                continue;
-            memcpy(to + m * t->k, from, t->k * sizeof *to);
-            from += t->k;
-        }
-    }
-    mem_free(values);
-    mem_free(x);
+            st = explain_row(t, j, i, t->x + i * f, err);
     return st;
 }
 
@@ -291,8 +324,8 @@ static medley_status judge(struct passing *t, size_t j, medley_error *err)
         fill_result(t, j, i);
         stops[i] = cascade_stops(c, j, t->p + i * k, k);
     }
-    if (!st && t->contributions)
-        st = contribute(t, j, stops, err);
+    if (!st)
+        st = explain_stopped(t, j, stops, err);
     for (size_t i = 0; i < t->n_in && !st; i++) {
         if (stops[i])
             t->stage[t->in[i]] = (uint8_t)j;
@@ -305,12 +338,12 @@ static medley_status judge(struct passing *t, size_t j, medley_error *err)
     return st;
 }
 
-medley_status bundle_cascade_answer(struct request *r, float *contributions,
+medley_status bundle_cascade_answer(struct request *r, const medley_classify_options *options,
                                     medley_result *results, medley_error *err)
 {
     struct passing t = {.r = r,
                         .c = r->b->cascade,
-                        .contributions = contributions,
+                        .how = options,
                         .results = results,
                         .n = r->model.n,
                         .k = r->b->shape.n_classes};

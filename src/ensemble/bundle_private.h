@@ -74,8 +74,8 @@ void request_free(struct request *r);
 /* Reads folder/cascade; b's models are open. */
 medley_status bundle_cascade_open(medley_bundle *b, const char *folder, medley_error *err);
 void bundle_cascade_close(struct bundle_cascade *c); /* accepts NULL */
-/* Answers a request stage by stage. contributions[n * (M+1) * K] or NULL. */
-medley_status bundle_cascade_answer(struct request *r, float *contributions,
+/* Answers a request stage by stage. */
+medley_status bundle_cascade_answer(struct request *r, const medley_classify_options *options,
                                     medley_result *results, medley_error *err);
 
 #endif

@@ -14,6 +14,12 @@ struct page {
     json *evaluation, *ranking, *selection, *summary, *cascade, *calibration;
 };
 
+/* The document up to and with <body>, and from </main> on. */
+void page_head(struct page *p, const char *title);
+void page_foot(struct page *p);
+/* explanation.c: one decision; e is what `medley explain --json` prints. id: of its plot. */
+void put_explanation(struct page *p, const json *e, const char *id);
+
 /* Sections, in the order of the page. Each writes a heading with its own id. */
 void section_glance(struct page *p);  /* glance.c */
 void section_results(struct page *p); /* results.c */

@@ -18,7 +18,7 @@ static medley_status load_part(const char *path, json **out, medley_error *err)
     return st;
 }
 
-static void write_head(struct page *p, const char *title)
+void page_head(struct page *p, const char *title)
 {
     sb_addz(&p->out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
                      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
@@ -71,10 +71,17 @@ static void write_header(struct page *p, const char *title)
     sb_addz(&p->out, "</ul></nav></header>\n<main>\n");
 }
 
+void page_foot(struct page *p)
+{
+    sb_addz(&p->out, "</main>\n<footer>Written by Medley ");
+    html_escapez(&p->out, medley_version());
+    sb_addz(&p->out, "</footer>\n</body></html>\n");
+}
+
 static void write_page(struct page *p)
 {
     const char *title = p->in->title && *p->in->title ? p->in->title : "Medley report";
-    write_head(p, title);
+    page_head(p, title);
     write_header(p, title);
     section_glance(p);
     section_results(p);
@@ -90,9 +97,7 @@ static void write_page(struct page *p)
     section_locales(p);
     section_data(p);
     section_reading(p);
-    sb_addz(&p->out, "</main>\n<footer>Written by Medley ");
-    html_escapez(&p->out, medley_version());
-    sb_addz(&p->out, "</footer>\n</body></html>\n");
+    page_foot(p);
 }
 
 medley_status report_write(const struct report_input *in, const char *path, medley_error *err)

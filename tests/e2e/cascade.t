@@ -55,6 +55,32 @@ ok $? 'some pairs stop at the first model'
     ! head -n 1 "$folder/whole.csv" | grep -q cascade_stage
 ok $? 'with --whole every model answers'
 
+# An explanation of the first pair, with words and neighbours.
+product=$(sed -n 2p "$folder/pairs.csv" | cut -d, -f4)
+"$MEDLEY" explain -C "$folder/ws" --query "$query" --product "$product" --whole --html "$folder/why.html" \
+    >"$folder/out" 2>"$folder/log"
+ok $? 'explain'
+grep -q '^words that moved small for or against [ESCI]: ' "$folder/out" && grep -q '^  near the query: ' "$folder/out" &&
+    grep -q '^mattered most together: ' "$folder/out" && grep -q '^= margin ' "$folder/out"
+ok $? 'words, neighbours, interaction, sums'
+grep -q '<h3>Words that moved <code>small</code></h3>' "$folder/why.html" && ! grep -qE 'https?:|<script|<link|@import' "$folder/why.html"
+ok $? 'as a page that needs no network'
+"$MEDLEY" explain -C "$folder/ws" --query "$query" --product "$product" --whole --json >"$folder/out" 2>"$folder/log" &&
+    awk '/"tokens"/ { tokens = 1 }
+        tokens && /"output"/ { where = "o" } tokens && /"masked"/ { where = "m" } tokens && /"values"/ { where = "v" }
+        tokens && /"E":/ { gsub(/[",]/, ""); sum[where] += $2 }
+        END { d = sum["v"] - (sum["o"] - sum["m"]); exit tokens && d < 3e-3 && d > -3e-3 ? 0 : 1 }' "$folder/out"
+ok $? 'words sum to the difference from the masked pair'
+"$MEDLEY" explain -C "$folder/ws" --query "$query" --product "$product" --list --quick --json >"$folder/out" 2>"$folder/log" &&
+    grep -q "\"list_size\": $pairs," "$folder/out" && grep -q '"tokens": null' "$folder/out"
+ok $? 'in its list, without words'
+stage=$(sed -n 's/^ *"stage": \([0-9]*\),$/\1/p' "$folder/out")
+[ "$stage" = "$(sed -n 2p "$folder/staged.csv" | awk -F, '{ print $(NF - 1) }')" ]
+ok $? 'at the stage that predict tells'
+"$MEDLEY" explain -C "$folder/ws" --query "$query" --title x --list >"$folder/out" 2>"$folder/log"
+[ $? -eq 2 ]
+ok $? 'a list of a product without an id is wrong usage'
+
 if ! command -v curl >/dev/null; then
     echo "1..$n"
     echo "# skipped the rest: no curl"
