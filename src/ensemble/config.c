@@ -12,6 +12,7 @@ const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL
 static const char *const layer_names[] = {"gcn",   "sage", "sage-max",
                                           "gatv2", "rgcn", NULL};
 static const char *const jumping_names[] = {"last", "cat", "max", NULL};
+static const char *const training_names[] = {"auto", "sampled", "full", NULL};
 static const char *const schedule_names[] = {"linear", "cosine", "constant", NULL};
 static const char *const loss_names[] = {"softmax", "sigmoid", "mixed", NULL};
 static const char *const head_names[] = {"cls", "segments", NULL};
@@ -160,6 +161,8 @@ static const struct yaml_field gnn_fields[] = {
     MODEL("weight_decay", YAML_OR_NONE, gnn.weight_decay, 0, 1, "[1e-4]"),
     MODEL("dropout", YAML_OR_NONE, gnn.dropout, 0, 0.9, "[0.3]"),
     MODEL("patience", YAML_UNSIGNED, gnn.patience, 0, 1000, "as for lm [0]"),
+    ROW("training", YAML_CHOICE, model_config, gnn.training, 0, 0, training_names, "full: steps over the whole graph; sampled: over sampled neighbourhoods; auto: full where it fits full_memory [auto]"),
+    MODEL("full_memory", YAML_UNSIGNED, gnn.full_memory_mb, 1, 1000000, "MB that full training may take for auto [2048]"),
     MODEL("seed", YAML_U64, gnn.seed, 0, 0, "[stacking.seed]"),
     END,
 };

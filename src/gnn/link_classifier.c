@@ -39,6 +39,15 @@ static const char *jumping_find(const char *name)
     return NULL;
 }
 
+static const char *training_find(const char *name)
+{
+    static const char *const names[] = {"auto", "sampled", "full"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return names[i];
+    return NULL;
+}
+
 medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_classes,
                                  medley_error *err)
 {
@@ -59,7 +68,12 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
         .dropout = default_double(o->dropout, 0.3),
         .patience = o->patience,
         .seed = o->seed,
+        .training = training_find(o->training ? o->training : "auto"),
+        .full_memory_mb = default_unsigned(o->full_memory_mb, 2048),
     };
+    if (!r.training)
+        return fail(err, MEDLEY_EINVAL,
+                    "unknown training '%s' (expected auto, sampled or full)", o->training);
     const struct layer_ops *ops = layer_find(r.layer);
     if (!ops)
         return fail(err, MEDLEY_EINVAL,
@@ -84,6 +98,7 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
         {"patience", r.patience, 0, 100000},
         {"relations", r.relations, 1, ops->relations ? GRAPH_TYPED_RELATIONS : 1000000},
         {"bases", r.bases, 0, 256},
+        {"full_memory", r.full_memory_mb, 1, 1000000},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         medley_status st =
@@ -182,6 +197,10 @@ void link_config_write(const struct link_classifier *m, struct strbuf *out)
     jw_textz(&w, o->layer);
     jw_key(&w, "jumping");
     jw_textz(&w, o->jumping);
+    jw_key(&w, "training");
+    jw_textz(&w, o->training);
+    jw_key(&w, "full_memory_mb");
+    jw_i64(&w, o->full_memory_mb);
     const struct {
         const char *key;
         int64_t value;
@@ -265,6 +284,15 @@ medley_status link_config_parse(struct str text, const char *name, struct gnn_op
         goto done;
     }
     o.jumping = jumping_find(jumping);
+    const char *training = "sampled"; /* as they had learnt before there was a choice */
+    if (json_get(root, "training") &&
+        (!json_as_text(json_get(root, "training"), &training) || !training_find(training))) {
+        st = fail(err, MEDLEY_EFORMAT, "%s: 'training' must be auto, sampled or full", name);
+        goto done;
+    }
+    o.training = training_find(training);
+    if (json_get(root, "full_memory_mb"))
+        st = read_count(root, name, "full_memory_mb", &o.full_memory_mb, err);
     if (!json_as_text(json_get(root, "seed"), &seed) || !str_to_u64(str_of(seed), &o.seed)) {
         st = fail(err, MEDLEY_EFORMAT, "%s: 'seed' must be a whole number in quotes", name);
         goto done;

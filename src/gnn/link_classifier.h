@@ -27,6 +27,11 @@ struct gnn_options {     /* all-zero means the defaults in brackets */
     double dropout;       /* [0.3]; negative: none */
     unsigned patience;    /* as in lm_options [0] */
     uint64_t seed;
+    /* "sampled": steps over sampled neighbourhoods; "full": over the whole graph, the edges of
+     * a step's pairs taken out (link_full.c); "auto": full where that takes less memory than
+     * full_memory_mb. ["auto"] */
+    const char *training;
+    unsigned full_memory_mb; /* [2048] */
 };
 
 medley_status link_classifier_new(const struct gnn_options *options, size_t feature_width,

@@ -171,22 +171,17 @@ static struct tensor *larger(struct tape *t, struct tensor *a, struct tensor *b)
 }
 
 /* Jumping knowledge (Xu et al. 2018): what the roots were after each hop, put together. */
-static struct tensor *jumped(const struct link_classifier *m, struct tape *t,
-                             const struct sample *s, struct tensor *const *hops)
+struct tensor *link_finish(const struct link_classifier *m, struct tape *t,
+                           struct tensor *const *hops)
 {
-    struct tensor *at[GNN_MAX_HOPS], *largest = hops[s->hops - 1];
-    if (strcmp(m->options.jumping, "last") == 0)
-        return hops[s->hops - 1];
-    for (unsigned i = 0; i < s->hops; i++) {
-        at[i] = roots_after(t, s, i, hops[i]);
-        if (!at[i])
-            return NULL;
-        if (i + 1 < s->hops)
-            largest = larger(t, largest, at[i]);
-    }
-    if (m->jump_weight == PARAM_NONE)
-        return largest;
-    return op_linear(t, op_concat(t, at, s->hops), m->jump_weight, m->jump_bias, ACT_NONE);
+    unsigned n = m->options.hops;
+    struct tensor *h = hops[n - 1];
+    if (m->jump_weight != PARAM_NONE)
+        h = op_linear(t, op_concat(t, hops, n), m->jump_weight, m->jump_bias, ACT_NONE);
+    else if (strcmp(m->options.jumping, "max") == 0)
+        for (unsigned i = 0; i + 1 < n; i++)
+            h = larger(t, h, hops[i]);
+    return normalised(m, t, h, 1);
 }
 
 struct tensor *link_layer(const struct link_classifier *m, struct tape *t, unsigned layer,
@@ -200,13 +195,18 @@ struct tensor *link_layer(const struct link_classifier *m, struct tape *t, unsig
 struct tensor *link_last(const struct link_classifier *m, struct tape *t,
                          const struct sample *s, struct tensor *const *hops)
 {
-    return normalised(m, t, jumped(m, t, s, hops), 1);
+    struct tensor *at[GNN_MAX_HOPS];
+    at[s->hops - 1] = hops[s->hops - 1]; /* the last block's targets are the roots */
+    for (unsigned i = 0; i + 1 < s->hops; i++)
+        at[i] = strcmp(m->options.jumping, "last") == 0 ? NULL : roots_after(t, s, i, hops[i]);
+    return link_finish(m, t, at);
 }
 
-struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
-                             const struct sample_request *r,
-                             const struct feature_source *features, medley_status *st,
-                             medley_error *err)
+/* Samples, and reads the leaves' features. */
+static struct encoding *sampled(const struct link_classifier *m, struct tape *t,
+                                struct sampler *s, const struct sample_request *r,
+                                const struct feature_source *features, medley_status *st,
+                                medley_error *err)
 {
     /* On the tape: the way back reads the blocks. */
     struct encoding *e = tape_alloc(t, 1, sizeof *e);
@@ -216,7 +216,16 @@ struct encoding *link_encode(const struct link_classifier *m, struct tape *t, st
     if (*st != MEDLEY_OK)
         return NULL;
     e->leaf = read_leaves(m, t, features, &e->sample);
-    if (!e->leaf)
+    return e->leaf ? e : NULL;
+}
+
+struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                             const struct sample_request *r,
+                             const struct feature_source *features, medley_status *st,
+                             medley_error *err)
+{
+    struct encoding *e = sampled(m, t, s, r, features, st, err);
+    if (!e)
         return NULL;
     struct tensor *h = project(m, t, features, e), *hops[GNN_MAX_HOPS] = {NULL};
     for (unsigned i = 0; i < e->sample.hops; i++) {
@@ -331,41 +340,65 @@ struct tensor *link_heads(const struct link_classifier *m, struct tape *t, struc
     return op_add(t, first, head(m, t, &m->pair, pair_features(t, rows)));
 }
 
-struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
-                            const struct link_batch *batch, medley_status *st,
-                            medley_error *err)
+/* The neighbourhoods of the pairs' nodes, own edges hidden. NULL when the tape failed. */
+static struct sample_request *request_of(const struct link_classifier *m, struct tape *t,
+                                         const struct link_batch *batch)
 {
     size_t n = batch->n;
+    struct sample_request *r = tape_alloc(t, 1, sizeof *r);
     uint32_t *root = tape_alloc(t, 2 * n, sizeof *root),
              *pair = tape_alloc(t, 2 * n, sizeof *pair);
-    if (!root || !pair)
+    if (!r || !root || !pair)
         return NULL;
     for (size_t i = 0; i < n; i++) {
         root[i] = batch->query[i];
         root[n + i] = batch->product[i];
         pair[i] = pair[n + i] = (uint32_t)i;
     }
-    struct sample_request r = {
-        .view = batch->view,
-        .root = root,
-        .pair = pair,
-        .n = 2 * n,
-        .query = batch->query,
-        .product = batch->product,
-        .n_pairs = n,
-        .hops = m->options.hops,
-        .fanout = batch->fanout,
-        .seed = batch->seed,
-        .degrees = m->ops->degrees,
-        .relations = m->ops->relations,
-    };
-    struct encoding *e = link_encode(m, t, s, &r, batch->features, st, err);
-    if (!e)
-        return NULL;
+    *r = (struct sample_request){.view = batch->view,
+                                 .root = root,
+                                 .pair = pair,
+                                 .n = 2 * n,
+                                 .query = batch->query,
+                                 .product = batch->product,
+                                 .n_pairs = n,
+                                 .hops = m->options.hops,
+                                 .fanout = batch->fanout,
+                                 .seed = batch->seed,
+                                 .degrees = m->ops->degrees,
+                                 .relations = m->ops->relations};
+    return r;
+}
+
+static float *matches_of(const struct link_classifier *m, struct tape *t,
+                         const struct encoding *e, size_t n)
+{
     float *match = tape_alloc(t, n * MATCH_COLUMNS, sizeof *match);
     float *scratch = tape_alloc(t, match_scratch(e, m->width, n), sizeof *scratch);
     if (!match || !scratch)
         return NULL;
     match_features(e, m->width, n, scratch, match);
-    return link_heads(m, t, e->roots, match, n);
+    return match;
+}
+
+float *link_matches(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                    const struct link_batch *batch, medley_status *st, medley_error *err)
+{
+    struct sample_request *r = request_of(m, t, batch);
+    if (!r)
+        return NULL;
+    r->hops = 1; /* the nodes' neighbours are the same whatever lies behind them */
+    r->degrees = r->relations = false;
+    struct encoding *e = sampled(m, t, s, r, batch->features, st, err);
+    return e ? matches_of(m, t, e, batch->n) : NULL;
+}
+
+struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                            const struct link_batch *batch, medley_status *st,
+                            medley_error *err)
+{
+    struct sample_request *r = request_of(m, t, batch);
+    struct encoding *e = r ? link_encode(m, t, s, r, batch->features, st, err) : NULL;
+    float *match = e ? matches_of(m, t, e, batch->n) : NULL;
+    return match ? link_heads(m, t, e->roots, match, batch->n) : NULL;
 }

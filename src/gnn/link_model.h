@@ -65,6 +65,9 @@ struct link_batch {
 struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,
                             const struct link_batch *batch, medley_status *st,
                             medley_error *err);
+/* What raw features say of each pair: [n, MATCH_COLUMNS] on the tape; NULL as above. */
+float *link_matches(const struct link_classifier *m, struct tape *t, struct sampler *s,
+                    const struct link_batch *batch, medley_status *st, medley_error *err);
 /* The roots of a request, encoded. */
 struct encoding {
     struct sample sample;
@@ -81,6 +84,9 @@ static inline size_t encoding_row(const struct encoding *e, unsigned level, size
         root = e->sample.blocks[h - 1].self[root];
     return root;
 }
+/* What the roots were after each hop to what the heads read; hops[options.hops]. */
+struct tensor *link_finish(const struct link_classifier *m, struct tape *t,
+                           struct tensor *const *hops);
 /* NULL when the tape failed or *st is no longer OK. */
 struct encoding *link_encode(const struct link_classifier *m, struct tape *t, struct sampler *s,
                              const struct sample_request *r,
@@ -158,6 +164,10 @@ struct predict_job {
 medley_status link_predict_nodes(const struct link_classifier *m, const struct predict_job *job,
                                  float *probabilities, medley_error *err);
 
+/* Only what raw features say of each pair: out[n, MATCH_COLUMNS]. */
+medley_status link_match_nodes(const struct link_classifier *m, const struct predict_job *job,
+                               float *out, medley_error *err);
+
 /* Encodes stored nodes over whole neighbourhoods with nothing hidden; `take` writes a chunk of
  * n of them to its rows out[n, stride], on several threads. */
 struct node_job {
@@ -170,5 +180,26 @@ struct node_job {
 };
 medley_status link_encode_nodes(const struct link_classifier *m, const struct node_job *job,
                                 float *out, medley_error *err);
+
+/* link_full.c: training over the whole graph. */
+struct link_full;
+struct link_part {                   /* pairs that are learnt from in one step */
+    const uint32_t *pair;            /* [n] indices into those given to link_full_new */
+    const uint32_t *query, *product; /* [n] node ids */
+    size_t n;
+};
+/* What training would take at its peak, in bytes, a little more rather than less; and whether
+ * that is below options.full_memory_mb. */
+size_t link_full_bytes(const struct link_classifier *m, const struct graph *g);
+bool link_full_fits(const struct link_classifier *m, const struct graph *g);
+/* `pairs`: all that will be trained on. m and g must outlive it. */
+medley_status link_full_new(const struct link_classifier *m, const struct graph *g,
+                            const struct predict_job *pairs, struct link_full **out,
+                            medley_error *err);
+void link_full_free(struct link_full *f);
+/* Logits [n, classes] with the part's edges out of the graph, valid until the next part; NULL
+ * when the tape failed or *st is no longer OK. */
+struct tensor *link_full_forward(struct link_full *f, struct tape *t, const struct link_part *p,
+                                 medley_status *st, medley_error *err);
 
 #endif

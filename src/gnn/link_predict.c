@@ -23,6 +23,7 @@ struct worker {
 struct sweep {
     const struct link_classifier *m;
     const struct predict_job *job;      /* pairs; or, when NULL: */
+    bool match_only;                    /* of pairs */
     const struct sample_request *embed; /* nodes (root, n), for: */
     const struct node_job *nodes;
     const struct feature_source *features;
@@ -50,8 +51,16 @@ static medley_status sweep_chunk(struct sweep *s, struct worker *w, size_t begin
             .fanout = WHOLE,
             .seed = WHOLE_SEED,
         };
-        struct tensor *y = link_forward(s->m, &w->tape, w->sampler, &batch, &st, err);
-        if ((done = st == MEDLEY_OK && y))
+        struct tensor *y = NULL;
+        float *match = NULL;
+        if (s->match_only)
+            match = link_matches(s->m, &w->tape, w->sampler, &batch, &st, err);
+        else
+            y = link_forward(s->m, &w->tape, w->sampler, &batch, &st, err);
+        if ((done = st == MEDLEY_OK && match))
+            memcpy(s->out + begin * MATCH_COLUMNS, match,
+                   (end - begin) * MATCH_COLUMNS * sizeof *match);
+        else if ((done = st == MEDLEY_OK && y))
             softmax_rows(y->value, y->rows, y->cols, s->out + begin * y->cols);
     } else {
         struct sample_request r = *s->embed;
@@ -132,6 +141,18 @@ medley_status link_predict_nodes(const struct link_classifier *m, const struct p
 {
     struct sweep s = {
         .m = m, .job = job, .features = job->features, .n = job->n, .out = probabilities};
+    return sweep_run(&s, job->task, err);
+}
+
+medley_status link_match_nodes(const struct link_classifier *m, const struct predict_job *job,
+                               float *out, medley_error *err)
+{
+    struct sweep s = {.m = m,
+                      .job = job,
+                      .match_only = true,
+                      .features = job->features,
+                      .n = job->n,
+                      .out = out};
     return sweep_run(&s, job->task, err);
 }
 

@@ -23,6 +23,12 @@
 /* Share of the training queries that early stopping watches instead of learning from. */
 #define HELD_OUT 0.1
 
+/* Steps of an epoch over the whole graph, each of which costs a pass however few its pairs are:
+ * at most so many, and at least so many, because all edges of a step's pairs are out of the
+ * graph. On ESCI 16 steps an epoch where sampling takes 26 learnt too little: training loss
+ * 1.109 against 1.066 after 10 epochs; as many steps, 1.066. */
+enum { FULL_PARTS = 32, LEAST_PARTS = 8 };
+
 enum stream { STREAM_ORDER = 1, STREAM_DROPOUT, STREAM_SAMPLE, STREAM_HELD_OUT };
 
 struct lane_state {
@@ -45,6 +51,9 @@ struct training {
     uint64_t sample_seed;
     struct lane_state *lane_states; /* [lanes] */
     struct lanes lanes;
+    struct link_full *full;   /* NULL: sampled */
+    uint32_t *nodes, *chosen; /* full: [2n] queries', products' node ids; [n] a step's pairs */
+    size_t step_pairs;        /* at most, a step */
     struct adamw adamw;
     float *best; /* [total] parameters of the best evaluation; NULL without early stopping */
     struct train_position at;
@@ -105,7 +114,41 @@ static medley_status identify(struct training *t, medley_error *err)
 
 static uint64_t steps_of_epoch(const struct training *t)
 {
-    return (t->n_fit + t->m->options.batch - 1) / t->m->options.batch;
+    return (t->n_fit + t->step_pairs - 1) / t->step_pairs;
+}
+
+static size_t full_step(const struct training *t)
+{
+    size_t parts = (t->n_fit + t->m->options.batch - 1) / t->m->options.batch;
+    parts = parts > FULL_PARTS ? FULL_PARTS : parts < LEAST_PARTS ? LEAST_PARTS : parts;
+    return (t->n_fit + parts - 1) / parts;
+}
+
+static medley_status start_full(struct training *t, medley_error *err)
+{
+    const struct link_data *d = t->data;
+    size_t n = d->n;
+    t->nodes = mem_alloc(n, 2 * sizeof *t->nodes);
+    t->chosen = mem_alloc(t->step_pairs, sizeof *t->chosen);
+    if (!t->nodes || !t->chosen)
+        return fail_memory(err, "training");
+    for (size_t i = 0; i < n; i++) {
+        t->nodes[i] = d->query[i];
+        t->nodes[n + i] = (uint32_t)d->graph->n_queries + d->product[i];
+    }
+    struct predict_job pairs = {.view = &t->view,
+                                .features = &t->features,
+                                .query = t->nodes,
+                                .product = t->nodes + n,
+                                .n = n};
+    return link_full_new(t->m, d->graph, &pairs, &t->full, err);
+}
+
+static bool trains_full(const struct training *t)
+{
+    const char *how = t->m->options.training;
+    return strcmp(how, "full") == 0 ||
+           (strcmp(how, "auto") == 0 && link_full_fits(t->m, t->data->graph));
 }
 
 static medley_status training_init(struct training *t, medley_error *err)
@@ -116,14 +159,17 @@ static medley_status training_init(struct training *t, medley_error *err)
     t->fit = mem_alloc(n, sizeof *t->fit);
     t->held = mem_alloc(n, sizeof *t->held);
     t->order = mem_alloc(n, sizeof *t->order);
-    t->query = mem_alloc(o->batch, sizeof *t->query);
-    t->product = mem_alloc(o->batch, sizeof *t->product);
-    t->label = mem_alloc(o->batch, sizeof *t->label);
     t->lane_states = mem_zalloc(o->lanes, sizeof *t->lane_states);
-    if (!t->fit || !t->held || !t->order || !t->query || !t->product || !t->label ||
-        !t->lane_states)
+    if (!t->fit || !t->held || !t->order || !t->lane_states)
         return fail_memory(err, "training");
     split_held_out(t);
+    bool full = trains_full(t);
+    t->step_pairs = full ? full_step(t) : o->batch;
+    t->query = mem_alloc(t->step_pairs, sizeof *t->query);
+    t->product = mem_alloc(t->step_pairs, sizeof *t->product);
+    t->label = mem_alloc(t->step_pairs, sizeof *t->label);
+    if (!t->query || !t->product || !t->label)
+        return fail_memory(err, "training");
     if (t->n_held && !(t->best = mem_alloc(p->total, sizeof *t->best)))
         return fail_memory(err, "training");
     for (unsigned i = 0; i < o->lanes; i++)
@@ -139,10 +185,10 @@ static medley_status training_init(struct training *t, medley_error *err)
     };
     medley_status st = identify(t, err);
     if (st == MEDLEY_OK)
-        st = lanes_init(&t->lanes, p, o->lanes, err);
+        st = lanes_init(&t->lanes, p, full ? 1 : o->lanes, err);
     if (st == MEDLEY_OK)
         st = adamw_init(&t->adamw, p, &a, err);
-    return st;
+    return st == MEDLEY_OK && full ? start_full(t, err) : st;
 }
 
 static void training_deinit(struct training *t)
@@ -157,6 +203,9 @@ static void training_deinit(struct training *t)
     mem_free(t->product);
     mem_free(t->label);
     mem_free(t->best);
+    mem_free(t->nodes);
+    mem_free(t->chosen);
+    link_full_free(t->full);
     lanes_deinit(&t->lanes);
     adamw_deinit(&t->adamw);
 }
@@ -197,6 +246,16 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
     return op_scale(tape, loss, (float)(end - begin) / (float)t->n_batch);
 }
 
+static struct tensor *full_loss(void *context, struct tape *tape, unsigned lane)
+{
+    struct training *t = context;
+    struct lane_state *own = &t->lane_states[lane];
+    struct link_part part = {t->chosen, t->query, t->product, t->n_batch};
+    own->status = MEDLEY_OK;
+    struct tensor *logits = link_full_forward(t->full, tape, &part, &own->status, &own->error);
+    return op_softmax_loss(tape, logits, t->label, NULL, 0);
+}
+
 static int by_query(const void *a, const void *b, void *context)
 {
     const struct link_data *d = context;
@@ -210,7 +269,7 @@ static int by_query(const void *a, const void *b, void *context)
  * the batch in order, so fewer rows are computed twice. */
 static void load_batch(struct training *t, uint64_t step)
 {
-    size_t batch = t->m->options.batch, begin = (size_t)step * batch;
+    size_t batch = t->step_pairs, begin = (size_t)step * batch;
     t->n_batch = t->n_fit - begin < batch ? t->n_fit - begin : batch;
     qsort_r(t->order + begin, t->n_batch, sizeof *t->order, by_query, (void *)t->data);
     for (size_t i = 0; i < t->n_batch; i++) {
@@ -218,6 +277,8 @@ static void load_batch(struct training *t, uint64_t step)
         t->query[i] = t->data->query[pair];
         t->product[i] = (uint32_t)t->data->graph->n_queries + t->data->product[pair];
         t->label[i] = t->data->label[pair];
+        if (t->full)
+            t->chosen[i] = pair;
     }
 }
 
@@ -227,8 +288,8 @@ static medley_status train_step(struct training *t, medley_error *err)
     double loss = 0;
     load_batch(t, t->at.step);
     t->sample_seed = mix64(seed, STREAM_SAMPLE, step);
-    medley_status st =
-        lanes_run(&t->lanes, mix64(seed, STREAM_DROPOUT, step), lane_loss, t, &loss, err);
+    medley_status st = lanes_run(&t->lanes, mix64(seed, STREAM_DROPOUT, step),
+                                 t->full ? full_loss : lane_loss, t, &loss, err);
     for (unsigned i = 0; i < t->lanes.count; i++)
         if (t->lane_states[i].status != MEDLEY_OK) {
             if (err)
@@ -290,6 +351,8 @@ static medley_status log_epoch(const struct training *t, const char *path, doubl
     jw_object(&w);
     jw_key(&w, "epoch");
     jw_i64(&w, (int64_t)t->at.epoch + 1);
+    jw_key(&w, "training");
+    jw_textz(&w, t->full ? "full" : "sampled");
     jw_key(&w, "step");
     jw_i64(&w, (int64_t)t->adamw.step);
     jw_key(&w, "loss");
