@@ -171,6 +171,36 @@ static void test_staged(const medley_bundle *b, const char *folder)
        stopped);
 }
 
+/* The report's hardest queries: in order, and explained by the bundle as they were evaluated.
+ */
+static void test_hardest(const char *folder)
+{
+    medley_error err = {0};
+    json *h = NULL;
+    size_t wrong = 0, n = 0;
+    double last = INFINITY, gap = 0;
+    if (!ok(json_load(at(folder, "ensemble/hardest.json"), &h, &err) == MEDLEY_OK, "reads: %s",
+            err.message))
+        return;
+    for (const json *q = json_first(json_get(h, "queries")); q; q = json_next(q), n++) {
+        const json *worst = json_get(q, "worst"), *e = json_get(q, "explanation");
+        double surprise = number(q, "surprise"), count = number(q, "n");
+        double wanted = (number(q, "log_loss") - number(h, "log_loss")) * sqrt(count);
+        wrong += surprise > last || fabs(surprise - wanted) > 1e-9;
+        last = surprise;
+        wrong += -log(number(worst, "probability")) < number(q, "log_loss") - 1e-6;
+        wrong += strcmp(text(worst, "label"), text(e, "label")) != 0;
+        wrong += strcmp(text(worst, "product"), text(e, "product")) != 0;
+        wrong += fabs(number(json_get(e, "probabilities"), text(worst, "truth")) -
+                      number(worst, "probability")) > 1e-5;
+        wrong += number(e, "list_size") != count;
+        gap = fmax(gap, gap_of(e));
+    }
+    ok(n == 8 && wrong == 0, "%zu hardest queries, each as it was evaluated", n);
+    ok(gap < 1e-5, "their contributions sum (%.1e)", gap);
+    json_free(h);
+}
+
 int main(void)
 {
     char folder[64];
@@ -187,6 +217,7 @@ int main(void)
         test_whole(b);
         test_interactions(b);
         test_staged(b, folder);
+        test_hardest(folder);
     }
     medley_bundle_close(b);
     return tap_done();

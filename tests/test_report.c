@@ -38,7 +38,11 @@ static const char evaluation[] =
                                                    "\"lm\","
                                                    "\"accuracy\":0.5,\"macro_f1\":0.4,"
                                                    "\"weighted_f1\":0.45,\"log_loss\":1.1}],"
-                                                   "\"ensembles\":[]}},"
+                                                   "\"ensembles\":[{\"name\":\"selected\","
+                                                   "\"confusion\":[[8,2],[3,7]]}]},"
+                                                   "\"jp\":{\"n\":20,\"ensembles\":[{\"name\":"
+                                                   "\"selected\","
+                                                   "\"confusion\":[[9,1],[4,6]]}]}},"
                                                    "\"paired\":[{\"a\":\"full\",\"b\":\"sage\","
                                                    "\"accuracy\":{\"difference\":0.1,\"low\":0."
                                                    "05,"
@@ -63,7 +67,8 @@ static const char evaluation[] =
 static const char ranking[] =
     "{\"labels\":[\"E\",\"S&T\"],\"n\":12345,\"models\":[{\"name\":\"mini\",\"kind\":\"lm\","
     "\"mean_abs_contribution\":0.371,\"spread\":{\"E\":[-0.5,-0.1,0.05,0.2,0.75],\"S&T\":[-1,0,"
-    "0,1,2]},\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
+    "0,1,2]},\"sample\":{\"E\":[[0.5,0.9],[-0.25,0.1],[0.1,null]],\"S&T\":[[0.01,0.5]]},"
+    "\"ci95\":[0.35,0.39],\"per_class\":{\"E\":0.2,\"S&T\":0."
     "15}},"
     "{\"name\":\"context\",\"kind\":\"context\",\"mean_abs_contribution\":0.05,"
     "\"ci95\":[0.04,0.06],\"per_class\":{\"E\":0.02,\"S&T\":0.03}}],"
@@ -116,6 +121,37 @@ static const char calibration[] =
     "fitted\":" GAIN ",\"test\":" GAIN
     "},\"costs\":{\"test\":1.25,\"test_most_probable\":1.5}}";
 
+#define WORDS                                                                       \
+    "[{\"text\":\"[CLS]\",\"part\":\"frame\",\"values\":{\"E\":0,\"S&T\":0}},"      \
+    "{\"text\":\"usb<b>\",\"part\":\"query\",\"values\":{\"E\":0.5,\"S&T\":-0.5}}," \
+    "{\"text\":\"shoe\",\"part\":\"product\",\"values\":{\"E\":-0.125,\"S&T\":0.125}}]"
+static const char hardest[] =
+    "{\"queries\":[{\"query\":\"usb & "
+    "c\",\"locale\":\"us\",\"n\":3,\"accuracy\":0.33,\"log_loss\":4."
+    "18,\"worst\":{\"product\":\"B1\",\"title\":\"Shoe <1>\",\"truth\":\"S&T\",\"label\":\"E\","
+    "\"probability\":0.015},\"explanation\":{\"bundle\":\"b\",\"query\":\"usb & "
+    "c\",\"product\":\"B1\","
+    "\"label\":\"E\",\"known_product\":true,\"probabilities\":{\"E\":0.7,\"S&T\":0.3},"
+    "\"margins\":{"
+    "\"E\":0.5,\"S&T\":-0.25},\"base\":{\"E\":0.25,\"S&T\":0},\"cascade\":{\"stage\":1,\"of\":"
+    "2,"
+    "\"model\":\"mini\",\"not_asked\":[\"sage\"]},\"models\":[{\"name\":\"mini\",\"kind\":"
+    "\"lm\","
+    "\"answered\":true,\"probabilities\":{\"E\":0.8125,\"S&T\":0.1875},\"contributions\":{"
+    "\"E\":0."
+    "25,\"S&T\":-0.25}},{\"name\":\"sage\",\"kind\":\"gnn\",\"answered\":false,"
+    "\"probabilities\":"
+    "null,\"contributions\":{\"E\":0,\"S&T\":0}}],\"interactions\":[{\"players\":[\"mini\","
+    "\"sage\"],"
+    "\"values\":{\"E\":-0.0123,\"S&T\":0.01}}],\"neighbours\":[{\"models\":[\"sage\"],"
+    "\"linked\":true,"
+    "\"query\":{\"known\":true,\"count\":1,\"nearest\":[{\"kind\":\"product\",\"id\":\"B2\","
+    "\"text\":"
+    "\"Boot & co\",\"relations\":[\"listing\",\"clicks\"],\"weight\":2,\"likeness\":0.61}]},"
+    "\"product\":{\"known\":false}}],\"tokens\":{\"model\":\"mini\",\"output\":{\"E\":1.5,\"S&"
+    "T\":-1.5},"
+    "\"masked\":{\"E\":1.125,\"S&T\":-1.125},\"words\":" WORDS "}}}]}";
+
 static const char selection[] =
     "{\"labels\":[\"E\",\"S&T\"],\"metric\":\"macro_f1\",\"budget\":{\"latency_ms\":20,"
     "\"memory_bytes\":null,\"top\":null},\"machine\":{\"cpu\":\"Test "
@@ -153,9 +189,9 @@ static const char summary[] =
     "\"handled\":\"kept with empty text\",\"first\":[{\"file\":\"examples.csv\",\"line\":1042,"
     "\"detail\":\"product 'B0<b>' is \\u202e unknown\"}]}]}";
 
-enum { TEXTS = 6, FILES };
-static const char *const texts[TEXTS] = {evaluation, ranking, selection,
-                                         summary,    cascade, calibration};
+enum { TEXTS = 7, FILES };
+static const char *const texts[TEXTS] = {evaluation, ranking,     selection, summary,
+                                         cascade,    calibration, hardest};
 
 struct files {
     const char *folder;
@@ -167,7 +203,7 @@ static void open_files(struct files *f)
 {
     static const char *const names[] = {"evaluation.json", "ranking.json", "selection.json",
                                         "summary.json",    "cascade.json", "calibration.json",
-                                        "index.html"};
+                                        "hardest.json",    "index.html"};
     f->folder = tap_folder();
     for (size_t i = 0; i < FILES; i++)
         f->paths[i] = path_join(f->folder, names[i]);
@@ -179,6 +215,7 @@ static void open_files(struct files *f)
                                      .summary = f->paths[3],
                                      .cascade = f->paths[4],
                                      .calibration = f->paths[5],
+                                     .hardest = f->paths[6],
                                      .title = "Shop & \"Co\" <1>",
                                      .bundle = "abc123",
                                      .created = "2026-01-02"};
@@ -317,6 +354,19 @@ static void test_page(void)
     contains(html, "<td>E 0.36</td>", "its thresholds");
     contains(html, "test split: 52% saved, macro-F1 0.0055", "its curve");
     contains(html, "as it is: said 0.400, true 0.500", "reliability");
+    contains(html, "class=\"s4\"", "dots of the swarm are coloured by the model's probability");
+    contains(html, "<figcaption>jp: 20 pairs</figcaption>", "confusion in each locale");
+    contains(html, "Shoe &lt;1&gt; is judged <b>S&amp;T</b>; the ensemble says <b>E</b>",
+             "the worst pair of a hard query");
+    contains(html, "Decided at stage 1 of 2; not asked: sage.", "at its stage");
+    contains(html, "<span class=\"w p5\" title=\"0.5000\">usb&lt;b&gt;</span>", "words for it");
+    contains(html, "<span class=\"w m1\" title=\"-0.1250\">shoe</span>", "and against it");
+    contains(html,
+             "<b>mini</b> and <b>sage</b> move E by \xE2\x88\x92"
+             "0.0123",
+             "together");
+    contains(html, "Boot &amp; co <small>listing, clicks, alike 0.61</small>", "neighbours");
+    contains(html, "sage (not asked)</th>", "who was not asked");
     contains(html, "takes 1.250 a pair on the test split", "costs of errors");
     contains(html, "<code>examples.csv:1042</code> product &#39;B0&lt;b&gt;&#39;",
              "import issues");

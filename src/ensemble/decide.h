@@ -34,6 +34,9 @@ medley_status decide_calibrate(struct workspace *w, medley_error *err);
 /* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. */
 medley_status decide_evaluate(struct workspace *w, medley_error *err);
 
+/* ensemble/hardest.json: the test queries that surprise the selected ensemble most, explained. */
+medley_status decide_hardest(struct workspace *w, medley_error *err);
+
 /* The models of the last selection, as a mask, and its number of rounds. ESTALE when there is
  * none. */
 medley_status selection_load(const struct workspace *w, uint32_t *mask, unsigned *rounds,

@@ -40,6 +40,10 @@ static void write_class_metrics(struct json_writer *w, const struct stack *s,
         jw_object_end(w);
     }
     jw_object_end(w);
+}
+
+static void write_confusion(struct json_writer *w, const struct metrics *m)
+{
     jw_key(w, "confusion"), jw_array(w);
     for (size_t i = 0; i < m->n_classes; i++) {
         jw_array(w);
@@ -85,6 +89,8 @@ static medley_status write_contestant(struct json_writer *w, const struct evalua
         jw_object_end(w);
         write_class_metrics(w, s, &m);
     }
+    if (!index || c->mask)
+        write_confusion(w, &m);
     if (c->mask)
         write_names(w, s, c->mask);
     jw_object_end(w);

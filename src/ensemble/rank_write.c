@@ -68,6 +68,33 @@ static void write_spread(struct json_writer *w, const struct ranking *r, size_t 
     jw_object_end(w);
 }
 
+/* Four digits are enough for a plot, and a third of the bytes. */
+static double rounded(float v)
+{
+    return isnan(v) ? NAN : round((double)v * 1e4) / 1e4;
+}
+
+/* Of the same evenly spaced rows for every player: the contribution to each class and, of a
+ * base model, the probability that it gave. */
+static void write_sample(struct json_writer *w, const struct ranking *r, size_t p)
+{
+    enum { SAMPLE_ROWS = 120 };
+    size_t k = r->rows.n_classes, n = r->rows.n, step = (n + SAMPLE_ROWS - 1) / SAMPLE_ROWS;
+    bool model = r->players.by == PLAYERS_MODEL && p < r->players.n;
+    jw_key(w, "sample"), jw_object(w);
+    for (size_t c = 0; c < k; c++) {
+        jw_key(w, r->w->data.class_names[c]), jw_array(w);
+        for (size_t i = 0; i < n; i += step) {
+            jw_array(w);
+            jw_double(w, rounded(r->values[(i * (r->players.n + 1) + p) * k + c]));
+            jw_double(w, model ? rounded(r->rows.probabilities[p][i * k + c]) : (double)NAN);
+            jw_array_end(w);
+        }
+        jw_array_end(w);
+    }
+    jw_object_end(w);
+}
+
 static medley_status write_tree_player(struct json_writer *w, const struct ranking *r, size_t p,
                                        medley_error *err)
 {
@@ -97,6 +124,7 @@ static medley_status write_tree_player(struct json_writer *w, const struct ranki
     }
     jw_object_end(w);
     write_spread(w, r, p);
+    write_sample(w, r, p);
     if (!st)
         st = write_tree_slices(w, r, p, SLICE_LOCALE, err);
     if (!st)

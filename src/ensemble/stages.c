@@ -348,13 +348,14 @@ static void current_bundle(const struct workspace *w, char *out, size_t size)
     out[n < 0 ? 0 : n] = '\0';
 }
 
-static medley_status run_report(const struct workspace *w, medley_error *err)
+static medley_status run_report(struct workspace *w, medley_error *err)
 {
     struct path evaluation = workspace_path(w, "ensemble/evaluation.json");
     struct path ranking = workspace_path(w, "ensemble/ranking.json");
     struct path selection = workspace_path(w, "ensemble/selection.json");
     struct path cascade = workspace_path(w, "ensemble/cascade.json");
     struct path calibration = workspace_path(w, "ensemble/calibration.json");
+    struct path hardest = workspace_path(w, "ensemble/hardest.json");
     struct path summary = workspace_path(w, "data/summary.json");
     char bundle[64], created[32];
     time_t now = time(NULL);
@@ -366,10 +367,13 @@ static medley_status run_report(const struct workspace *w, medley_error *err)
                               .selection = selection.s,
                               .cascade = cascade.s,
                               .calibration = calibration.s,
+                              .hardest = hardest.s,
                               .summary = summary.s,
                               .bundle = bundle[0] ? bundle : NULL,
                               .created = created};
-    medley_status st = make_folders(workspace_path(w, "report").s, err);
+    medley_status st = decide_hardest(w, err);
+    if (!st)
+        st = make_folders(workspace_path(w, "report").s, err);
     return st ? st : report_write(&in, workspace_path(w, "report/index.html").s, err);
 }
 

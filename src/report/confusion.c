@@ -74,16 +74,15 @@ static void cell(struct page *p, const struct matrix *m, size_t i, size_t k, dou
     }
 }
 
-static void heat_map(struct page *p, const struct matrix *m)
+static void heat_map(struct page *p, const struct matrix *m, const char *id, const char *title)
 {
     double names = 24;
     for (size_t i = 0; i < m->n; i++)
         names = fmax(names, svg_text_width(m->names[i]));
     double left = fmin(names, 120) + 16, top = 44;
     double size = fmin((WIDTH - left - 4) / (double)m->n, 84), height = fmin(size, 54);
-    open_figure(p, NULL);
-    svg_begin(&p->out, "confusion-plot", WIDTH, top + height * (double)m->n + 6,
-              "Confusion matrix", "One row a true class, one column a predicted class.");
+    svg_begin(&p->out, id, WIDTH, top + height * (double)m->n + 6, title,
+              "One row a true class, one column a predicted class.");
     svg_text(&p->out, left, 14, "start", "label", "predicted \xE2\x86\x92", 0);
     svg_text(&p->out, 2, top - 10, "start", "label", "true \xE2\x86\x93", 0);
     for (size_t k = 0; k < m->n; k++)
@@ -98,7 +97,33 @@ static void heat_map(struct page *p, const struct matrix *m)
             cell(p, m, i, k, total, (const double[]){left + size * (double)k, y, size, height});
     }
     svg_end(&p->out);
-    close_figure(p, "Share of each true class (rows sum to 100%), and the number of pairs.");
+}
+
+/* The same in every locale that has pairs, smaller. */
+static void heat_maps_by_locale(struct page *p, const json *labels)
+{
+    enum { MOST_LOCALES = 12 };
+    const json *locales = json_get(p->evaluation, "per_locale");
+    size_t i = 0;
+    if (json_count(locales) < 2)
+        return;
+    sb_addz(&p->out, "<h3>In each locale</h3>\n<div class=\"halves\">");
+    for (const json *l = json_first(locales); l && i < MOST_LOCALES; l = json_next(l), i++) {
+        struct matrix m;
+        char id[40];
+        const json *who = whose_matrix(l);
+        if (!who || !read_matrix(labels, json_get(who, "confusion"), &m))
+            continue;
+        snprintf(id, sizeof id, "confusion-%zu-plot", i);
+        open_figure(p, "small");
+        heat_map(p, &m, id, "Confusion matrix of a locale");
+        sb_addz(&p->out, "<figcaption>");
+        html_escapez(&p->out, json_key(l));
+        sb_addz(&p->out, ": ");
+        put_count(&p->out, get_number(l, "n"));
+        sb_addz(&p->out, " pairs</figcaption></figure>\n");
+    }
+    sb_addz(&p->out, "</div>\n");
 }
 
 static void class_table(struct page *p, const json *labels, const json *per_class)
@@ -139,9 +164,13 @@ void section_confusion(struct page *p)
         sb_addz(&p->out, "<p class=\"intro\">The errors of \xE2\x80\x9C");
         html_escapez(&p->out, get_text(who, "name"));
         sb_addz(&p->out, "\xE2\x80\x9D on held-out queries.</p>\n<div class=\"pair\">");
-        heat_map(p, &m);
+        open_figure(p, NULL);
+        heat_map(p, &m, "confusion-plot", "Confusion matrix");
+        close_figure(p,
+                     "Share of each true class (rows sum to 100%), and the number of pairs.");
         class_table(p, labels, json_get(who, "per_class"));
         sb_addz(&p->out, "</div>\n");
+        heat_maps_by_locale(p, labels);
     }
     close_section(p);
 }

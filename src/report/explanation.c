@@ -36,6 +36,16 @@ static void put_percent(struct strbuf *out, double share)
     sb_addc(out, '%');
 }
 
+static void put_escaped_names(struct page *p, const json *list)
+{
+    struct strbuf names;
+    sb_init(&names);
+    put_names(&names, list, ", ");
+    html_escape(&p->out, sb_str(&names));
+    p->out.failed |= names.failed;
+    sb_deinit(&names);
+}
+
 static void put_verdict(struct page *p, const json *e)
 {
     const json *cascade = json_get(e, "cascade");
@@ -57,11 +67,7 @@ static void put_verdict(struct page *p, const json *e)
         put_count(&p->out, get_number(cascade, "of"));
         if (json_count(json_get(cascade, "not_asked"))) {
             sb_addz(&p->out, "; not asked: ");
-            struct strbuf names;
-            sb_init(&names);
-            put_names(&names, json_get(cascade, "not_asked"), ", ");
-            html_escape(&p->out, sb_str(&names));
-            sb_deinit(&names);
+            put_escaped_names(p, json_get(cascade, "not_asked"));
         }
         sb_addz(&p->out, ".");
     }
@@ -121,7 +127,8 @@ static void draw_bars(struct page *p, const json *e, const char *id)
         sb_init(&text);
         put_signed(&text, v, 3);
         svg_text(&p->out, fmax(axis_at(&a, from), axis_at(&a, to)) + 4, y + ROW / 2.0 + 4,
-                 "start", "value", text.s, 0);
+                 "start", "value", text.s ? text.s : "", 0);
+        p->out.failed |= text.failed;
         sb_deinit(&text);
         sum = last ? sum : to;
     }
@@ -217,7 +224,8 @@ static void put_interaction(struct page *p, const json *e)
 static void put_word(struct page *p, const json *word, const char *label, double most)
 {
     double v = of_class(json_get(word, "values"), label);
-    int shade = most > 0 ? (int)ceil(SHADES * fabs(v) / most - 0.25) : 0;
+    bool known = isfinite(v) && isfinite(most) && most > 0;
+    int shade = known ? (int)ceil(SHADES * fabs(v) / most - 0.25) : 0;
     char t[NUMBER_TEXT];
     if (strcmp(get_text(word, "part"), "frame") == 0)
         return;
@@ -275,17 +283,13 @@ static void put_side(struct page *p, const json *side, const char *what)
     sb_addz(&p->out, get_number(side, "count") == 1 ? " neighbour</p>" : " neighbours</p>");
     sb_addz(&p->out, "<ul class=\"near\">");
     for (const json *n = json_first(json_get(side, "nearest")); n; n = json_next(n)) {
-        struct strbuf names;
-        sb_init(&names);
-        put_names(&names, json_get(n, "relations"), ", ");
         sb_addz(&p->out, "<li>");
         html_escapez(&p->out, get_text(n, "text"));
         sb_addz(&p->out, " <small>");
-        html_escape(&p->out, sb_str(&names));
+        put_escaped_names(p, json_get(n, "relations"));
         sb_addz(&p->out, ", alike ");
         put_number(&p->out, get_number(n, "likeness"), 2);
         sb_addz(&p->out, "</small></li>");
-        sb_deinit(&names);
     }
     sb_addz(&p->out, "</ul></div>\n");
 }
@@ -293,11 +297,8 @@ static void put_side(struct page *p, const json *side, const char *what)
 static void put_neighbours(struct page *p, const json *e)
 {
     for (const json *g = json_first(json_get(e, "neighbours")); g; g = json_next(g)) {
-        struct strbuf names;
-        sb_init(&names);
-        put_names(&names, json_get(g, "models"), ", ");
         sb_addz(&p->out, "<h3>What <code>");
-        html_escape(&p->out, sb_str(&names));
+        put_escaped_names(p, json_get(g, "models"));
         sb_addz(&p->out, "</code> saw in the graph</h3>\n");
         if (get_bool(g, "linked"))
             sb_addz(&p->out, "<p>Query and product are linked; that edge is hidden.</p>\n");
@@ -305,7 +306,6 @@ static void put_neighbours(struct page *p, const json *e)
         put_side(p, json_get(g, "query"), "Near the query");
         put_side(p, json_get(g, "product"), "Near the product");
         sb_addz(&p->out, "</div>\n");
-        sb_deinit(&names);
     }
 }
 

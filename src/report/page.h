@@ -11,7 +11,7 @@ struct page {
     struct strbuf out;
     const struct report_input *in;
     /* parsed files; NULL where there is none */
-    json *evaluation, *ranking, *selection, *summary, *cascade, *calibration;
+    json *evaluation, *ranking, *selection, *summary, *cascade, *calibration, *hardest;
 };
 
 /* The document up to and with <body>, and from </main> on. */
@@ -25,10 +25,12 @@ void section_glance(struct page *p);  /* glance.c */
 void section_results(struct page *p); /* results.c */
 void section_ranking(struct page *p); /* ranking.c */
 void section_contributions(struct page *p);
-void section_spread(struct page *p);    /* spread.c */
-void section_worth(struct page *p); /* worth.c */
+void section_spread(struct page *p); /* spread.c */
+void section_swarm(struct page *p);  /* swarm.c */
+void section_worth(struct page *p);  /* worth.c */
 void section_pairs(struct page *p);
 void section_confusion(struct page *p);                      /* confusion.c */
+void section_hardest(struct page *p);                        /* hardest.c */
 void section_selection(struct page *p);                      /* selection.c */
 void selection_steps(struct page *p, const json *selection); /* steps.c: its last part */
 void section_cascade(struct page *p);                        /* cascade.c */

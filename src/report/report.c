@@ -40,18 +40,13 @@ static void write_header(struct page *p, const char *title)
 {
     static const struct {
         const char *id, *name;
-    } links[] = {{"results", "Results"},
-                 {"ranking", "Which models matter"},
-                 {"classes", "Per class"},
-                 {"spread", "Pair by pair"},
-                 {"worth", "What models are worth"},
-                 {"pairs", "Which say the same"},
-                 {"confusion", "Errors"},
-                 {"selection", "Cost"},
-                 {"cascade", "Cascade"},
-                 {"calibration", "Calibration"},
-                 {"locales", "Locales"},
-                 {"data", "Data"},
+    } links[] = {{"results", "Results"},          {"ranking", "Which models matter"},
+                 {"classes", "Per class"},        {"spread", "Pair by pair"},
+                 {"swarm", "Every pair a dot"},   {"worth", "What models are worth"},
+                 {"pairs", "Which say the same"}, {"confusion", "Errors"},
+                 {"hardest", "Hardest queries"},  {"selection", "Cost"},
+                 {"cascade", "Cascade"},          {"calibration", "Calibration"},
+                 {"locales", "Locales"},          {"data", "Data"},
                  {"reading", "How to read this"}};
     sb_addz(&p->out, "<header><h1>");
     html_escapez(&p->out, title);
@@ -88,9 +83,11 @@ static void write_page(struct page *p)
     section_ranking(p);
     section_contributions(p);
     section_spread(p);
+    section_swarm(p);
     section_worth(p);
     section_pairs(p);
     section_confusion(p);
+    section_hardest(p);
     section_selection(p);
     section_cascade(p);
     section_calibration(p);
@@ -109,7 +106,8 @@ medley_status report_write(const struct report_input *in, const char *path, medl
         json **out;
     } parts[] = {{in->evaluation, &p.evaluation},   {in->ranking, &p.ranking},
                  {in->selection, &p.selection},     {in->cascade, &p.cascade},
-                 {in->calibration, &p.calibration}, {in->summary, &p.summary}};
+                 {in->calibration, &p.calibration}, {in->hardest, &p.hardest},
+                 {in->summary, &p.summary}};
     enum { PARTS = sizeof parts / sizeof *parts };
     medley_status st = MEDLEY_OK;
     for (size_t i = 0; i < PARTS && st == MEDLEY_OK; i++)

@@ -14,6 +14,7 @@ struct report_input {
     const char *selection;   /* selection.json: cost and quality of subsets of models */
     const char *cascade;     /* cascade.json: the models in stages */
     const char *calibration; /* calibration.json: how far probabilities can be believed */
+    const char *hardest;     /* hardest.json: queries that it gets wrong, explained */
     const char *summary;     /* summary.json: what was imported */
     const char *title;       /* of the page; NULL: "Medley report" */
     const char *bundle;      /* id of the bundle that the figures are of */
