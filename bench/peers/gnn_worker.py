@@ -1,9 +1,12 @@
 """One network of two graph layers in torch, in a process of its own: gnn_worker.py GRAPH WHO LAYER JOB
-REPEATS THREADS, WHO `pyg` (PyTorch Geometric, edge lists), `torch` (sparse CSR products; gcn and sage)
-or `index_add` (rows gathered and added up by torch alone). Prints one line of JSON as bench_gnn does."""
+REPEATS THREADS, WHO `pyg` (PyTorch Geometric, edge lists), `pyg_csr` (its layers over a sparse CSR
+matrix), `torch` (sparse CSR products), `torch_turned` (the same, with the transposed matrix made once
+for the way back), or `index_add` (rows gathered and added up by torch alone). Prints one line of JSON
+as bench_gnn does."""
 import json
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,29 +27,57 @@ def read_graph(path):
     return torch.from_numpy(offsets), torch.from_numpy(source)
 
 
+class Product(torch.autograd.Function):
+    """A sparse product whose way back is one, too, with a matrix that is there already."""
+
+    @staticmethod
+    def forward(ctx, matrix, turned, x):
+        ctx.turned = turned
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None, ctx.turned @ grad
+
+
+def csr(target, source, value, n):
+    matrix = torch.sparse_coo_tensor(torch.stack([target, source]), value, (n, n))
+    return matrix.coalesce().to_sparse_csr()
+
+
+def normalised(layer, offsets, source):
+    """GCN's matrix; SAGE's, which divides by the degree itself, of ones."""
+    n, degree = len(offsets) - 1, (offsets[1:] - offsets[:-1]).float()
+    target, root = torch.repeat_interleave(torch.arange(n), degree.long()), (1 + degree).rsqrt()
+    if layer != "gcn":
+        return csr(target, source, torch.ones(len(source)), n)
+    target, source = (torch.cat([x, torch.arange(n)]) for x in (target, source))
+    return csr(target, source, root[target] * root[source], n)
+
+
 class Sparse(nn.Module):
     """GCN and SAGE as a product with a sparse matrix that is made once. The graph is symmetric,
-    and so is GCN's matrix; torch transposes SAGE's for the way back."""
+    and so is GCN's matrix; without `turned` torch transposes on the way back."""
 
-    def __init__(self, layer, offsets, source):
+    def __init__(self, layer, offsets, source, turned=False):
         super().__init__()
         degree = (offsets[1:] - offsets[:-1]).float()
         target = torch.repeat_interleave(torch.arange(len(degree)), degree.long())
         n = len(degree)
         self.sage = layer == "sage"
+        self.turned = None
         if self.sage:
-            value = (1 / degree)[target]
+            self.matrix = csr(target, source, (1 / degree)[target], n)
         else:
-            target, source = (torch.cat([x, torch.arange(n)]) for x in (target, source))
-            root = (1 + degree).rsqrt()
-            value = root[target] * root[source]
-        matrix = torch.sparse_coo_tensor(torch.stack([target, source]), value, (n, n))
-        self.matrix = matrix.coalesce().to_sparse_csr()
+            self.matrix = normalised(layer, offsets, source)
+        if turned:
+            self.turned = csr(target, source, (1 / degree)[source], n) if self.sage else self.matrix
         self.one, self.two = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
         self.own = nn.ModuleList(nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(2))
 
     def layer(self, x, linear, own):
-        y = linear(self.matrix @ x)
+        near = self.matrix @ x if self.turned is None else Product.apply(self.matrix, self.turned, x)
+        y = linear(near)
         return y + own(x) if self.sage else y
 
     def forward(self, x):
@@ -98,13 +129,16 @@ class IndexAdd(nn.Module):
 
 
 class Geometric(nn.Module):
-    def __init__(self, layer, offsets, source):
+    def __init__(self, layer, offsets, source, sparse=False):
         super().__init__()
         from torch_geometric.nn import GATv2Conv, GCNConv, SAGEConv
         degree = offsets[1:] - offsets[:-1]
         target = torch.repeat_interleave(torch.arange(len(degree)), degree)
-        self.edges = torch.stack([source, target])
-        make = {"gcn": lambda: GCNConv(WIDTH, WIDTH, cached=True),
+        if sparse:
+            self.edges = normalised(layer, offsets, source)
+        else:
+            self.edges = torch.stack([source, target])
+        make = {"gcn": lambda: GCNConv(WIDTH, WIDTH, cached=not sparse, normalize=not sparse),
                 "sage": lambda: SAGEConv(WIDTH, WIDTH),
                 "gatv2": lambda: GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS)}[layer]
         self.one, self.two = make(), make()
@@ -117,13 +151,15 @@ def main():
     path, who, layer, job, repeats, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
-    if who == "pyg":
+    if who.startswith("pyg"):
         import torch_geometric  # noqa: F401  its own size is not the network's
     offsets, source = read_graph(path)
     n = len(offsets) - 1
     x, labels = torch.rand(n, WIDTH) - 0.5, torch.arange(n) % CLASSES
     before, seconds, cpu, check = status_mb("VmRSS"), [], [], 0
-    net = {"torch": Sparse, "pyg": Geometric, "index_add": IndexAdd}[who](layer, offsets, source)
+    make = {"torch": Sparse, "torch_turned": partial(Sparse, turned=True), "pyg": Geometric,
+            "pyg_csr": partial(Geometric, sparse=True), "index_add": IndexAdd}[who]
+    net = make(layer, offsets, source)
     adam = torch.optim.AdamW(net.parameters(), 1e-3)
     for i in range(int(repeats) + 1):
         start, cpu_start = time.perf_counter(), time.process_time()
