@@ -1,6 +1,5 @@
-/* stages.c: the verbs that run stages of a workspace: import, train, stack, rank, select,
- * evaluate, report, and run (all that are out of date). They differ in a line of a table and in
- * how they show their result. */
+/* stages.c: the verbs that run stages of a workspace: import, train, stack, report, and run (all
+ * that are out of date). They differ in a line of a table and in how they show their result. */
 #include "cli/common.h"
 #include "cli/show.h"
 #include "ensemble/stages.h"
@@ -70,10 +69,8 @@ static const struct stage_verb stage_verbs[] = {
     {STAGE_RANK, "ensemble/ranking.json", show_ranking, NULL,
      NULL}, /* the verb is cli/rank.c */
     {STAGE_SELECT, "ensemble/selection.json", show_selection, NULL, NULL}, /* cli/select.c */
-    {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation,
-     "Measure base models and ensembles on the test split.\vExample:\n  medley evaluate -C "
-     "shop --json",
-     NULL},
+    {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation, NULL,
+     NULL}, /* cli/evaluate.c */
     {STAGE_TUNE, "ensemble/cascade.json", show_cascade, NULL, NULL}, /* cli/cascade.c */
     {STAGE_REPORT, NULL, NULL,
      "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C "
@@ -131,11 +128,6 @@ int verb_train(int argc, char **argv)
 int verb_stack(int argc, char **argv)
 {
     return run_group(argc, argv, STAGE_STACK);
-}
-
-int verb_evaluate(int argc, char **argv)
-{
-    return run_group(argc, argv, STAGE_EVALUATE);
 }
 
 int verb_report(int argc, char **argv)

@@ -111,7 +111,7 @@ static void make_big(void)
 
 static void test_bootstrap(void)
 {
-    struct interval one[METRIC_COUNT], again[METRIC_COUNT], other[METRIC_COUNT];
+    struct interval one[METRIC_ROOM] = {0}, again[METRIC_ROOM] = {0}, other[METRIC_ROOM] = {0};
     struct metrics m;
     medley_error err;
     metrics_compute(big_a, big_y, NULL, ROWS, 2, &m);
@@ -123,6 +123,11 @@ static void test_bootstrap(void)
     ok(one[METRIC_ACCURACY].low < m.accuracy && m.accuracy < one[METRIC_ACCURACY].high &&
            width > 0.028 && width < 0.042,
        "of the width that statistics expects (%g)", width);
+    ok(one[METRIC_COUNT].low < m.per_class[0].f1 &&
+           m.per_class[0].f1 < one[METRIC_COUNT].high &&
+           one[METRIC_COUNT + 1].low < m.per_class[1].f1 &&
+           m.per_class[1].f1 < one[METRIC_COUNT + 1].high,
+       "and of F1 of each class");
     pool_set_threads(4);
     metrics_bootstrap(big_a, big_y, big_group, NULL, ROWS, 2, 1000, 1, again, &err);
     ok(memcmp(one, again, sizeof one) == 0, "the same with four threads");
@@ -160,7 +165,7 @@ static void test_groups_matter(void)
 
 static void test_paired(void)
 {
-    struct paired_difference d[METRIC_COUNT], zero[METRIC_COUNT];
+    struct paired_difference d[METRIC_ROOM], zero[METRIC_COUNT];
     struct metrics a, b;
     medley_error err;
     metrics_compute(big_a, big_y, NULL, ROWS, 2, &a);
@@ -172,6 +177,9 @@ static void test_paired(void)
            d[METRIC_ACCURACY].low > 0.1 && d[METRIC_ACCURACY].high < 0.3 &&
            d[METRIC_ACCURACY].p_value < 0.01 && d[METRIC_LOG_LOSS].high < 0,
        "tells 80%% from 60%%");
+    ok(near(d[METRIC_COUNT + 1].difference, a.per_class[1].f1 - b.per_class[1].f1, 1e-12) &&
+           d[METRIC_COUNT + 1].low > 0.1,
+       "in F1 of a class too");
     metrics_paired(big_a, big_a, big_y, big_group, NULL, ROWS, 2, 200, 1, zero, &err);
     ok(zero[METRIC_MACRO_F1].difference == 0 && zero[METRIC_MACRO_F1].low == 0 &&
            zero[METRIC_MACRO_F1].p_value == 1,

@@ -96,7 +96,7 @@ struct boot {
     size_t n, k;
     uint64_t seed;
     unsigned resamples;
-    double *values; /* [METRIC_COUNT, resamples] of the first set, or of the difference */
+    double *values; /* [METRIC_COUNT + k, resamples] of the first set, or of the difference */
 };
 
 static void one_resample(struct boot *b, size_t r)
@@ -113,7 +113,7 @@ static void one_resample(struct boot *b, size_t r)
     }
     for (int s = 0; s < 2; s++)
         tally_metrics(&tallies[s], b->k, &m[s]);
-    for (unsigned w = 0; w < METRIC_COUNT; w++) {
+    for (unsigned w = 0; w < METRIC_COUNT + b->k; w++) {
         double v = metrics_value(&m[0], w);
         if (b->outcomes[1])
             v -= metrics_value(&m[1], w);
@@ -134,7 +134,7 @@ static medley_status boot_run(struct boot *b, const uint32_t *group, const uint3
     medley_status st = gather(group, index, b->n, &b->groups, err);
     if (st != MEDLEY_OK)
         return st;
-    b->values = mem_alloc((size_t)METRIC_COUNT * b->resamples, sizeof *b->values);
+    b->values = mem_alloc((METRIC_COUNT + b->k) * b->resamples, sizeof *b->values);
     if (!b->values)
         return fail_memory(err, "a bootstrap");
     parallel_for(b->resamples, 8, resample_some, b);
@@ -174,7 +174,7 @@ medley_status metrics_bootstrap(const float *probabilities, const uint8_t *label
     medley_status st = find_outcomes(&b, 0, probabilities, labels, index, err);
     if (st == MEDLEY_OK)
         st = boot_run(&b, group, index, err);
-    for (unsigned w = 0; st == MEDLEY_OK && w < METRIC_COUNT; w++)
+    for (unsigned w = 0; st == MEDLEY_OK && w < METRIC_COUNT + k; w++)
         out[w] = interval_of(b.values + (size_t)w * b.resamples, b.resamples);
     boot_deinit(&b);
     return st;
@@ -210,7 +210,7 @@ medley_status metrics_paired(const float *a, const float *b, const uint8_t *labe
         struct metrics ma, mb;
         metrics_compute(a, labels, index, n, k, &ma);
         metrics_compute(b, labels, index, n, k, &mb);
-        for (unsigned w = 0; w < METRIC_COUNT; w++) {
+        for (unsigned w = 0; w < METRIC_COUNT + k; w++) {
             double *values = boot.values + (size_t)w * boot.resamples;
             struct interval range = interval_of(values, boot.resamples);
             out[w] = (struct paired_difference){metrics_value(&ma, w) - metrics_value(&mb, w),

@@ -12,8 +12,10 @@
 const char *const metric_names[METRIC_COUNT] = {"accuracy", "macro_f1", "weighted_f1",
                                                 "log_loss"};
 
-double metrics_value(const struct metrics *m, enum metric_name which)
+double metrics_value(const struct metrics *m, unsigned which)
 {
+    if (which >= METRIC_COUNT)
+        return m->per_class[which - METRIC_COUNT].f1;
     const double values[METRIC_COUNT] = {m->accuracy, m->macro_f1, m->weighted_f1, m->log_loss};
     return values[which];
 }

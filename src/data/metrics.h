@@ -24,14 +24,16 @@ void metrics_compute(const float *probabilities, const uint8_t *labels, const ui
 
 enum metric_name { METRIC_ACCURACY, METRIC_MACRO_F1, METRIC_WEIGHTED_F1, METRIC_LOG_LOSS, METRIC_COUNT };
 extern const char *const metric_names[METRIC_COUNT];
-double metrics_value(const struct metrics *m, enum metric_name which);
+/* After them, F1 of each class: METRIC_COUNT + class. */
+enum { METRIC_ROOM = METRIC_COUNT + MAX_CLASSES };
+double metrics_value(const struct metrics *m, unsigned which);
 
 struct interval {
     double low, high; /* 95% percentile interval */
 };
 
 /* Bootstrap over queries (group[i] is the query of row i): resamples groups with replacement
- * `resamples` times (0: 1000). out[METRIC_COUNT]. Deterministic for a seed whatever the threads. */
+ * `resamples` times (0: 1000). out[METRIC_COUNT + k]. Deterministic for a seed whatever the threads. */
 medley_status metrics_bootstrap(const float *probabilities, const uint8_t *labels,
                                 const uint32_t *group, const uint32_t *index, size_t n, size_t k,
                                 unsigned resamples, uint64_t seed, struct interval *out,

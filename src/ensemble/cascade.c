@@ -21,7 +21,7 @@ struct outcome_of_run {
     struct metrics metrics;
     double evaluations, cost_ms; /* a pair */
     double share[MEDLEY_MAX_MODELS];
-    struct paired_difference lost[METRIC_COUNT]; /* cascade less full */
+    struct paired_difference lost[METRIC_ROOM]; /* cascade less full */
     double expected_f1; /* macro-F1, if the full answers were the chances of every label */
 };
 

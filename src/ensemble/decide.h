@@ -31,8 +31,16 @@ medley_status decide_cascade(struct workspace *w, const struct cascade_options *
  * after calibration, and offsets and costs to decide by. */
 medley_status decide_calibrate(struct workspace *w, medley_error *err);
 
-/* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. */
-medley_status decide_evaluate(struct workspace *w, medley_error *err);
+/* ensemble/evaluation.json: metrics of the base models and ensembles on the test split. With
+ * subsets, ensembles of these models alone are fitted and measured beside them, and the file is
+ * ensemble/evaluation-subsets.json. */
+enum { EVALUATE_SUBSETS = 32 };
+struct evaluate_subset {
+    const char *name;
+    uint32_t mask; /* bit m: config.models[m] */
+};
+medley_status decide_evaluate(struct workspace *w, const struct evaluate_subset *subsets,
+                              size_t n_subsets, medley_error *err);
 
 /* ensemble/hardest.json: the test queries that surprise the selected ensemble most, explained. */
 medley_status decide_hardest(struct workspace *w, medley_error *err);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { CONTESTANTS = MEDLEY_MAX_MODELS + 2 };
+enum { CONTESTANTS = MEDLEY_MAX_MODELS + 2 + EVALUATE_SUBSETS };
 
 /* Something that gives probabilities for every row of the stack. */
 struct contestant {
@@ -21,13 +21,21 @@ struct contestant {
 struct evaluation {
     const struct stack *s;
     struct contestant all[CONTESTANTS];
-    size_t n_models, n; /* base models first, then ensembles */
-    float *ensemble[2]; /* owned probabilities */
-    uint32_t *index;    /* [n] rows of one locale */
+    size_t n_models, n;                    /* base models first, then ensembles */
+    float *ensemble[2 + EVALUATE_SUBSETS]; /* owned probabilities */
+    uint32_t *index;                       /* [n] rows of one locale */
 };
 
+static void write_interval(struct json_writer *w, const char *key, struct interval x)
+{
+    jw_key(w, key), jw_array(w);
+    jw_double(w, x.low), jw_double(w, x.high);
+    jw_array_end(w);
+}
+
+/* f1[K]: intervals. */
 static void write_class_metrics(struct json_writer *w, const struct stack *s,
-                                const struct metrics *m)
+                                const struct metrics *m, const struct interval *f1)
 {
     jw_key(w, "per_class"), jw_object(w);
     for (size_t k = 0; k < m->n_classes; k++) {
@@ -36,6 +44,7 @@ static void write_class_metrics(struct json_writer *w, const struct stack *s,
         jw_key(w, "precision"), jw_double(w, c->precision);
         jw_key(w, "recall"), jw_double(w, c->recall);
         jw_key(w, "f1"), jw_double(w, c->f1);
+        write_interval(w, "f1_ci95", f1[k]);
         jw_key(w, "support"), jw_i64(w, (int64_t)c->support);
         jw_object_end(w);
     }
@@ -70,7 +79,7 @@ static medley_status write_contestant(struct json_writer *w, const struct evalua
 {
     const struct stack *s = e->s;
     struct metrics m;
-    struct interval interval[METRIC_COUNT];
+    struct interval interval[METRIC_ROOM] = {{0, 0}};
     metrics_compute(c->probabilities, s->label, index, n, s->n_classes, &m);
     jw_object(w);
     jw_key(w, "name"), jw_textz(w, c->name);
@@ -81,13 +90,10 @@ static medley_status write_contestant(struct json_writer *w, const struct evalua
         st = metrics_bootstrap(c->probabilities, s->label, s->query, NULL, n, s->n_classes, 0,
                                s->w->config.stacking.seed, interval, err);
         jw_key(w, "ci95"), jw_object(w);
-        for (int i = 0; i < METRIC_COUNT && !st; i++) {
-            jw_key(w, metric_names[i]), jw_array(w);
-            jw_double(w, interval[i].low), jw_double(w, interval[i].high);
-            jw_array_end(w);
-        }
+        for (int i = 0; i < METRIC_COUNT; i++)
+            write_interval(w, metric_names[i], interval[i]);
         jw_object_end(w);
-        write_class_metrics(w, s, &m);
+        write_class_metrics(w, s, &m, interval + METRIC_COUNT);
     }
     if (!index || c->mask)
         write_confusion(w, &m);
@@ -134,12 +140,23 @@ static medley_status write_locales(struct json_writer *w, const struct evaluatio
     return st;
 }
 
-/* Each ensemble against each base model, and selected against full. */
+static void write_difference(struct json_writer *w, const char *key,
+                             const struct paired_difference *d)
+{
+    jw_key(w, key), jw_object(w);
+    jw_key(w, "difference"), jw_double(w, d->difference);
+    jw_key(w, "low"), jw_double(w, d->low);
+    jw_key(w, "high"), jw_double(w, d->high);
+    jw_key(w, "p_value"), jw_double(w, d->p_value);
+    jw_object_end(w);
+}
+
+/* Each ensemble against each base model and each ensemble before it. */
 static medley_status write_paired(struct json_writer *w, const struct evaluation *e,
                                   medley_error *err)
 {
     const struct stack *s = e->s;
-    struct paired_difference difference[METRIC_COUNT];
+    struct paired_difference difference[METRIC_ROOM];
     medley_status st = MEDLEY_OK;
     jw_key(w, "paired"), jw_array(w);
     for (size_t a = e->n_models; a < e->n; a++) {
@@ -150,14 +167,12 @@ static medley_status write_paired(struct json_writer *w, const struct evaluation
             jw_object(w);
             jw_key(w, "a"), jw_textz(w, e->all[a].name);
             jw_key(w, "b"), jw_textz(w, e->all[b].name);
-            for (int i = 0; i < METRIC_COUNT && !st; i++) {
-                jw_key(w, metric_names[i]), jw_object(w);
-                jw_key(w, "difference"), jw_double(w, difference[i].difference);
-                jw_key(w, "low"), jw_double(w, difference[i].low);
-                jw_key(w, "high"), jw_double(w, difference[i].high);
-                jw_key(w, "p_value"), jw_double(w, difference[i].p_value);
-                jw_object_end(w);
-            }
+            for (int i = 0; i < METRIC_COUNT && !st; i++)
+                write_difference(w, metric_names[i], &difference[i]);
+            jw_key(w, "f1"), jw_object(w);
+            for (size_t k = 0; k < s->n_classes && !st; k++)
+                write_difference(w, s->w->data.class_names[k], &difference[METRIC_COUNT + k]);
+            jw_object_end(w);
             jw_object_end(w);
         }
     }
@@ -165,7 +180,8 @@ static medley_status write_paired(struct json_writer *w, const struct evaluation
     return st;
 }
 
-static medley_status write_evaluation(const struct evaluation *e, medley_error *err)
+static medley_status write_evaluation(const struct evaluation *e, const char *file,
+                                      medley_error *err)
 {
     const struct stack *s = e->s;
     struct strbuf text;
@@ -186,29 +202,69 @@ static medley_status write_evaluation(const struct evaluation *e, medley_error *
         st = write_paired(&w, e, err);
     jw_object_end(&w);
     if (!st)
-        st = decide_write_file(s->w, "evaluation.json", &text, err);
+        st = decide_write_file(s->w, file, &text, err);
     sb_deinit(&text);
     return st;
 }
 
 static medley_status add_ensemble(struct evaluation *e, const char *name, uint32_t mask,
-                                  size_t i, medley_error *err)
+                                  const medley_gbdt *model, medley_error *err)
 {
     const struct stack *s = e->s;
+    float *p = mem_alloc(s->n, s->n_classes * sizeof *p);
+    e->ensemble[e->n - e->n_models] = p;
+    medley_status st =
+        p ? stack_predict(s, mask, model, p, err) : fail_memory(err, "ensemble predictions");
+    if (!st)
+        e->all[e->n++] = (struct contestant){name, "ensemble", p, mask};
+    return st;
+}
+
+static medley_status add_stored(struct evaluation *e, const char *name, uint32_t mask,
+                                medley_error *err)
+{
     medley_gbdt *model = NULL;
     medley_status st =
-        medley_gbdt_load(workspace_path(s->w, "ensemble/%s.txt", name).s, &model, err);
-    if (!st && !(e->ensemble[i] = mem_alloc(s->n, s->n_classes * sizeof(float))))
-        st = fail_memory(err, "ensemble predictions");
+        medley_gbdt_load(workspace_path(e->s->w, "ensemble/%s.txt", name).s, &model, err);
     if (!st)
-        st = stack_predict(s, mask, model, e->ensemble[i], err);
-    if (!st)
-        e->all[e->n++] = (struct contestant){name, "ensemble", e->ensemble[i], mask};
+        st = add_ensemble(e, name, mask, model, err);
     medley_gbdt_free(model);
     return st;
 }
 
-medley_status decide_evaluate(struct workspace *w, medley_error *err)
+/* Fitted here, on out-of-fold predictions of the training split alone. */
+static medley_status add_subset(struct evaluation *e, const struct stack *train,
+                                const struct evaluate_subset *subset, medley_error *err)
+{
+    medley_gbdt *model = NULL;
+    unsigned rounds;
+    medley_status st = stack_cross_validate(train, subset->mask, &rounds, NULL, err);
+    if (!st)
+        st = stack_fit(train, subset->mask, rounds, &model, err);
+    if (!st)
+        st = add_ensemble(e, subset->name, subset->mask, model, err);
+    medley_gbdt_free(model);
+    return st;
+}
+
+static medley_status add_subsets(struct evaluation *e, const struct evaluate_subset *subsets,
+                                 size_t n, medley_error *err)
+{
+    struct stack train = {0};
+    if (n == 0)
+        return MEDLEY_OK;
+    if (n > EVALUATE_SUBSETS)
+        return fail(err, MEDLEY_EINVAL, "%zu ensembles to evaluate, at most %d", n,
+                    EVALUATE_SUBSETS);
+    medley_status st = stack_open(e->s->w, SPLIT_TRAIN, &train, err);
+    for (size_t i = 0; i < n && !st; i++)
+        st = add_subset(e, &train, &subsets[i], err);
+    stack_close(&train);
+    return st;
+}
+
+medley_status decide_evaluate(struct workspace *w, const struct evaluate_subset *subsets,
+                              size_t n_subsets, medley_error *err)
 {
     struct stack s = {0};
     struct evaluation e = {.s = &s};
@@ -227,14 +283,17 @@ medley_status decide_evaluate(struct workspace *w, medley_error *err)
     if (!st)
         st = selection_load(w, &selected, &rounds, err);
     if (!st)
-        st = add_ensemble(&e, "full", stack_all(&s), 0, err);
+        st = add_stored(&e, "full", stack_all(&s), err);
     if (!st)
-        st = add_ensemble(&e, "selected", selected, 1, err);
+        st = add_stored(&e, "selected", selected, err);
     if (!st)
-        st = write_evaluation(&e, err);
+        st = add_subsets(&e, subsets, n_subsets, err);
+    if (!st)
+        st = write_evaluation(&e, n_subsets ? "evaluation-subsets.json" : "evaluation.json",
+                              err);
     mem_free(e.index);
-    mem_free(e.ensemble[0]);
-    mem_free(e.ensemble[1]);
+    for (size_t i = 0; i < 2 + EVALUATE_SUBSETS; i++)
+        mem_free(e.ensemble[i]);
     stack_close(&s);
     return st;
 }

@@ -225,7 +225,7 @@ static medley_status write_down(struct json_writer *w, const struct selection *x
     jw_key(w, "when_down"), jw_array(w);
     for (size_t i = 0; i < n && !st; i++) {
         struct metrics m;
-        struct interval ci[METRIC_COUNT];
+        struct interval ci[METRIC_ROOM];
         metrics_compute(out[i], x->s.label, NULL, x->s.n, x->s.n_classes, &m);
         st = metrics_bootstrap(out[i], x->s.label, x->s.query, NULL, x->s.n, x->s.n_classes,
                                300, x->w->config.stacking.seed, ci, err);

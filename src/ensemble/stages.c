@@ -411,7 +411,7 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
     case STAGE_SELECT:
         return decide_select(w, err);
     case STAGE_EVALUATE:
-        return decide_evaluate(w, err);
+        return decide_evaluate(w, NULL, 0, err);
     case STAGE_TUNE:
         return run_tune(w, err);
     default:

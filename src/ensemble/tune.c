@@ -171,7 +171,7 @@ static medley_status write_methods(struct json_writer *w, struct tuning *t, medl
 static medley_status write_gain(struct json_writer *w, const char *key, const struct stack *s,
                                 const float *a, const float *b, medley_error *err)
 {
-    struct paired_difference d[METRIC_COUNT];
+    struct paired_difference d[METRIC_ROOM];
     struct metrics m;
     metrics_compute(a, s->label, NULL, s->n, s->n_classes, &m);
     medley_status st = metrics_paired(a, b, s->label, s->query, NULL, s->n, s->n_classes, 0,
