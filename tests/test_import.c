@@ -401,6 +401,51 @@ static void test_lists_and_metadata(void)
     relations_close(&r);
 }
 
+static void test_counts(void)
+{
+    static char clicks[256], bought[256];
+    const struct import_relation own[] = {{"wished", clicks}, {"bought-with", bought}};
+    struct import_options o = options();
+    medley_error err;
+    struct relations r;
+    snprintf(clicks, sizeof clicks, "%s/wished.csv", folder);
+    snprintf(bought, sizeof bought, "%s/bought.csv", folder);
+    o.relations = own;
+    o.n_relations = 2;
+    put(folder, "products.csv", PRODUCTS);
+    put(folder, "examples.csv", HEADER "1,mug,7,p1,us,E,train\n");
+    put(folder, "wished.csv",
+        "query,query_id,product_id,count\nmug,,p2,3\n,7,p1,2\nmug,,p2,0.5\ncup,,p1,9\nmug,,p9,"
+        "9\nmug,,p1,0\n");
+    put(folder, "bought.csv", "product_id,other_product_id,count\np2,p1,4\np1,p2,1\np1,p1,5\n");
+    ok(import(&o, &err) == MEDLEY_OK, "tables of counts: %s", err.message);
+    is_text(issue("count of an unknown query"),
+            "1; ignored; wished.csv:5; relation 'wished', query 'cup'", "an unknown query");
+    is_text(issue("count of an unknown product"),
+            "1; ignored; wished.csv:6; relation 'wished', product 'p9'", "an unknown product");
+    ok(relations_open(at(folder, "out"), &r, &err) == MEDLEY_OK, "open");
+    const struct relation *w = relations_find(&r, "wished"),
+                          *b = relations_find(&r, "bought-with");
+    ok(w && w->kind == RELATION_QUERY_PRODUCT && w->n == 2 && w->weight[0] == 2 &&
+           w->weight[1] == 3.5f,
+       "by query or its id; repeated rows add up, zeros are left out");
+    ok(b && b->kind == RELATION_PRODUCT_PRODUCT && b->n == 1 && b->source[0] == 0 &&
+           b->target[0] == 1 && b->weight[0] == 5,
+       "two products, either way round; not one with itself");
+    relations_close(&r);
+    put(folder, "wished.csv", "query,product_id,count\nmug,p2,-3\n");
+    ok(import(&o, &err) == MEDLEY_EFORMAT && strstr(err.message, "wished.csv:2: "),
+       "a negative count: %s", err.message);
+    put(folder, "wished.csv", "product_id,count\np2,3\n");
+    ok(import(&o, &err) == MEDLEY_EFORMAT, "no query and one product: %s", err.message);
+    put(folder, "wished.csv", "query,product_id,other_product_id\nmug,p2,p1\n");
+    ok(import(&o, &err) == MEDLEY_EFORMAT, "both: %s", err.message);
+    const struct import_relation twice[] = {{"clicks", clicks}};
+    o.relations = twice;
+    o.n_relations = 1;
+    ok(import(&o, &err) == MEDLEY_EINVAL, "a name that is taken: %s", err.message);
+}
+
 /* A list and a brand of 200 products. */
 static void test_caps(void)
 {
@@ -632,6 +677,7 @@ int main(void)
     test_own_labels();
     test_jsonl();
     test_lists_and_metadata();
+    test_counts();
     test_caps();
     test_events();
     test_esci();

@@ -131,6 +131,17 @@ static medley_status check_options(const struct import_options *o, medley_error 
                     MAX_CLASSES);
     if (!(o->test_share >= 0 && o->test_share < 1))
         return fail(err, MEDLEY_EINVAL, "test_share %g is not in [0, 1)", o->test_share);
+    for (size_t i = 0; i < o->n_relations; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(o->relations[i].name, o->relations[k].name) == 0)
+                return fail(err, MEDLEY_EINVAL, "two relations are called '%s'",
+                            o->relations[i].name);
+    for (size_t i = 0; i < o->n_relations * RELATIONS_BUILT; i++)
+        if (strcmp(o->relations[i / RELATIONS_BUILT].name,
+                   built_relations[i % RELATIONS_BUILT].name) == 0)
+            return fail(err, MEDLEY_EINVAL,
+                        "relation '%s': that is the name of one that import makes itself",
+                        built_relations[i % RELATIONS_BUILT].name);
     for (size_t i = 0; o->labels && i < o->n_labels; i++) {
         const struct import_label *l = &o->labels[i];
         if (!l->name || !*l->name || !isfinite(l->gain))
@@ -179,6 +190,9 @@ static void importer_deinit(struct importer *im)
         text_deinit(texts[i]);
     for (size_t i = 0; i < RELATIONS_BUILT; i++)
         edges_deinit(&im->relations[i]);
+    for (size_t i = 0; i < im->n_own; i++)
+        edges_deinit(&im->own[i].edges);
+    mem_free(im->own);
     issues_deinit(im);
     sb_deinit(&im->key);
 }
@@ -235,17 +249,23 @@ static medley_status write_dataset(const struct importer *im, const char *folder
 
 static medley_status write_all(struct importer *im, const char *folder, medley_error *err)
 {
-    struct named_edges list[RELATIONS_BUILT];
-    for (size_t i = 0; i < RELATIONS_BUILT; i++)
-        list[i] = (struct named_edges){built_relations[i].name, built_relations[i].kind,
-                                       &im->relations[i]};
+    size_t n = 0;
+    struct named_edges *list = mem_alloc(RELATIONS_BUILT + im->n_own, sizeof *list);
+    if (!list)
+        return fail_memory(err, "relations");
+    for (; n < RELATIONS_BUILT; n++)
+        list[n] = (struct named_edges){built_relations[n].name, built_relations[n].kind,
+                                       &im->relations[n]};
+    for (size_t i = 0; i < im->n_own; i++)
+        list[n++] = (struct named_edges){im->own[i].name, im->own[i].kind, &im->own[i].edges};
     medley_status st = make_folders(folder, err);
     if (st == MEDLEY_OK)
         st = write_dataset(im, folder, err);
     if (st == MEDLEY_OK)
-        st = relations_write(list, RELATIONS_BUILT, folder, err);
+        st = relations_write(list, n, folder, err);
     if (st == MEDLEY_OK)
         st = summary_write(im, folder, err);
+    mem_free(list);
     return st;
 }
 
@@ -269,6 +289,8 @@ medley_status dataset_import(const struct import_options *options, const char *f
         st = import_lists(&im, err);
     if (st == MEDLEY_OK)
         st = import_groups(&im, err);
+    if (st == MEDLEY_OK)
+        st = import_counts(&im, err);
     if (st == MEDLEY_OK)
         st = import_events(&im, err);
     if (st == MEDLEY_OK && im.key.failed) /* a look-up may have found nothing for that reason */

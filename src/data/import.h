@@ -27,6 +27,13 @@ struct import_columns {
     const char *title, *description, *bullets, *brand, *color, *category;
 };
 
+/* A relation of the user's own: a table of query (or query_id), product_id, count; or of
+ * product_id, other_product_id, count. Without counts each row counts 1;
+ * repeated rows add up. */
+struct import_relation {
+    const char *name, *file;
+};
+
 struct import_label { /* one class of the label set */
     const char *name;
     const char *const *aliases; /* other spellings, NULL-terminated; may be NULL */
@@ -39,6 +46,8 @@ struct import_options {
     const char *examples, *products;
     const char *metadata; /* optional: product_id, product_locale, category */
     const char *lists;    /* optional: list_id, product_id, product_locale -> co-listed */
+    const struct import_relation *relations; /* optional, [n_relations] */
+    size_t n_relations;
     const char *events;   /* optional: UBI events JSONL -> impressions, clicks, adds, ... */
     const char *events_until; /* a time: later events are not used, nor are those without one;
                                  NULL: all are */

@@ -1,6 +1,6 @@
 /* importer.h: private to src/data: the state of one import, shared by its phases: import.c (all
  * of it), import_products.c, import_examples.c, import_links.c (lists, brands, categories),
- * ubi.c (behaviour events) and issues.c (what was odd). */
+ * import_counts.c (relations of the user's own), ubi.c (behaviour events) and issues.c (what was odd). */
 #ifndef DATA_IMPORTER_H
 #define DATA_IMPORTER_H
 
@@ -26,6 +26,8 @@
     X(METADATA_PRODUCT, "metadata of an unknown product", "ignored")                  \
     X(LIST_PRODUCT, "list with an unknown product", "product ignored")                \
     X(LONG_LIST, "list of more than 50 products", "50 taken, by hash")                \
+    X(COUNT_QUERY, "count of an unknown query", "ignored")                            \
+    X(COUNT_PRODUCT, "count of an unknown product", "ignored")                        \
     X(EVENT_FIELDS, "event without action, query or object", "ignored")               \
     X(EVENT_ACTION, "event with an unknown action", "ignored")                        \
     X(EVENT_QUERY, "event with an unknown query", "ignored")                          \
@@ -110,6 +112,12 @@ struct importer {
     struct text_builder category;     /* in order of products, at the end */
 
     struct edges relations[RELATIONS_BUILT];
+    struct own_relation { /* from tables of counts */
+        const char *name;
+        enum relation_kind kind;
+        struct edges edges;
+    } * own;
+    size_t n_own;
 };
 
 extern const struct relation_row {
@@ -158,6 +166,7 @@ medley_status import_examples(struct importer *im, medley_error *err);
 /* Puts the categories into the order of the products. */
 medley_status gather_categories(struct importer *im, medley_error *err);
 medley_status import_lists(struct importer *im, medley_error *err);
+medley_status import_counts(struct importer *im, medley_error *err);
 /* same-brand and same-category, once all products are known. */
 medley_status import_groups(struct importer *im, medley_error *err);
 medley_status import_events(struct importer *im, medley_error *err);

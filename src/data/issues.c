@@ -123,6 +123,8 @@ medley_status summary_write(const struct importer *im, const char *folder, medle
     for (size_t i = 0; i < RELATIONS_BUILT; i++)
         if (im->relations[i].n)
             write_count(&w, built_relations[i].name, im->relations[i].n);
+    for (size_t i = 0; i < im->n_own; i++)
+        write_count(&w, im->own[i].name, im->own[i].edges.n);
     jw_object_end(&w);
     jw_key(&w, "issues");
     jw_array(&w);

@@ -22,7 +22,7 @@ static const char *const prefer_choices[] = {"best", "knee", "cheapest", NULL};
 /* What `data:` binds to before the label list is worked out. */
 struct data_section {
     struct import_options import;
-    const struct yaml_node *columns, *labels;
+    const struct yaml_node *columns, *labels, *relations;
 };
 
 /* clang-format off */
@@ -36,6 +36,7 @@ static const struct yaml_field data_fields[] = {
     DATA("products", YAML_TEXT, import.products, 0, 0, "product texts (required)"),
     DATA("metadata", YAML_TEXT, import.metadata, 0, 0, "categories by product"),
     DATA("lists", YAML_TEXT, import.lists, 0, 0, "result lists, which give co-listed products"),
+    DATA("relations", YAML_NODE, relations, 0, 0, "your own: a list of {name, file}, tables of query, product_id, count or product_id, other_product_id, count"),
     DATA("events", YAML_TEXT, import.events, 0, 0, "behaviour events (UBI, .jsonl)"),
     DATA("events_until", YAML_TEXT, import.events_until, 0, 0, "events after this time are left out"),
     DATA("events_half_life", YAML_DOUBLE, import.events_half_life, 0, 100000, "days in which an event's weight halves; 0: never [0]"),
@@ -53,6 +54,12 @@ static const struct yaml_field column_fields[] = {
     COLUMN(example_id), COLUMN(query), COLUMN(query_id), COLUMN(product_id), COLUMN(locale),
     COLUMN(label), COLUMN(split), COLUMN(title), COLUMN(description), COLUMN(bullets),
     COLUMN(brand), COLUMN(color), COLUMN(category), END,
+};
+
+static const struct yaml_field relation_fields[] = {
+    ROW("name", YAML_TEXT, import_relation, name, 0, 0, NULL, "letters, digits, - and _ (required)"),
+    ROW("file", YAML_TEXT, import_relation, file, 0, 0, NULL, "its table (required)"),
+    END,
 };
 
 struct label_entry {
@@ -161,7 +168,7 @@ static const struct yaml_field gnn_fields[] = {
     MODEL("weight_decay", YAML_OR_NONE, gnn.weight_decay, 0, 1, "[1e-4]"),
     MODEL("dropout", YAML_OR_NONE, gnn.dropout, 0, 0.9, "[0.3]"),
     MODEL("patience", YAML_UNSIGNED, gnn.patience, 0, 1000, "as for lm [0]"),
-    ROW("training", YAML_CHOICE, model_config, gnn.training, 0, 0, training_names, "full: steps over the whole graph; sampled: over sampled neighbourhoods; auto: full where it fits full_memory [auto]"),
+    ROW("training", YAML_CHOICE, model_config, gnn.training, 0, 0, training_names, "full: steps over the whole graph; sampled: over sampled neighbourhoods; auto: full with at least as many pairs as nodes, where it fits full_memory [auto]"),
     MODEL("full_memory", YAML_UNSIGNED, gnn.full_memory_mb, 1, 1000000, "MB that full training may take for auto [2048]"),
     MODEL("seed", YAML_U64, gnn.seed, 0, 0, "[stacking.seed]"),
     END,
@@ -268,6 +275,7 @@ const struct config_section config_sections[] = {
     {"data", "what to import", data_fields},
     {"data.columns", "your column names", column_fields},
     {"data.labels[]", "the classes", label_fields},
+    {"data.relations[]", "tables of counts", relation_fields},
     {"models[]", "every base model", model_fields},
     {"models[] of kind lm", "language model", lm_fields},
     {"models[].lora", "of a language model", lora_fields},
@@ -334,6 +342,38 @@ static medley_status bind_labels(struct config *c, const struct yaml_node *node,
     return MEDLEY_OK;
 }
 
+static bool plain_name(const char *s)
+{
+    return s && *s && strlen(s) < 64 &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")] ==
+               '\0';
+}
+
+static medley_status bind_relations(struct config *c, const struct yaml_node *node,
+                                    medley_error *err)
+{
+    if (!node)
+        return MEDLEY_OK;
+    if (node->kind != YAML_SEQUENCE || node->count > CONFIG_RELATIONS)
+        return refuse(c, node, err, "expected a list of at most 32 tables in",
+                      "data.relations");
+    for (size_t i = 0; i < node->count; i++) {
+        char where[64];
+        struct import_relation *r = &c->relations[i];
+        snprintf(where, sizeof where, "data.relations[%zu]", i);
+        medley_status st = yaml_bind(c->document, node->items[i], where, relation_fields, NULL,
+                                     r, err);
+        if (st)
+            return st;
+        if (!plain_name(r->name) || !r->file)
+            return refuse(c, node->items[i], err, "a relation needs a plain name and a file:",
+                          r->name ? r->name : "");
+    }
+    c->data.relations = c->relations;
+    c->data.n_relations = node->count;
+    return MEDLEY_OK;
+}
+
 static medley_status bind_data(struct config *c, const struct yaml_node *node,
                                medley_error *err)
 {
@@ -347,7 +387,8 @@ static medley_status bind_data(struct config *c, const struct yaml_node *node,
     c->data = section.import;
     if (!c->data.examples || !c->data.products)
         return refuse(c, node, err, "data needs", c->data.examples ? "products" : "examples");
-    return bind_labels(c, section.labels, err);
+    st = bind_relations(c, section.relations, err);
+    return st ? st : bind_labels(c, section.labels, err);
 }
 
 /* Names become folder names and CSV columns. */

@@ -85,10 +85,13 @@ struct serve_config {
     struct precompute_config precompute;
 };
 
+enum { CONFIG_RELATIONS = 32 }; /* of the user's own, at most */
+
 struct config {
     struct yaml_document *document; /* owns all text below */
     struct import_options data;
     struct import_label labels[MAX_CLASSES];
+    struct import_relation relations[CONFIG_RELATIONS];
     const struct yaml_node *data_node, *ensemble_node, *stacking_node, *budget_node,
         *decide_node;
     struct model_config models[MEDLEY_MAX_MODELS];
