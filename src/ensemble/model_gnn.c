@@ -2,6 +2,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "ensemble/base_model.h"
+#include "gnn/neighbours.h"
+
+#include <string.h>
 
 /* Query, product and label of the listed examples, in three arrays of one allocation. */
 static medley_status gather(const struct model_context *c, const uint32_t *rows, size_t n,
@@ -84,11 +87,24 @@ static medley_status gnn_predict(const struct model_context *c, const void *mode
     return st;
 }
 
+/* New nodes join through stored ones of their locale; through any where it is a new one. */
+static void set_locale(const struct dataset *d, const struct model_request *r,
+                       struct link_request *request)
+{
+    for (size_t l = 0; r->n && l < d->n_locales; l++)
+        if (str_eq(r->texts[0].locale, str_of(d->locale_names[l]))) {
+            request->query_group = d->query_locale;
+            request->product_group = d->product_locale;
+            request->group = (uint8_t)l;
+        }
+}
+
 static medley_status gnn_answer(const struct model_context *c, const void *model,
                                 const struct model_request *r, float *probabilities,
                                 medley_error *err)
 {
     struct link_request request = {
+        .neighbours = TEXT_NEIGHBOURS,
         .graph = c->graph,
         .features = c->features,
         .query = r->query,
@@ -99,6 +115,7 @@ static medley_status gnn_answer(const struct model_context *c, const void *model
         .store = c->store,
         .stored = r->stored,
     };
+    set_locale(c->data, r, &request);
     return link_classifier_answer(model, &request, probabilities, err);
 }
 

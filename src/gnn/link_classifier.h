@@ -29,7 +29,7 @@ struct gnn_options {     /* all-zero means the defaults in brackets */
     uint64_t seed;
     /* "sampled": steps over sampled neighbourhoods; "full": over the whole graph, the edges of
      * a step's pairs taken out (link_full.c); "auto": full where that takes less memory than
-     * full_memory_mb. ["auto"] */
+     * full_memory_mb and there are at least as many pairs as nodes. ["auto"] */
     const char *training;
     unsigned full_memory_mb; /* [2048] */
 };
@@ -70,8 +70,9 @@ medley_status link_classifier_embed(const struct link_classifier *m, const struc
                                     float *out, medley_error *err);
 
 /* A request: one query and its candidate products, any of which may be new. A new node brings
- * its feature row; a new query's neighbours are taken to be the candidates of the request (its
- * listing), each pair's own edge hidden, which is what training sees for a listed query. */
+ * its feature row. A new query's neighbours are taken to be the candidates of the request (its
+ * listing), each pair's own edge hidden, which is what training sees for a listed query; with
+ * `neighbours`, new nodes also join through the stored ones nearest by text (link_patch.c). */
 struct link_request {
     const struct graph *graph;
     const float *features;         /* [n_nodes * width] of the stored nodes */
@@ -80,6 +81,10 @@ struct link_request {
     const uint32_t *product;       /* [n] stored product index or UINT32_MAX */
     const float *product_features; /* [n * width]; rows read where product is UINT32_MAX */
     size_t n;
+    unsigned neighbours; /* how many nearest by text a new node joins through; 0: none */
+    const uint8_t *query_group, *product_group; /* [stored] locales, or NULL: all one */
+    uint8_t group;                              /* of the new nodes */
+    size_t width;                               /* set by link_classifier_answer */
     const struct link_store
         *store;      /* of this model, graph and features (link_store.h), or NULL */
     uint8_t *stored; /* [n] or NULL: set to whether the store answered the pair */

@@ -128,8 +128,11 @@ void match_pair(const struct match_side *q, const struct match_side *p, size_t w
                 float *out);
 
 float match_cosine(const float *a, const float *b, size_t width);
-/* link_answer.c: the bit of the relation that a new query's edges belong to. */
-uint32_t link_listing_relation(const struct graph *g);
+/* link_patch.c: the bit of the relation that a new query's candidates are its neighbours by:
+ * listing or impressions; else 0, or with `any` the first between queries and products. */
+uint32_t link_listing_relation(const struct graph *g, bool any);
+/* Whether its candidates are all that a new query has for neighbours. */
+bool link_joins_by_listing(const struct link_request *r);
 
 /* One row of features, scaled as the model reads it. */
 void link_raw_row(const float *from, size_t width, float *to);

@@ -82,7 +82,7 @@ static medley_status run_heads(const struct link_store *s, const struct link_cla
 /* The stored rows of all candidates of a new query, who have edges only where queries do. */
 static bool all_stored(const struct link_store *s, const struct link_request *r, size_t *row)
 {
-    if (r->graph->all.offsets[r->graph->n_queries] == 0)
+    if (r->graph->all.offsets[r->graph->n_queries] == 0 || !link_joins_by_listing(r))
         return false;
     for (size_t i = 0; i < r->n; i++) {
         row[i] = SIZE_MAX;

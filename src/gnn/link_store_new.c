@@ -142,7 +142,7 @@ static bool build_block(const struct listing *l, struct tape *t, const size_t *o
         !source_degree)
         return false;
     const struct graph *g = l->request->graph;
-    uint32_t listing = link_listing_relation(g);
+    uint32_t listing = link_listing_relation(g, true);
     offsets[0] = 0;
     for (size_t i = 0; i < n; i++) {
         size_t at = offsets[i], k = neighbours(l, own[i], source + at);
