@@ -1,6 +1,6 @@
 /* relations.c: reading and writing relations.safetensors. For each relation NAME the arrays
  * U32 "NAME.source", U32 "NAME.target", F32 "NAME.weight"; metadata "NAME.kind" is
- * query-product or product-product. Tested by test_dataset.c. */
+ * query-product, product-product or query-query. Tested by test_dataset.c. */
 #include "data/relations.h"
 
 #include "base/error.h"
@@ -14,7 +14,7 @@
 
 #define RELATIONS_FORMAT "medley-relations-1"
 
-static const char *const kind_names[] = {"query-product", "product-product"};
+static const char *const kind_names[] = {"query-product", "product-product", "query-query"};
 
 /* --- writing --- */
 
@@ -112,14 +112,16 @@ static medley_status count_rows(const char *folder, uint64_t *queries, uint64_t 
     return st;
 }
 
-static medley_status check_edges(const struct relation *r, const char *path, uint64_t sources,
-                                 uint64_t targets, medley_error *err)
+static medley_status check_edges(const struct relation *r, const char *path, uint64_t queries,
+                                 uint64_t products, medley_error *err)
 {
+    uint64_t sources = r->kind == RELATION_PRODUCT_PRODUCT ? products : queries,
+             targets = r->kind == RELATION_QUERY_QUERY ? queries : products;
     for (size_t i = 0; i < r->n; i++) {
         uint32_t s = r->source[i], t = r->target[i];
         bool ordered =
             i == 0 || r->source[i - 1] < s || (r->source[i - 1] == s && r->target[i - 1] < t);
-        if (r->kind == RELATION_PRODUCT_PRODUCT && s >= t)
+        if (r->kind != RELATION_QUERY_PRODUCT && s >= t)
             ordered = false;
         if (s >= sources || t >= targets)
             return fail(err, MEDLEY_EFORMAT,
@@ -158,12 +160,12 @@ static medley_status read_relation(const struct st_file *f, const char *path, co
     char key[160];
     snprintf(key, sizeof key, "%s.kind", name);
     const char *kind = st_metadata(f, key);
-    if (kind && strcmp(kind, kind_names[RELATION_QUERY_PRODUCT]) == 0)
-        r->kind = RELATION_QUERY_PRODUCT;
-    else if (kind && strcmp(kind, kind_names[RELATION_PRODUCT_PRODUCT]) == 0)
-        r->kind = RELATION_PRODUCT_PRODUCT;
-    else
+    size_t k = 0, kinds = sizeof kind_names / sizeof *kind_names;
+    while (k < kinds && !(kind && strcmp(kind, kind_names[k]) == 0))
+        k++;
+    if (k == kinds)
         return fail(err, MEDLEY_EFORMAT, "%s: relation '%s' has no known kind", path, name);
+    r->kind = (enum relation_kind)k;
     r->n = SIZE_MAX;
     medley_status st =
         read_array(f, path, name, "source", ST_U32, &r->n, (const void **)&r->source, err);
@@ -184,13 +186,10 @@ static char *relation_name(const struct st_entry *e)
     return mem_strndup(e->name, n - m);
 }
 
-static medley_status read_all(struct relations *r, const char *path, const char *folder,
-                              medley_error *err)
+static medley_status read_all(struct relations *r, const char *path, uint64_t queries,
+                              uint64_t products, medley_error *err)
 {
-    uint64_t queries = 0, products = 0;
-    medley_status st = count_rows(folder, &queries, &products, err);
-    if (st != MEDLEY_OK)
-        return st;
+    medley_status st = MEDLEY_OK;
     r->items = mem_zalloc(st_count(r->file), sizeof *r->items);
     if (st_count(r->file) && !r->items)
         return fail_memory(err, "relations");
@@ -201,25 +200,35 @@ static medley_status read_all(struct relations *r, const char *path, const char 
         struct relation *item = &r->items[r->count++];
         item->name = name;
         st = read_relation(r->file, path, name, item, err);
-        uint64_t sources = item->kind == RELATION_QUERY_PRODUCT ? queries : products;
         if (st == MEDLEY_OK)
-            st = check_edges(item, path, sources, products, err);
+            st = check_edges(item, path, queries, products, err);
     }
     return st;
 }
 
 medley_status relations_open(const char *folder, struct relations *out, medley_error *err)
 {
+    char *path = path_join(folder, RELATIONS_FILE);
+    uint64_t queries = 0, products = 0;
+    medley_status st = path ? MEDLEY_OK : fail_memory(err, "a path");
+    *out = (struct relations){0};
+    if (st == MEDLEY_OK && file_exists(path)) {
+        st = count_rows(folder, &queries, &products, err);
+        if (st == MEDLEY_OK)
+            st = relations_open_beside(folder, queries, products, out, err);
+    }
+    mem_free(path);
+    return st;
+}
+
+medley_status relations_open_beside(const char *folder, size_t queries, size_t products,
+                                    struct relations *out, medley_error *err)
+{
     struct relations r = {0};
     char *path = path_join(folder, RELATIONS_FILE);
-    if (!path)
-        return fail_memory(err, "a path");
-    medley_status st = MEDLEY_OK;
-    if (file_exists(path)) {
-        st = st_open(path, &r.file, err);
-        if (st == MEDLEY_OK)
-            st = read_all(&r, path, folder, err);
-    }
+    medley_status st = path ? st_open(path, &r.file, err) : fail_memory(err, "a path");
+    if (st == MEDLEY_OK)
+        st = read_all(&r, path, queries, products, err);
     if (st == MEDLEY_OK)
         *out = r;
     else

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "ensemble/text_relations.h"
 
 #include <string.h>
 
@@ -11,6 +12,30 @@ const struct base_model_ops *const base_model_kinds[KIND_COUNT] = {
     [KIND_GNN] = &gnn_kind,
     [KIND_TABLE] = &table_kind,
 };
+
+/* Relations of the dataset, and those of texts beside the features where the model names any.
+ */
+static medley_status build_graph(const struct dataset *d, const struct relations *r,
+                                 const struct model_config *m, const char *features_path,
+                                 struct graph *out, medley_error *err)
+{
+    struct relations text = {0}, all = {0};
+    if (!names_text_relation(m->relations))
+        return graph_build(d, r, m->relations, out, err);
+    medley_status st = relations_open_beside(text_relations_path(features_path).s, d->n_queries,
+                                             d->n_products, &text, err);
+    if (!st && !(all.items = mem_alloc(r->count + text.count, sizeof *all.items)))
+        st = fail_memory(err, "relations");
+    for (size_t i = 0; !st && i < r->count; i++)
+        all.items[all.count++] = r->items[i];
+    for (size_t i = 0; !st && i < text.count; i++)
+        all.items[all.count++] = text.items[i];
+    if (!st)
+        st = graph_build(d, &all, m->relations, out, err);
+    mem_free(all.items);
+    relations_close(&text);
+    return st;
+}
 
 medley_status graph_inputs_open(const struct dataset *d, const struct relations *r,
                                 const struct model_config *m, const char *features_path,
@@ -34,7 +59,7 @@ medley_status graph_inputs_open(const struct dataset *d, const struct relations 
     }
     g.rows = g.features.data;
     g.width = g.features.cols;
-    st = graph_build(d, r, m->relations, &g.graph, err);
+    st = build_graph(d, r, m, features_path, &g.graph, err);
 done:
     if (st)
         npy_close(&g.features);

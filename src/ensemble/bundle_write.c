@@ -10,6 +10,7 @@
  *   embeddings/NAME.bin    graph models' embeddings of frequent queries and products
  * Its name is the hash of all names and contents but the embeddings (precompute.h says why). */
 #include "ensemble/bundle_write.h"
+#include "ensemble/text_relations.h"
 
 #include "base/error.h"
 #include "base/json.h"
@@ -158,10 +159,15 @@ static medley_status add_graph_inputs(struct bundling *b, const struct model_con
 {
     char id[64], name[128];
     features_id(b->w, m, id);
+    struct path features = features_path(b->w, m->features);
+    medley_status st = MEDLEY_OK;
+    snprintf(name, sizeof name, "features/%s.text", id);
+    if (names_text_relation(m->relations) && !folder_exists(in_bundle(b, name).s))
+        st = add_folder(b, text_relations_path(features.s).s, name, err);
     snprintf(name, sizeof name, "features/%s.npy", id);
-    if (file_exists(in_bundle(b, name).s))
-        return MEDLEY_OK; /* another model brought it */
-    medley_status st = add_file(b, features_path(b->w, m->features).s, name, err);
+    if (st || file_exists(in_bundle(b, name).s))
+        return st; /* another model brought it */
+    st = add_file(b, features.s, name, err);
     if (st || strcmp(m->features, "hashed") == 0)
         return st;
     snprintf(name, sizeof name, "encoders/%s", id);

@@ -14,6 +14,7 @@
 #include "ensemble/bundle_files.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/stages.h"
+#include "ensemble/text_relations.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -204,6 +205,9 @@ static medley_status start_bundle(struct refresh *r, medley_error *err)
         st = workspace_rows(r, &r->models[i], &from, err);
         if (!st && !file_exists(to.s))
             st = bundle_link(from.s, to.s, err);
+        struct path near = text_relations_path(to.s);
+        if (!st && names_text_relation(r->models[i].relations) && !folder_exists(near.s))
+            st = bundle_link_tree(text_relations_path(from.s).s, near.s, none, err);
     }
     return st ? st : bundle_hash(r->folder.s, &r->bundle, err);
 }

@@ -5,11 +5,13 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/progress.h"
+#include "data/edges.h"
 #include "data/table_reader.h"
 #include "ensemble/bundle_write.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/decide.h"
 #include "ensemble/teacher.h"
+#include "ensemble/text_relations.h"
 #include "report/report.h"
 
 #include <errno.h>
@@ -20,7 +22,8 @@
 #include <unistd.h>
 
 const char *const stage_group_names[STAGE_GROUPS] = {
-    "import", "features", "train", "stack", "rank", "select", "evaluate", "tune", "report",
+    "import", "features", "text-relations", "train", "stack",
+    "rank",   "select",   "evaluate",       "tune",  "report",
 };
 
 /* What a stage depends on, one line each; the text is the stamp file. */
@@ -88,7 +91,8 @@ static void add_upstream(struct parts *p, const struct stages *s, enum stage_gro
     }
 }
 
-/* The features stage that serves model m: the first model with the same features owns it. */
+/* The features stage that serves model m: the first model with the same features owns it, and
+ * their text relations. */
 static size_t features_owner(const struct config *c, size_t m)
 {
     for (size_t i = 0; i < m; i++)
@@ -96,6 +100,16 @@ static size_t features_owner(const struct config *c, size_t m)
             strcmp(c->models[i].features, c->models[m].features) == 0)
             return i;
     return m;
+}
+
+/* Whether a model with the features that m owns reads a text relation. */
+static bool wants_neighbours(const struct config *c, size_t m)
+{
+    for (size_t i = m; i < c->n_models; i++)
+        if (c->models[i].kind == KIND_GNN && features_owner(c, i) == m &&
+            names_text_relation(c->models[i].relations))
+            return true;
+    return false;
 }
 
 static void add_cost(struct parts *p, const struct workspace *w, const char *model)
@@ -138,11 +152,16 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_file(p, w, c->data.metadata);
         add_file(p, w, c->data.lists);
         add_file(p, w, c->data.events);
+        for (size_t i = 0; i < c->data.n_relations; i++)
+            add_file(p, w, c->data.relations[i].file);
         break;
     case STAGE_FEATURES:
         add_upstream(p, s, STAGE_IMPORT, SIZE_MAX);
         if (strcmp(m->features, "hashed") != 0)
             add_pretrained(p, w, m->features);
+        break;
+    case STAGE_NEIGHBOURS:
+        add_upstream(p, s, STAGE_FEATURES, stage->model);
         break;
     case STAGE_TRAIN:
         add_upstream(p, s, STAGE_IMPORT, SIZE_MAX);
@@ -152,6 +171,8 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_file(p, w, m->predictions);
         if (m->kind == KIND_GNN)
             add_upstream(p, s, STAGE_FEATURES, features_owner(c, stage->model));
+        if (m->kind == KIND_GNN && names_text_relation(m->relations))
+            add_upstream(p, s, STAGE_NEIGHBOURS, features_owner(c, stage->model));
         for (const char **t = m->teachers; t && *t; t++) {
             size_t teacher = teacher_model(c, *t);
             if (teacher == SIZE_MAX)
@@ -269,17 +290,24 @@ static void append_features(struct stages *s, const struct workspace *w, size_t 
 {
     struct path p = features_path(w, w->config.models[m].features);
     const char *file = strrchr(p.s, '/') ? strrchr(p.s, '/') + 1 : p.s;
+    int n = (int)strcspn(file, ".");
     char output[200];
     snprintf(output, sizeof output, "features/%.100s", file);
     struct stage *stage = append(s, STAGE_FEATURES, output);
     stage->model = m;
-    snprintf(stage->name, sizeof stage->name, "features-%.*s", (int)strcspn(file, "."), file);
+    snprintf(stage->name, sizeof stage->name, "features-%.*s", n, file);
+    if (!wants_neighbours(&w->config, m))
+        return;
+    snprintf(output, sizeof output, "features/%.*s.text/" RELATIONS_FILE, n, file);
+    stage = append(s, STAGE_NEIGHBOURS, output);
+    stage->model = m;
+    snprintf(stage->name, sizeof stage->name, "text-relations-%.*s", n, file);
 }
 
 medley_status stages_inspect(const struct workspace *w, struct stages *out, medley_error *err)
 {
     const struct config *c = &w->config;
-    struct stages s = {mem_zalloc(2 * c->n_models + 9, sizeof *s.items), 0};
+    struct stages s = {mem_zalloc(3 * c->n_models + 9, sizeof *s.items), 0};
     if (!s.items)
         return fail_memory(err, "stages");
     append(&s, STAGE_IMPORT, "data/dataset.safetensors");
@@ -316,13 +344,21 @@ static medley_status run_import(struct workspace *w, medley_error *err)
     struct import_options options = w->config.data;
     const char **paths[] = {&options.examples, &options.products, &options.metadata,
                             &options.lists, &options.events};
-    struct path resolved[sizeof paths / sizeof *paths];
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+    enum { PATHS = sizeof paths / sizeof *paths };
+    struct path resolved[PATHS + CONFIG_RELATIONS];
+    struct import_relation relations[CONFIG_RELATIONS];
+    for (size_t i = 0; i < PATHS; i++) {
         if (!*paths[i])
             continue;
         resolved[i] = workspace_path(w, "%s", *paths[i]);
         *paths[i] = resolved[i].s;
     }
+    for (size_t i = 0; i < options.n_relations; i++) {
+        resolved[PATHS + i] = workspace_path(w, "%s", options.relations[i].file);
+        relations[i] =
+            (struct import_relation){options.relations[i].name, resolved[PATHS + i].s};
+    }
+    options.relations = relations;
     workspace_close_data(w);
     return dataset_import(&options, workspace_path(w, "data").s, err);
 }
@@ -338,6 +374,20 @@ static medley_status run_features(struct workspace *w, const struct stage *s, me
         return st;
     st = features_write(&e, &w->data, features_path(w, spec).s, err);
     feature_encoder_close(&e);
+    return st;
+}
+
+static medley_status run_neighbours(struct workspace *w, const struct stage *s,
+                                    medley_error *err)
+{
+    struct path features = features_path(w, w->config.models[s->model].features);
+    struct npy file;
+    medley_status st = npy_open(features.s, &file, err);
+    if (st)
+        return st;
+    st = text_relations_write(&w->data, file.data, file.cols, text_relations_path(features.s).s,
+                              err);
+    npy_close(&file);
     return st;
 }
 
@@ -402,6 +452,8 @@ static medley_status run_body(struct workspace *w, const struct stage *s, medley
     switch (s->group) {
     case STAGE_FEATURES:
         return run_features(w, s, err);
+    case STAGE_NEIGHBOURS:
+        return run_neighbours(w, s, err);
     case STAGE_TRAIN:
         return crossfit_model(w, s->model, s->key, err);
     case STAGE_STACK:
@@ -477,9 +529,13 @@ static bool needs(const struct workspace *w, const struct stage *stage,
     if (before->group >= stage->group ||
         (before->group == STAGE_RANK && stage->group < STAGE_REPORT))
         return false;
-    if (before->group == STAGE_FEATURES && stage->group == STAGE_TRAIN)
-        return w->config.models[stage->model].kind == KIND_GNN &&
-               features_owner(&w->config, stage->model) == before->model;
+    if (before->group < STAGE_TRAIN && before->group >= STAGE_FEATURES &&
+        stage->group <= STAGE_TRAIN) {
+        const struct model_config *m = &w->config.models[stage->model];
+        return m->kind == KIND_GNN &&
+               features_owner(&w->config, stage->model) == before->model &&
+               (before->group == STAGE_FEATURES || names_text_relation(m->relations));
+    }
     return true;
 }
 
@@ -506,8 +562,10 @@ static medley_status run_group(struct workspace *w, enum stage_group group, cons
         return st;
     for (size_t i = 0; i < s.n && !st; i++) {
         struct stage *stage = &s.items[i];
-        bool wanted =
-            stage->group == group || (group == STAGE_TRAIN && stage->group == STAGE_FEATURES);
+        bool wanted = stage->group == group ||
+                      (group == STAGE_TRAIN && stage->group >= STAGE_FEATURES &&
+                       stage->group < STAGE_TRAIN) ||
+                      (group == STAGE_FEATURES && stage->group == STAGE_NEIGHBOURS);
         if (wanted && only && stage->group == STAGE_TRAIN)
             wanted = strcmp(only, w->config.models[stage->model].name) == 0;
         if (!wanted)

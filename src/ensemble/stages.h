@@ -12,7 +12,8 @@
 enum stage_group {
     STAGE_IMPORT,
     STAGE_FEATURES, /* node features, one stage for each kind of features */
-    STAGE_TRAIN,    /* one stage for each model */
+    STAGE_NEIGHBOURS, /* text relations of such features, where a model asks for them */
+    STAGE_TRAIN,      /* one stage for each model */
     STAGE_STACK,
     STAGE_RANK,
     STAGE_SELECT,
@@ -25,7 +26,7 @@ extern const char *const stage_group_names[STAGE_GROUPS];
 
 struct stage {
     enum stage_group group;
-    size_t model;     /* STAGE_TRAIN, STAGE_FEATURES: index into config.models */
+    size_t model;     /* STAGE_FEATURES to STAGE_TRAIN: index into config.models */
     char name[96];    /* "import", "train-minilm" */
     char output[200]; /* relative to the workspace */
     char key[33];     /* of everything it depends on */

@@ -67,13 +67,14 @@ static medley_status check_relation(const struct relation *r, const struct graph
                                     medley_error *err)
 {
     bool query_product = r->kind == RELATION_QUERY_PRODUCT;
-    size_t sources = query_product ? g->n_queries : g->n_products;
+    size_t sources = r->kind == RELATION_PRODUCT_PRODUCT ? g->n_products : g->n_queries,
+           targets = r->kind == RELATION_QUERY_QUERY ? g->n_queries : g->n_products;
     for (size_t e = 0; e < r->n; e++) {
         uint32_t s = r->source[e], t = r->target[e];
-        if (s >= sources || t >= g->n_products)
+        if (s >= sources || t >= targets)
             return fail(err, MEDLEY_EFORMAT,
                         "relation '%s': edge %zu (%u, %u) is out of range (%zu, %zu)", r->name,
-                        e, s, t, sources, g->n_products);
+                        e, s, t, sources, targets);
         if (!query_product && s >= t)
             return fail(
                 err, MEDLEY_EFORMAT,
@@ -96,8 +97,8 @@ static medley_status check_relation(const struct relation *r, const struct graph
 static medley_status fill_relation(const struct relation *r, const struct graph *g,
                                    struct csr_arrays *a, medley_error *err)
 {
-    size_t from = r->kind == RELATION_QUERY_PRODUCT ? 0 : g->n_queries;
-    size_t to = g->n_queries;
+    size_t from = r->kind == RELATION_PRODUCT_PRODUCT ? g->n_queries : 0,
+           to = r->kind == RELATION_QUERY_QUERY ? 0 : g->n_queries;
     uint64_t *cursor = mem_alloc(g->n_nodes + 1, sizeof *cursor);
     a->offsets = mem_zalloc(g->n_nodes + 1, sizeof *a->offsets);
     a->degree = mem_alloc(g->n_nodes + 1, sizeof *a->degree);
