@@ -50,6 +50,25 @@ def test_bundle(workspace):
         bundle.classes.index(answers[0]["label"])
 
 
+def test_cascade(workspace):
+    config = CONFIG + "budget: {pin: [small, sage]}\n" \
+                      "decide: {cascade: true, calibrate: true, save: models, cascade_loss: 0.1}\n"
+    w = medley.Workspace.create(workspace.folder.parent / "cascade",
+                                workspace.folder.parent / "shop", config)
+    w.run()
+    bundle = w.bundle()
+    assert set(bundle.cascade) == {"small", "sage"} and workspace.bundle().cascade == []
+    assert bundle.calibration in ("none", "temperature", "isotonic")
+    for a in bundle.classify("red shoes", [{"title": f"Red shoe {i}"} for i in range(5)],
+                             explain=True):
+        assert len(a["models_used"]) == a["cascade_stage"]
+        for k, name in enumerate(bundle.classes):
+            total = a["base"][k] + sum(c[name] for c in a["contributions"].values())
+            assert abs(total - a["margins"][name]) < 1e-4
+    whole = bundle.classify("red shoes", ["x"], models=bundle.models)
+    assert "cascade_stage" not in whole[0]
+
+
 def test_refusals(workspace, tmp_path):
     bundle = workspace.bundle()
     with pytest.raises(ValueError, match="no model 'gcn'"):

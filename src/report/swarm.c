@@ -52,7 +52,7 @@ static void draw_row(struct page *p, const json *dots, const struct axis *a, dou
         double x = axis_at(a, v);
         size_t column = (size_t)fmax((x - a->from) / STEP, 0);
         unsigned k = column < COLUMNS ? count[column]++ : 0;
-        double off = fmin((k + 1) / 2 * 3.4, ROW / 2.0 - 3);
+        double off = fmin(ceil(k / 2.0) * 3.4, ROW / 2.0 - 3);
         int shade = (int)fmin(fmax(own, 0) * SHADES, SHADES - 1);
         snprintf(css, sizeof css, "s%d", shade);
         svg_circle(&p->out, x, middle + (k % 2 ? off : -off), 2.2, isnan(own) ? "c7" : css,
