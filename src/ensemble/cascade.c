@@ -36,6 +36,7 @@ struct point {
 struct making {
     struct workspace *w;
     const struct cascade_options *options;
+    enum cascade_save order_by; /* the order is by value for this */
     struct stack train, test;
     struct cascade c;
     struct cascade_models by_fold, final;
@@ -43,8 +44,7 @@ struct making {
     float *full, *full_test;         /* [n*K] all stages on all rows, out of fold and test */
     double expected_f1,
         so_far[MEDLEY_MAX_MODELS][2]; /* macro-F1 and accuracy of whole stages */
-    double cost[MEDLEY_MAX_MODELS];   /* what is saved: milliseconds or 1 */
-    struct point *points;             /* [n_points] of the path that were played */
+    struct point *points;             /* [n_points] of the paths that were played */
     size_t n_points, chosen;
 };
 
@@ -97,8 +97,8 @@ static medley_status put_in_order(struct making *x, uint32_t mask, medley_error 
             }
         st = losses_of(x, list, n + 1, loss, err);
         for (size_t i = 0; i < n && !st; i++) {
-            double worth = (loss[0] - loss[i + 1]) /
-                           (x->options->save == SAVE_TIME ? c->cost_ms[model[i]] : 1);
+            double worth =
+                (loss[0] - loss[i + 1]) / (x->order_by == SAVE_TIME ? c->cost_ms[model[i]] : 1);
             if (worth > most)
                 most = worth, best = i;
         }
@@ -108,7 +108,6 @@ static medley_status put_in_order(struct making *x, uint32_t mask, medley_error 
         c->order[j] = model[best];
         c->prefix[j] = prefix;
         c->value[j] = loss[0] - loss[best + 1];
-        x->cost[j] = x->options->save == SAVE_MODELS ? 1 : c->cost_ms[model[best]];
     }
     return st;
 }
@@ -178,18 +177,19 @@ static double saved_cost(const struct making *x, const struct outcome_of_run *o)
     return x->options->save == SAVE_TIME ? o->cost_ms : o->evaluations;
 }
 
-/* Plays the path of thresholds out of fold, and takes the point that saves most within the
- * loss. The search looked at the stages one by one; only a pass says what a point really loses.
- */
-static medley_status choose(struct making *x, medley_error *err)
+/* Thresholds along one path, counting what `by` counts as saved. */
+static medley_status try_path(struct making *x, enum cascade_save by, medley_error *err)
 {
     enum { LOSS_PAST = 10 }; /* the path is followed to so many times the loss, for the curve */
     cascade_thresholds *path = NULL;
-    size_t n = 0, best = 0;
+    double cost[MEDLEY_MAX_MODELS];
+    size_t n = 0;
     double floor = x->expected_f1 - fmax(LOSS_PAST * x->options->loss, 0.02);
+    for (size_t j = 0; j < x->c.n_stages; j++)
+        cost[j] = by == SAVE_MODELS ? 1 : x->c.cost_ms[x->c.order[j]];
     medley_status st =
         cascade_search(&x->c, (const float *const *)x->stage, x->full, x->train.n,
-                       x->train.n_classes, floor, x->cost, &path, &n, err);
+                       x->train.n_classes, floor, cost, &path, &n, err);
     for (size_t i = 0; i < n && !st; i++) {
         /* Every step, as long as there are not too many to wait for; the first and last always.
          */
@@ -203,15 +203,24 @@ static medley_status choose(struct making *x, medley_error *err)
         double lost = fmax(-p->train.lost[METRIC_MACRO_F1].difference,
                            x->expected_f1 - p->train.expected_f1);
         if (!st && lost <= x->options->loss + 1e-9 &&
-            saved_cost(x, &p->train) < saved_cost(x, &x->points[best].train))
-            best = x->n_points - 1;
+            saved_cost(x, &p->train) < saved_cost(x, &x->points[x->chosen].train))
+            x->chosen = x->n_points - 1;
     }
     progress_end("cascade");
-    if (!st) {
-        x->chosen = best;
-        memcpy(x->c.threshold, x->points[best].threshold, sizeof *path);
-    }
     mem_free(path);
+    return st;
+}
+
+/* Plays paths of thresholds out of fold, and takes the point that saves most within the loss.
+ * The search looks at the stages one by one and takes one step at a time; only a pass says what
+ * a point really loses. A path that counts the other cost now and then comes further. */
+static medley_status choose(struct making *x, medley_error *err)
+{
+    medley_status st = try_path(x, SAVE_TIME, err);
+    if (!st)
+        st = try_path(x, SAVE_MODELS, err);
+    if (!st)
+        memcpy(x->c.threshold, x->points[x->chosen].threshold, sizeof x->c.threshold);
     return st;
 }
 
@@ -223,7 +232,7 @@ static medley_status full_answers(struct making *x, medley_error *err)
     size_t k = s->n_classes, last = c->n_stages - 1;
     bool good = (x->full = mem_alloc(s->n, k * sizeof *x->full)) != NULL;
     good &= (x->full_test = mem_alloc(x->test.n, k * sizeof *x->full_test)) != NULL;
-    good &= (x->points = mem_zalloc(MOST_POINTS + 2, sizeof *x->points)) != NULL;
+    good &= (x->points = mem_zalloc(2 * MOST_POINTS + 4, sizeof *x->points)) != NULL;
     for (size_t j = 0; j < c->n_stages; j++)
         good &= (x->stage[j] = mem_alloc(s->n, k * sizeof **x->stage)) != NULL;
     medley_status st = good ? fit_stages(x, err) : fail_memory(err, "stages");
@@ -354,30 +363,10 @@ static medley_status write_cascade(const struct making *x, medley_error *err)
     return st;
 }
 
-medley_status decide_cascade(struct workspace *w, const struct cascade_options *options,
-                             uint32_t mask, medley_error *err)
+static void making_free(struct making *x)
 {
-    struct making *x = mem_zalloc(1, sizeof *x);
-    unsigned rounds = 0;
-    medley_status st = MEDLEY_OK;
     if (!x)
-        return fail_memory(err, "a cascade");
-    x->w = w;
-    x->options = options;
-    if (mask == 0)
-        st = selection_load(w, &mask, &rounds, err);
-    if (!st)
-        st = decide_rounds(w, &rounds, err); /* as in the refits that the order comes from */
-    if (!st)
-        st = open_rows(x, mask, rounds, err);
-    if (!st)
-        st = full_answers(x, err);
-    if (!st)
-        st = choose(x, err);
-    if (!st)
-        st = cascade_save(w, &x->c, &x->final, err);
-    if (!st)
-        st = write_cascade(x, err);
+        return;
     for (size_t j = 0; j < MEDLEY_MAX_MODELS; j++)
         mem_free(x->stage[j]);
     mem_free(x->full);
@@ -389,5 +378,58 @@ medley_status decide_cascade(struct workspace *w, const struct cascade_options *
     stack_close(&x->train);
     stack_close(&x->test);
     mem_free(x);
+}
+
+/* The best cascade whose order goes by value for `order_by`; NULL when that is the order of
+ * `other`. */
+static medley_status make(struct workspace *w, const struct cascade_options *options,
+                          uint32_t mask, unsigned rounds, enum cascade_save order_by,
+                          const struct making *other, struct making **out, medley_error *err)
+{
+    struct making *x = mem_zalloc(1, sizeof *x);
+    if (!x)
+        return fail_memory(err, "a cascade");
+    x->w = w;
+    x->options = options;
+    x->order_by = order_by;
+    medley_status st = open_rows(x, mask, rounds, err);
+    bool same = !st && other && memcmp(x->c.order, other->c.order, sizeof x->c.order) == 0;
+    if (!st && !same)
+        st = full_answers(x, err);
+    if (!st && !same)
+        st = choose(x, err);
+    if (st || same)
+        making_free(x);
+    else
+        *out = x;
+    return st;
+}
+
+medley_status decide_cascade(struct workspace *w, const struct cascade_options *options,
+                             uint32_t mask, medley_error *err)
+{
+    static const enum cascade_save other[] = {
+        [SAVE_TIME] = SAVE_MODELS, [SAVE_MODELS] = SAVE_TIME};
+    struct making *x = NULL, *y = NULL;
+    unsigned rounds = 0;
+    medley_status st = MEDLEY_OK;
+    if (mask == 0)
+        st = selection_load(w, &mask, &rounds, err);
+    if (!st)
+        st = decide_rounds(w, &rounds, err); /* as in the refits that the order comes from */
+    if (!st)
+        st = make(w, options, mask, rounds, options->save, NULL, &x, err);
+    if (!st)
+        st = make(w, options, mask, rounds, other[options->save], x, &y, err);
+    const struct making *best = x;
+    if (!st && y &&
+        saved_cost(y, &y->points[y->chosen].train) < saved_cost(x, &x->points[x->chosen].train))
+        best = y;
+    if (!st)
+        st = cascade_save(w, &best->c, &best->final, err);
+    if (!st)
+        st = write_cascade(best, err);
+    making_free(x);
+    making_free(y);
     return st;
 }
