@@ -14,11 +14,12 @@ static const char doc[] =
     "arguments), "
     "graph.safetensors, model.safetensors, outputs.safetensors and, where wanted, "
     "grads.safetensors.\nExample:\n"
-    "  medley gnn verify golden/gnn/gatv2";
+    "  medley gnn verify golden/gnn/gatv2\n"
+    "  medley gnn verify golden/gnn/*";
 
 static void print_usage(FILE *out)
 {
-    fputs("Usage: medley gnn verify [OPTION...] DIR\n"
+    fputs("Usage: medley gnn verify [OPTION...] DIR...\n"
           "Look into graph layers.\n\n"
           "  verify     compare layers with their reference implementation\n\n"
           "Example:\n  medley gnn verify golden/gnn/gatv2\n",

@@ -16,7 +16,7 @@ static const char doc[] =
 
 static void print_usage(FILE *out)
 {
-    fputs("Usage: medley lm verify [OPTION...] DIR\n"
+    fputs("Usage: medley lm verify [OPTION...] DIR...\n"
           "Look into language models.\n\n"
           "  verify     compare a checkpoint with its reference implementation\n\n"
           "Example:\n  medley lm verify golden/lm/deberta-v3\n",
