@@ -165,7 +165,7 @@ static void test_groups_matter(void)
 
 static void test_paired(void)
 {
-    struct paired_difference d[METRIC_ROOM], zero[METRIC_COUNT];
+    struct paired_difference d[METRIC_ROOM], zero[METRIC_ROOM];
     struct metrics a, b;
     medley_error err;
     metrics_compute(big_a, big_y, NULL, ROWS, 2, &a);
