@@ -38,8 +38,8 @@ static void check(const struct lm_attribution *a, const float *p, size_t *wrong)
         all += sums[c];
         total += exp(a->output[c]);
     }
-    *wrong += !(fabs(all) < 1e-3 * most); /* centred: classes cancel */
-    for (size_t c = 0; c < k; c++)        /* the output is what is predicted */
+    *wrong += !(fabs(all) < 1e-3 * most * (double)k); /* centred: classes cancel */
+    for (size_t c = 0; c < k; c++)                    /* the output is what is predicted */
         *wrong += !(fabs(exp(a->output[c]) / total - (double)p[c]) < 2e-4);
 }
 

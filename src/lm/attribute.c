@@ -153,34 +153,28 @@ static medley_status add_piece(struct attributing *t, double begin, double lengt
     return st;
 }
 
-static double gap_of(const struct lm_attribution *a)
+static double gap_of(const struct lm_attribution *a, size_t class)
 {
-    double gap = 0;
-    for (size_t c = 0; c < a->n_classes; c++) {
-        double sum = 0;
-        for (size_t i = 0; i < a->n_tokens; i++)
-            sum += a->values[i * a->n_classes + c];
-        gap = fmax(gap, fabs(sum - (a->output[c] - a->masked[c])));
-    }
-    return gap;
+    double sum = 0;
+    for (size_t i = 0; i < a->n_tokens; i++)
+        sum += a->values[i * a->n_classes + class];
+    return fabs(sum - (a->output[class] - a->masked[class]));
 }
 
-static medley_status integrate(struct attributing *t, unsigned pieces, struct lm_attribution *a,
-                               medley_error *err)
+static medley_status integrate(struct attributing *t, unsigned pieces, size_t class,
+                               struct lm_attribution *a, medley_error *err)
 {
     medley_status st = MEDLEY_OK;
-    memset(a->values, 0, t->n * t->k * sizeof *a->values);
-    for (size_t c = 0; c < t->k && !st; c++)
-        for (unsigned p = 0; p < pieces && !st; p++)
-            st = interrupted()
-                     ? fail(err, MEDLEY_EINTERRUPTED, "interrupted")
-                     : add_piece(t, (double)p / pieces, 1.0 / pieces, c, a->values, err);
-    a->steps = pieces * NODES;
-    a->gap = gap_of(a);
+    for (size_t i = 0; i < t->n; i++)
+        a->values[i * t->k + class] = 0;
+    for (unsigned p = 0; p < pieces && !st; p++)
+        st = interrupted()
+                 ? fail(err, MEDLEY_EINTERRUPTED, "interrupted")
+                 : add_piece(t, (double)p / pieces, 1.0 / pieces, class, a->values, err);
     return st;
 }
 
-/* Twice as many pieces until the shares sum to what they should. */
+/* Twice as many pieces until the shares of a class sum to what they should. */
 static medley_status refine(struct attributing *t, struct lm_attribution *a, medley_error *err)
 {
     double most = 1;
@@ -192,10 +186,13 @@ static medley_status refine(struct attributing *t, struct lm_attribution *a, med
         lm_inputs_copy(&t->copies, &t->pair, 0);
     if (t->copies.failed)
         return fail_memory(err, "tokens");
-    for (unsigned pieces = 1; pieces <= MOST_PIECES && !st; pieces *= 2) {
-        st = integrate(t, pieces, a, err);
-        if (a->gap <= tolerance * most)
-            break;
+    for (size_t c = 0; c < t->k && !st; c++) {
+        unsigned pieces = 1;
+        st = integrate(t, pieces, c, a, err);
+        while (!st && gap_of(a, c) > tolerance * most && pieces < MOST_PIECES)
+            st = integrate(t, pieces *= 2, c, a, err);
+        a->steps = pieces * NODES > a->steps ? pieces * NODES : a->steps;
+        a->gap = fmax(a->gap, gap_of(a, c));
     }
     return st;
 }

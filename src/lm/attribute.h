@@ -25,7 +25,7 @@ struct lm_attribution {
     double *values;                                  /* [n_tokens * K] */
     double output[MAX_CLASSES], masked[MAX_CLASSES]; /* of the real and of the masked pair */
     double gap;     /* largest |sum of a class's values - (output - masked)| */
-    unsigned steps; /* points of the integration */
+    unsigned steps; /* points of the integration, of the class that took most */
 };
 
 /* In float32, whatever the precision of the weights at prediction. Thread-safe. */
