@@ -111,7 +111,6 @@ static void show_run(const json *c, const char *key, const char *title)
 void show_cascade(const struct workspace *w, const json *c)
 {
     const json *share = json_first(json_get(json_get(c, "test"), "stopped"));
-    (void)w;
     printf("\nCascade for a loss of %g macro-F1\n", number(c, "loss"));
     for (const json *s = json_first(json_get(c, "stages")); s; s = json_next(s)) {
         const char *name = "";
@@ -132,4 +131,6 @@ void show_cascade(const struct workspace *w, const json *c)
     }
     show_run(c, "out_of_fold", "out of fold");
     show_run(c, "test", "test split");
+    if (!w->config.decide.cascade)
+        printf("  not served; decide: {cascade: true} in medley.yaml puts it into the bundle\n");
 }

@@ -121,6 +121,8 @@ medley_status decide_select(struct workspace *w, medley_error *err)
         st = select_write(&x, &chosen, err);
     if (!st)
         st = bundle_write(w, chosen.chosen->mask, err);
+    if (!st && (w->config.decide.cascade || w->config.decide.calibrate))
+        progress_note("the bundle answers plainly until 'medley run' adds what decide: wants");
     select_close(&x);
     return st;
 }
