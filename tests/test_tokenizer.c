@@ -468,6 +468,48 @@ static void test_memory(void)
     remove_tree(folder, NULL);
 }
 
+/* Words of each kind of vocabulary, put together from tokens as people read them. */
+static void test_spelling(void)
+{
+    static const struct {
+        enum token_marks marks;
+        const char *token, *text;
+        bool begins;
+    } cases[] = {{MARKS_CONTINUATION, "##ing", "ing", false},
+                 {MARKS_CONTINUATION, "usb", "usb", true},
+                 {MARKS_CONTINUATION, "##", "##", false},
+                 {MARKS_WORD, "\xe2\x96\x81shoe", "shoe", true},
+                 {MARKS_WORD, "lace", "lace", false},
+                 {MARKS_WORD, "\xe2\x96\x81", "\xe2\x96\x81", true},
+                 {MARKS_BYTES, "\xc4\xa0red", "red", true},
+                 {MARKS_BYTES, "\xc3\x83\xc2\xb1o", "\xc3\xb1o", false}, /* n with tilde, o */
+                 {MARKS_BYTES, "\xe2\x96\x81", "\xe2\x96\x81", false},
+                 {MARKS_NONE, "shoe", "shoe", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct strbuf out;
+        sb_init(&out);
+        token_spell(cases[i].marks, str_of(cases[i].token), &out);
+        is_text(out.s, cases[i].text, "a token's text");
+        ok(token_begins_word(cases[i].marks, str_of(cases[i].token)) == cases[i].begins,
+           "'%s' %s a word", cases[i].token, cases[i].begins ? "begins" : "goes on with");
+        sb_deinit(&out);
+    }
+    static const struct {
+        const char *file;
+        enum token_marks marks;
+    } files[] = {{"tests/data/tokenizers/byte-level-prefix.json", MARKS_BYTES},
+                 {"tests/data/tokenizers/bpe-suffix.json", MARKS_NONE},
+                 {"tests/data/tokenizers/unigram-first.json", MARKS_WORD},
+                 {"tests/data/tokenizers/wordpiece-words.json", MARKS_CONTINUATION}};
+    for (size_t i = 0; i < 4; i++) {
+        struct tokenizer *t = NULL;
+        medley_error err = {0};
+        ok(tokenizer_load(files[i].file, &t, &err) == MEDLEY_OK, "loads: %s", err.message);
+        ok(t && tokenizer_marks(t) == files[i].marks, "%s: its marks", files[i].file);
+        tokenizer_free(t);
+    }
+}
+
 int main(void)
 {
     test_golden("bert-base-uncased");
@@ -476,5 +518,6 @@ int main(void)
     test_small();
     test_hostile();
     test_memory();
+    test_spelling();
     return tap_done();
 }

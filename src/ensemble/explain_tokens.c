@@ -6,10 +6,6 @@
 #include "lm/attribute.h"
 
 #include <math.h>
-#include <string.h>
-
-#define WORD_MARK "\xe2\x96\x81" /* U+2581, before a word in SentencePiece's vocabularies */
-#define BYTE_MARK "\xc4\xa0"     /* U+0120, a space in byte-level vocabularies */
 
 /* The model of kind lm that contributed most, by the sum of what it did to all classes. */
 static size_t top_model(const struct explaining *x)
@@ -28,40 +24,12 @@ static size_t top_model(const struct explaining *x)
     return top;
 }
 
-static bool starts(struct str s, const char *with)
-{
-    size_t n = strlen(with);
-    return s.n >= n && memcmp(s.s, with, n) == 0;
-}
-
-/* Vocabularies mark either what goes on ("##ing") or what begins a word. */
-static bool marks_beginnings(const struct lm_attribution *a)
-{
-    for (size_t i = 0; i < a->n_tokens; i++)
-        if (starts(a->tokens[i].text, WORD_MARK) || starts(a->tokens[i].text, BYTE_MARK))
-            return true;
-    return false;
-}
-
 /* Does token i go on with the word of the one before it? */
-static bool goes_on(const struct lm_attribution *a, size_t i, bool beginnings)
+static bool goes_on(const struct lm_attribution *a, size_t i)
 {
     const struct lm_token *t = &a->tokens[i];
-    if (i == 0 || t->part == PART_FRAME || t[-1].part != t->part)
-        return false;
-    return beginnings ? !starts(t->text, WORD_MARK) && !starts(t->text, BYTE_MARK)
-                      : starts(t->text, "##");
-}
-
-static struct str bare(struct str s)
-{
-    static const char *const marks[] = {"##", WORD_MARK, BYTE_MARK};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
-        size_t n = strlen(marks[i]);
-        if (starts(s, marks[i]) && s.n > n)
-            return (struct str){s.s + n, s.n - n};
-    }
-    return s;
+    return i > 0 && t->part != PART_FRAME && t[-1].part == t->part &&
+           !token_begins_word(a->marks, t->text);
 }
 
 static medley_status write_words(struct json_writer *w, const struct explaining *x,
@@ -69,7 +37,6 @@ static medley_status write_words(struct json_writer *w, const struct explaining 
 {
     static const char *const parts[] = {"frame", "query", "product"};
     struct strbuf word;
-    bool beginnings = marks_beginnings(a);
     sb_init(&word);
     jw_key(w, "words"), jw_array(w);
     for (size_t i = 0; i < a->n_tokens;) {
@@ -77,12 +44,11 @@ static medley_status write_words(struct json_writer *w, const struct explaining 
         size_t first = i;
         sb_clear(&word);
         do {
-            struct str piece = bare(a->tokens[i].text);
-            sb_add(&word, piece.s, piece.n);
+            token_spell(a->marks, a->tokens[i].text, &word);
             for (size_t c = 0; c < a->n_classes; c++)
                 values[c] += a->values[i * a->n_classes + c];
             i++;
-        } while (i < a->n_tokens && goes_on(a, i, beginnings));
+        } while (i < a->n_tokens && goes_on(a, i));
         jw_object(w);
         jw_key(w, "text"), jw_text(w, sb_str(&word));
         jw_key(w, "part"), jw_textz(w, parts[a->tokens[first].part]);

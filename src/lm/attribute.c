@@ -199,6 +199,7 @@ static medley_status refine(struct attributing *t, struct lm_attribution *a, med
 
 static void name_tokens(const struct attributing *t, struct lm_attribution *a)
 {
+    a->marks = tokenizer_marks(t->m->tokenizer);
     for (size_t i = 0; i < t->n; i++) {
         int32_t id = t->pair.ids[i];
         a->tokens[i].text = tokenizer_token(t->m->tokenizer, id);

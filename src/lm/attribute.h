@@ -11,6 +11,7 @@
 #define LM_ATTRIBUTE_H
 
 #include "lm/cross_encoder.h"
+#include "text/tokenizer.h"
 
 enum lm_part { PART_FRAME, PART_QUERY, PART_PRODUCT };
 
@@ -22,6 +23,7 @@ struct lm_token {
 struct lm_attribution {
     size_t n_tokens, n_classes;
     struct lm_token *tokens;                         /* [n_tokens] */
+    enum token_marks marks;                          /* of their texts */
     double *values;                                  /* [n_tokens * K] */
     double output[MAX_CLASSES], masked[MAX_CLASSES]; /* of the real and of the masked pair */
     double gap;     /* largest |sum of a class's values - (output - masked)| */

@@ -27,6 +27,19 @@ struct tokenizer_specials tokenizer_specials(const struct tokenizer *t);
 struct str tokenizer_token(const struct tokenizer *t, int32_t id); /* borrowed */
 int32_t tokenizer_id(const struct tokenizer *t, struct str token); /* -1 when absent */
 
+/* For people to read: how a vocabulary tells where words begin, and the text that a token
+ * stands for, without its mark. In byte-level vocabularies a token may end amid a character, so
+ * the tokens of a word are to be spelled into one buffer. */
+enum token_marks {
+    MARKS_NONE,         /* nothing that is known: every token is a word */
+    MARKS_WORD,         /* SentencePiece's U+2581 before a word */
+    MARKS_CONTINUATION, /* WordPiece's ## before what is not the beginning */
+    MARKS_BYTES         /* GPT-2's bytes, of which a space begins a word */
+};
+enum token_marks tokenizer_marks(const struct tokenizer *t);
+bool token_begins_word(enum token_marks marks, struct str token);
+void token_spell(enum token_marks marks, struct str token, struct strbuf *out); /* appends */
+
 /* Ids of the plain text, without special tokens, with byte offsets into it. Reused between
  * calls: encode appends. */
 struct tokens {
