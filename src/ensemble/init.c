@@ -122,8 +122,18 @@ static void add_models(struct strbuf *b, const char *pretrained)
            "    head: segments\n    layers: 2\n    hidden: 128\n    vocabulary: 12000\n"
            "    fields: query,title,brand,color,bullets\n    max_tokens: 96\n    epochs: 2\n"
            "    learning_rate: 1e-3\n");
-    sb_addz(b, "  # relations: [listing, clicks] restricts a graph model to some; the default "
-               "is all.\n");
+    sb_addz(
+        b,
+        "  # Graph models: layer is gcn or sage (means), sage-max, gatv2 (learnt weights) or "
+        "rgcn, which\n"
+        "  # tells relations apart. relations: [listing, clicks] reads only these; the default "
+        "is all of\n"
+        "  # listing, co-listed, same-brand, same-category; of events: impressions, clicks, "
+        "adds,\n"
+        "  # purchases, consumes, co-viewed, co-purchased; and your own (data: relations:). "
+        "text,\n"
+        "  # text-products and text-queries, the nearest texts, are made when they are "
+        "named.\n");
     add_gnn(b, "gcn", features, "");
     add_gnn(b, "sage", features, "    relations: [listing]\n");
     add_gnn(b, "gatv2", features, "");

@@ -2,6 +2,7 @@
 # workspace.t: the main job as a user sees it, on a small synthetic shop: init, run, status, predict,
 # explain, bad input, in-sample tables, and the same numbers after kill -9. TAP on stdout.
 medley=${MEDLEY:-build/release/medley}
+docs=$(cd "$(dirname "$0")/../../docs" && pwd)
 work=$(mktemp -d /tmp/medley-e2e-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -25,6 +26,8 @@ says() { # says TEXT NAME: the last run failed and its message holds TEXT
 
 "$medley" synth --products 150 --queries 60 --seed 3 -o shop 2>err
 ok $? "synth writes a shop"
+"$medley" init --settings | cmp -s - "$docs/settings.md"
+ok $? "docs/settings.md is what init --settings prints"
 "$medley" init ws --data shop 2>err
 ok $? "init finds its files"
 "$medley" init ws --data shop 2>err
