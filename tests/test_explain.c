@@ -171,6 +171,35 @@ static void test_staged(const medley_bundle *b, const char *folder)
        stopped);
 }
 
+/* Whatever allocation fails, the answer is that memory is short, and nothing is lost. */
+static void test_memory(const medley_bundle *b, uint32_t models)
+{
+    static const char *const ids[] = {"p4", "p5", "p6", "p7"};
+    medley_product products[SHOP_LIST];
+    medley_status st = MEDLEY_ENOMEM;
+    size_t n = 0;
+    for (int i = 0; i < SHOP_LIST; i++)
+        products[i] = (medley_product){.id = {ids[i], 2}};
+    struct explain_ask ask = {.query = {"query 1", 7},
+                              .locale = {"us", 2},
+                              .products = products,
+                              .n = SHOP_LIST,
+                              .models = models};
+    bool cut = true;
+    for (; n < 2000 && (st == MEDLEY_ENOMEM || cut); n++) {
+        struct strbuf out;
+        struct json_writer w;
+        sb_init(&out);
+        jw_init(&w, &out, true);
+        mem_fail_after(n);
+        st = bundle_explain(b, &ask, &w, NULL);
+        mem_fail_after(SIZE_MAX);
+        cut = out.failed;
+        sb_deinit(&out);
+    }
+    ok(st == MEDLEY_OK && n > 10, "each of %zu allocations may fail", n - 1);
+}
+
 /* The report's hardest queries: in order, and explained by the bundle as they were evaluated.
  */
 static void test_hardest(const char *folder)
@@ -218,6 +247,8 @@ int main(void)
         test_interactions(b);
         test_staged(b, folder);
         test_hardest(folder);
+        test_memory(b, 0);
+        test_memory(b, 7);
     }
     medley_bundle_close(b);
     return tap_done();
