@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 enum { WIDTH = 128, HEADS = 4, CLASSES = 4 };
@@ -134,8 +133,7 @@ static float *features(size_t rows)
     float *x = mem_alloc64(rows * WIDTH, sizeof *x);
     rng_init(&rng, 2, 0);
     if (x)
-        madvise((void *)(((uintptr_t)x + 4095) & ~(uintptr_t)4095), rows * WIDTH * 4 - 4096,
-                MADV_HUGEPAGE);
+        mem_advise(x, rows * WIDTH * sizeof *x);
     for (size_t i = 0; x && i < rows * WIDTH; i++)
         x[i] = (float)rng_uniform(&rng) - 0.5f;
     return x;
@@ -221,8 +219,10 @@ static int run_layer(const struct file *g, const char *name, bool train, size_t 
         if (!y)
             return 1;
         if (train) { /* the loss of every node, of its first four columns */
-            struct tensor *loss =
-                op_softmax_loss(&t, op_columns(&t, y, 0, CLASSES), n.labels, NULL, 0);
+            struct tensor *logits = op_columns(&t, y, 0, CLASSES);
+            tape_drop(y);
+            struct tensor *loss = op_softmax_loss(&t, logits, n.labels, NULL, 0);
+            tape_drop(logits);
             if (tape_backward(&t, loss, 1, NULL))
                 return 1;
             adamw_step(&a, &n.p, grads);

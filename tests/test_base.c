@@ -73,6 +73,50 @@ static void test_memory(void)
     mem_free(values);
 }
 
+/* Ranges within, of and past whole pages; the bytes around them stay. */
+static void test_zeroing(void)
+{
+    const size_t sizes[] = {0, 1, 100, 4096, 5000, 3 << 20, (40 << 20) + 17};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t n = sizes[i], wrong = 0;
+        char *p = mem_alloc(n + 128, 1);
+        for (int back = 0; back < 2; back++) {
+            memset(p, 7, n + 128);
+            (back ? mem_give_back : mem_zero)(p + 64, n);
+            for (size_t k = 0; k < n + 128; k++)
+                wrong += p[k] != (k < 64 || k >= 64 + n ? 7 : 0);
+        }
+        mem_advise(p, n + 128);
+        ok(wrong == 0, "%zu bytes are zeroed, those around them not", n);
+        mem_free(p);
+    }
+}
+
+/* How much of this process stands in memory, in MiB. */
+static double resident(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1048576;
+}
+
+static void test_give_back(void)
+{
+    size_t n = (size_t)64 << 20;
+    char *p = mem_alloc(n, 1);
+    memset(p, 7, n);
+    double before = resident();
+    mem_give_back(p, n);
+    double after = resident();
+    ok(before == 0 || before - after > 60, "64 MiB given back: %.0f MiB stood, %.0f stand",
+       before, after);
+    mem_free(p);
+}
+
 static void test_arena(void)
 {
     struct arena a;
@@ -344,6 +388,8 @@ int main(void)
 {
     test_errors();
     test_memory();
+    test_zeroing();
+    test_give_back();
     test_arena();
     test_integers();
     test_doubles();

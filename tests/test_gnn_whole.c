@@ -137,6 +137,31 @@ static void test_layer(const struct layer_ops *ops, struct layer_shape shape, bo
     free(x), free(target);
 }
 
+/* A symmetric graph needs no arrays of its own to be seen from the other end; another does. */
+static void test_shared(void)
+{
+    enum { N = 5, LINKS = 6 };
+    uint32_t self[N] = {0, 1, 2, 3, 4}, offsets[N + 1] = {0, 1, 3, 4, 5, 6};
+    uint32_t symmetric[LINKS] = {1, 0, 2, 1, 4, 3}, other[LINKS] = {1, 0, 3, 1, 4, 3};
+    float weight[LINKS] = {2, 2, 3, 3, 4, 4};
+    struct block b = {.n_targets = N,
+                      .n_sources = N,
+                      .n_edges = LINKS,
+                      .self = self,
+                      .offsets = offsets,
+                      .source = symmetric,
+                      .weight = weight};
+    for (int i = 0; i < 3; i++) {
+        struct reverse *r = NULL;
+        b.source = i == 1 ? other : symmetric;
+        weight[3] = i == 2 ? 5 : 3; /* there and back of different weight */
+        ok(reverse_new(&b, &r, NULL) == MEDLEY_OK && r->borrowed == (i == 0) &&
+               (r->target == b.source) == (i == 0),
+           "graph %d is %sits own mirror image", i, i ? "not " : "");
+        reverse_free(r);
+    }
+}
+
 static void test_elements(const struct whole_impl *impl, struct rng *rng)
 {
     enum { MOST = 70 };
@@ -315,5 +340,6 @@ int main(void)
     test_relu(&layer_sage);
     test_relu(&layer_gatv2);
     test_not_whole();
+    test_shared();
     return tap_done();
 }

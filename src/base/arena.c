@@ -69,6 +69,7 @@ static struct arena_block *add_block(struct arena *a, size_t need)
     struct arena_block *b = mem_alloc64(1, ALIGNMENT + size);
     if (!b)
         return NULL;
+    mem_advise(b, ALIGNMENT + size);
     *b = (struct arena_block){.next = a->blocks, .size = size};
     a->blocks = b;
     return b;

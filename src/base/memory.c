@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Successful allocations left before the one that fails; SIZE_MAX: off, the only state outside
  * tests, which then costs one relaxed load. */
@@ -15,6 +17,10 @@ void mem_fail_after(size_t countdown)
 {
     atomic_store(&allowed, countdown);
 }
+
+enum {
+    LARGE = 32 << 20
+}; /* bytes: past any cache, so that faulting costs no more than zeroing */
 
 static bool must_fail(void)
 {
@@ -61,6 +67,43 @@ void *mem_resize(void *old, size_t count, size_t size)
 {
     size_t bytes;
     return total_bytes(count, size, &bytes) && !must_fail() ? realloc(old, bytes) : NULL;
+}
+
+/* The whole pages of a range: their number of bytes, and the first. */
+static size_t whole_pages(char *p, size_t bytes, char **first)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = (page - (uintptr_t)p % page) % page;
+    *first = p + skip;
+    return bytes > skip ? (bytes - skip) / page * page : 0;
+}
+
+void mem_give_back(void *p, size_t bytes)
+{
+    char *begin = p, *first = NULL;
+    size_t n = whole_pages(begin, bytes, &first);
+    if (n && madvise(first, n, MADV_DONTNEED) == 0) {
+        memset(begin, 0, (size_t)(first - begin));
+        memset(first + n, 0, bytes - n - (size_t)(first - begin));
+    } else if (bytes) {
+        memset(begin, 0, bytes);
+    }
+}
+
+void mem_zero(void *p, size_t bytes)
+{
+    if (bytes >= LARGE)
+        mem_give_back(p, bytes);
+    else if (bytes)
+        memset(p, 0, bytes);
+}
+
+void mem_advise(void *p, size_t bytes)
+{
+    char *first = NULL;
+    size_t n = whole_pages(p, bytes, &first);
+    if (bytes >= LARGE)
+        (void)madvise(first, n,
+                      MADV_HUGEPAGE); /* advice: nothing is lost where it is refused */
 }
 
 char *mem_strdup(const char *s)

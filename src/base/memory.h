@@ -16,6 +16,14 @@ char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n);
 void mem_free(void *p);
 
+/* Zeroes. Of 32 MB and more the pages go back to the system until they are written again, which
+ * costs no more than zeroing what no cache holds; mem_give_back does so whatever the size. p
+ * from mem_alloc or mem_alloc64. */
+void mem_zero(void *p, size_t bytes);
+void mem_give_back(void *p, size_t bytes);
+/* Asks for huge pages for 32 MB and more: rows read in random order then miss the TLB less. */
+void mem_advise(void *p, size_t bytes);
+
 /* Grows *array so that it holds at least `need` elements; *capacity is in elements. Returns
  * false and changes nothing when out of memory. `array` is the address of the pointer. */
 bool mem_reserve(void *array, size_t *capacity, size_t need, size_t size);

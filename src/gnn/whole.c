@@ -6,6 +6,7 @@
 #include "base/pool.h"
 
 #include <math.h>
+#include <string.h>
 
 static bool square(const struct block *b)
 {
@@ -48,6 +49,29 @@ static bool all_ones(const struct block *b)
     for (size_t e = 0; b->weight && e < b->n_edges; e++)
         if (b->weight[e] < 1 || b->weight[e] > 1)
             return false;
+    return true;
+}
+
+static void arrays_free(struct reverse *r)
+{
+    mem_free((void *)(uintptr_t)r->offsets);
+    mem_free((void *)(uintptr_t)r->target);
+    mem_free((void *)(uintptr_t)r->weight);
+}
+
+/* An undirected graph looks the same from both ends: then one copy will do. */
+static bool share(const struct block *b, struct reverse *r)
+{
+    size_t n = r->n;
+    if (memcmp(r->offsets, b->offsets, (n + 1) * sizeof *r->offsets) != 0 ||
+        memcmp(r->target, b->source, b->n_edges * sizeof *r->target) != 0 ||
+        (r->weight && memcmp(r->weight, b->weight, b->n_edges * sizeof *r->weight) != 0))
+        return false;
+    const float *weight = r->weight ? b->weight : NULL;
+    arrays_free(r);
+    r->offsets = b->offsets;
+    r->target = b->source;
+    r->weight = weight;
     return true;
 }
 
@@ -94,6 +118,7 @@ medley_status reverse_new(const struct block *b, struct reverse **out, medley_er
         return fail_memory(err, "a graph seen from its sources");
     }
     turn_round(b, &a, next);
+    r->borrowed = share(b, r);
     fill_degrees(b, r);
     mem_free(next);
     *out = r;
@@ -104,9 +129,8 @@ void reverse_free(struct reverse *r)
 {
     if (!r)
         return;
-    mem_free((void *)(uintptr_t)r->offsets);
-    mem_free((void *)(uintptr_t)r->target);
-    mem_free((void *)(uintptr_t)r->weight);
+    if (!r->borrowed)
+        arrays_free(r);
     mem_free(r->inverse_degree);
     mem_free(r->inverse_root);
     mem_free(r);

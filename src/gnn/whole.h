@@ -18,9 +18,10 @@ struct reverse {
     const float *weight;     /* [edges] in this order; NULL: every weight is 1 */
     float *inverse_degree;   /* [n] 1 / edges into a node; 0 for none */
     float *inverse_root;     /* [n] 1 / sqrt(1 + weighted degree) */
+    bool borrowed; /* the first three arrays are the block's: the graph is symmetric */
 };
 /* EINVAL when sources and targets of b are not the same nodes. b->reverse = *out is up to the
- * caller. */
+ * caller. Arrays of b must outlive it. */
 medley_status reverse_new(const struct block *b, struct reverse **out, medley_error *err);
 void reverse_free(struct reverse *r);
 

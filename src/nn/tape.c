@@ -58,9 +58,15 @@ struct tensor *tape_tensor(struct tape *t, size_t rows, size_t cols, bool needs_
     if (t->failed)
         return NULL;
     if (grad)
-        memset(grad, 0, n * sizeof *grad);
+        mem_zero(grad, n * sizeof *grad);
     *x = (struct tensor){.value = value, .grad = grad, .rows = rows, .cols = cols};
     return x;
+}
+
+void tape_drop(struct tensor *x)
+{
+    if (x)
+        mem_give_back(x->value, x->rows * x->cols * sizeof *x->value);
 }
 
 void tape_record(struct tape *t, tape_backward_fn *backward, void *context)

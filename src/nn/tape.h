@@ -46,7 +46,10 @@ void tape_reset(struct tape *t, bool training, uint64_t seed); /* start of a ste
 
 /* For writing ops. All return NULL when the tape has failed. */
 struct tensor *tape_tensor(struct tape *t, size_t rows, size_t cols,
-                           bool needs_grad);                 /* value not zeroed */
+                           bool needs_grad); /* value not zeroed */
+/* Nothing will read x's value again, the way back least of all: its memory goes back to the
+ * system until the next step, and the value is zero. x may be NULL. */
+void tape_drop(struct tensor *x);
 void *tape_alloc(struct tape *t, size_t count, size_t size); /* not zeroed; aligned to 64 */
 void tape_record(struct tape *t, tape_backward_fn *backward, void *context);
 const float *tape_param(const struct tape *t, param_id id);
