@@ -1,5 +1,6 @@
 /* test_explain.c: one decision explained: its sums, with and without a cascade, and as a page.
  */
+#include "ensemble/decide.h"
 #include "ensemble/explain.h"
 #include "report/report.h"
 #include "tests/ensemble_shop.h"
@@ -230,6 +231,28 @@ static void test_hardest(const char *folder)
     json_free(h);
 }
 
+/* A bundle that does not open costs the report its explanations, not more. */
+static void test_outdated(const char *folder)
+{
+    struct workspace w;
+    medley_error err = {0};
+    json *h = NULL;
+    put(folder, "bundle/current/bundle.json", "{}");
+    if (!ok(workspace_open(folder, &w, &err) == MEDLEY_OK &&
+                workspace_open_data(&w, &err) == MEDLEY_OK,
+            "opens"))
+        return;
+    ok(decide_hardest(&w, &err) == MEDLEY_OK &&
+           json_load(at(folder, "ensemble/hardest.json"), &h, &err) == MEDLEY_OK,
+       "the hardest queries without the bundle: %s", err.message);
+    const json *first = json_first(json_get(h, "queries"));
+    ok(json_kind_of(json_get(first, "explanation")) == JSON_NULL &&
+           json_kind_of(json_get(first, "worst")) == JSON_OBJECT,
+       "not explained, but told");
+    json_free(h);
+    workspace_close(&w);
+}
+
 int main(void)
 {
     char folder[64];
@@ -247,6 +270,7 @@ int main(void)
         test_interactions(b);
         test_staged(b, folder);
         test_hardest(folder);
+        test_outdated(folder);
         test_memory(b, 0);
         test_memory(b, 7);
     }

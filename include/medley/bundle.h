@@ -45,10 +45,11 @@ typedef struct medley_classify_options {
                             missing. 0: all, or the bundle's cascade if it has one */
     float *contributions; /* NULL, or [n * (M+1) * K]: player m of row i adds
                              contributions[(i*(M+1)+m)*K + c] to margin c; player M is the context */
-    float *said;         /* NULL, or [n * M * K]: the probabilities of every model itself; NaN where it
-                            was not asked or had no answer */
-    float *interactions; /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the players,
-                            as medley_explainer_interactions; a player's row sums to its contribution */
+    float *said;         /* NULL, or [n * M * K]: the probabilities of every model itself; NaN
+                            where it was not asked or had no answer */
+    float *interactions; /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the
+                            players, as medley_explainer_interactions; a player's row sums to its
+                            contribution */
 } medley_classify_options;
 
 MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,
@@ -74,14 +75,15 @@ typedef struct medley_store_size {
 MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
 /* base[K]: margin of each class before any contribution. */
 MEDLEY_API void medley_bundle_base(const medley_bundle *b, double *base);
-/* The cascade: the next model is asked only for pairs whose label is not decided yet. A pair's margins
- * and contributions are those of the ensemble of the stage that it stopped at. */
+/* The cascade: the next model is asked only for pairs whose label is not decided yet. A pair's
+ * margins and contributions are those of the ensemble of the stage that it stopped at. */
 MEDLEY_API size_t medley_bundle_stages(const medley_bundle *b); /* 0: no cascade */
-MEDLEY_API size_t medley_bundle_stage_model(const medley_bundle *b, size_t stage); /* SIZE_MAX: none */
+/* The model of a stage; SIZE_MAX: there is no such stage. */
+MEDLEY_API size_t medley_bundle_stage_model(const medley_bundle *b, size_t stage);
 /* The base of results with so many `stages`; 0: as medley_bundle_base. */
 MEDLEY_API void medley_bundle_stage_base(const medley_bundle *b, size_t stages, double *base);
-/* "none", "temperature" or "isotonic": how probabilities were made of margins, but for results of a
- * cascade, each of whose stages has a temperature. */
+/* "none", "temperature" or "isotonic": how probabilities were made of margins, but for results of
+ * a cascade, each of whose stages has a temperature. */
 MEDLEY_API const char *medley_bundle_calibration(const medley_bundle *b);
 
 /* One query with n candidate products; results[n]. The candidates are judged together: per-query

@@ -73,6 +73,10 @@ medley_status explain_tokens(struct json_writer *w, const struct explaining *x,
         return MEDLEY_OK;
     }
     medley_status st = cross_encoder_attribute(x->b->models[m].model, &x->pair, &a, err);
+    if (st == MEDLEY_EUNSUPPORTED) { /* a vocabulary without a token to mask with */
+        jw_null(w);
+        return MEDLEY_OK;
+    }
     if (st)
         return st;
     jw_object(w);

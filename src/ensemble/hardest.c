@@ -124,7 +124,6 @@ static medley_status write_explanation(struct json_writer *w, const struct hard 
                               .models = models >= 32 ? UINT32_MAX : (1u << models) - 1,
                               .tokens = true,
                               .neighbours = NEIGHBOURS};
-    jw_key(w, "explanation");
     medley_status st = bundle_explain(b, &ask, w, err);
     mem_free(products);
     return st;
@@ -152,9 +151,26 @@ static medley_status write_query(struct json_writer *w, const struct hard *h,
     jw_key(w, "label"), jw_textz(w, d->class_names[label_of(h, q->worst)]);
     jw_key(w, "probability"), jw_float(w, h->p[q->worst * s->n_classes + truth]);
     jw_object_end(w);
-    medley_status st = write_explanation(w, h, q, b, err);
+    jw_key(w, "explanation");
+    medley_status st = MEDLEY_OK;
+    if (b)
+        st = write_explanation(w, h, q, b, err);
+    else
+        jw_null(w);
     jw_object_end(w);
     return st;
+}
+
+/* NULL when the bundle is damaged or outdated: the report is about more than explanations. */
+static medley_status open_bundle(const struct hard *h, medley_bundle **out, medley_error *err)
+{
+    medley_error why = {0};
+    medley_status st = medley_bundle_open(workspace_path(h->w, "bundle/current").s, out, &why);
+    if (st == MEDLEY_ENOMEM || st == MEDLEY_EINTERRUPTED)
+        return fail(err, st, "%s", why.message);
+    if (st)
+        progress_note("the hardest queries are not explained: %s", why.message);
+    return MEDLEY_OK;
 }
 
 static medley_status write_hard(const struct hard *h, medley_error *err)
@@ -162,7 +178,7 @@ static medley_status write_hard(const struct hard *h, medley_error *err)
     struct strbuf text;
     struct json_writer w;
     medley_bundle *b = NULL;
-    medley_status st = medley_bundle_open(workspace_path(h->w, "bundle/current").s, &b, err);
+    medley_status st = open_bundle(h, &b, err);
     sb_init(&text);
     jw_init(&w, &text, true);
     jw_object(&w);
