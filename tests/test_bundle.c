@@ -190,6 +190,33 @@ static void test_damage(const char *folder)
     }
 }
 
+/* Selecting alone leaves a plain bundle; the run that follows adds the cascade again. */
+static void test_again(struct workspace *w, const char *folder)
+{
+    medley_error err = {0};
+    struct stages s = {NULL, 0};
+    ok(stages_run_group(w, STAGE_SELECT, NULL, true, &err) == MEDLEY_OK &&
+           !file_exists(at(folder, "bundle/current/cascade/cascade.json")),
+       "selecting alone: a plain bundle %s", err.message);
+    ok(stages_inspect(w, &s, &err) == MEDLEY_OK, "inspects");
+    for (size_t i = 0; i < s.n; i++)
+        if (s.items[i].group == STAGE_TUNE)
+            is_text(s.items[i].why, "bundle/current has not what decide: wants",
+                    "which is known");
+    stages_free(&s);
+    ok(remove_tree(at(folder, "bundle"), &err) == MEDLEY_OK &&
+           stages_run(w, &err) == MEDLEY_OK &&
+           file_exists(at(folder, "bundle/current/cascade/cascade.json")) &&
+           file_exists(at(folder, "bundle/current/calibrator.json")),
+       "when the bundle is gone, a whole one is made %s", err.message);
+    ok(stages_inspect(w, &s, &err) == MEDLEY_OK, "inspects");
+    size_t stale = 0;
+    for (size_t i = 0; i < s.n; i++)
+        stale += !s.items[i].up_to_date;
+    ok(stale == 0, "and all is up to date");
+    stages_free(&s);
+}
+
 static void test_refusals(void)
 {
     static const struct {
@@ -278,6 +305,7 @@ int main(void)
            "opens")) {
         test_cascade(&w, folder);
         test_damage(folder);
+        test_again(&w, folder);
         w.config.decide.cascade = w.config.decide.calibrate = false;
         ok(bundle_write_tuned(&w, 7, &err) == MEDLEY_OK &&
                !file_exists(at(folder, "bundle/current/cascade/cascade.json")),

@@ -236,6 +236,20 @@ static void explain_difference(const char *before, const char *now, char *why, s
         snprintf(why, size, "inputs changed");
 }
 
+/* Selecting writes a plain bundle: what `decide:` wants in it has to be added again. */
+static bool bundle_is_plain(const struct workspace *w, const struct stages *s)
+{
+    const struct decide_config *want = &w->config.decide;
+    bool will_be = false;
+    for (size_t i = 0; i < s->n; i++)
+        will_be |= s->items[i].group == STAGE_SELECT && !s->items[i].up_to_date;
+    return ((want->cascade || want->calibrate) && will_be) ||
+           (want->cascade &&
+            !file_exists(workspace_path(w, "bundle/current/cascade/cascade.json").s)) ||
+           (want->calibrate &&
+            !file_exists(workspace_path(w, "bundle/current/calibrator.json").s));
+}
+
 static medley_status inspect_one(const struct workspace *w, const struct stages *s,
                                  struct stage *stage, medley_error *err)
 {
@@ -260,6 +274,8 @@ static medley_status inspect_one(const struct workspace *w, const struct stages 
     else if (stage->group == STAGE_SELECT &&
              !file_exists(workspace_path(w, "bundle/current/bundle.json").s))
         snprintf(stage->why, sizeof stage->why, "bundle/current is gone");
+    else if (stage->group == STAGE_TUNE && bundle_is_plain(w, s))
+        snprintf(stage->why, sizeof stage->why, "bundle/current has not what decide: wants");
     else
         stage->up_to_date = true;
     mem_free(stamp);
