@@ -100,7 +100,7 @@ static void test_refusals(void)
     refused(DATA "models:\n  - name: a\n    kind: gnn\n    layer: gin\n",
             "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, sage-max, gatv2, rgcn");
     refused(DATA "models: [{name: a, kind: svm}]\n",
-            "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table");
+            "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table, plugin, remote");
     refused(DATA "models: [{name: a, kind: lm}, {name: a, kind: gnn}]\n",
             "medley.yaml:2: two models are called 'a'");
     refused(DATA "models: [{name: a/b, kind: lm}]\n",

@@ -34,6 +34,8 @@ typedef struct medley_result {
     bool known_product;    /* the id was found, or text was given */
     uint8_t stages;        /* of the cascade that it took; 0: not in a cascade */
     uint32_t models_used;  /* bit m: model m answered */
+    uint32_t models_failed; /* bit m: model m was asked and failed: the answer is without it,
+                               and should not be remembered for long */
     uint32_t models_stored; /* bit m: model m answered from embeddings made ahead */
     float probabilities[MEDLEY_MAX_CLASSES]; /* calibrated, if the bundle is */
     float margins[MEDLEY_MAX_CLASSES];       /* of the ensemble, before calibration */
@@ -50,6 +52,7 @@ typedef struct medley_classify_options {
     float *interactions; /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the
                             players, as medley_explainer_interactions; a player's row sums to its
                             contribution */
+    const char *traceparent; /* W3C Trace Context header, passed on to remote models; or NULL */
 } medley_classify_options;
 
 MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,
@@ -73,6 +76,15 @@ typedef struct medley_store_size {
     bool half;                /* float16, else float32 */
 } medley_store_size;
 MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
+/* How model m fares, which only kinds remote and plugin can tell; all zero for the others. */
+typedef struct medley_model_health {
+    uint64_t lists_failed; /* without an answer, or with one that was no probabilities */
+    unsigned state;        /* remote: circuit breaker; 0 closed, 1 open, 2 half-open */
+    uint64_t requests, request_failures, retries; /* remote: over HTTP */
+    uint64_t lists_refused;                       /* remote: kept back by the open breaker */
+} medley_model_health;
+/* Thread-safe; counted since the bundle was opened. */
+MEDLEY_API medley_model_health medley_bundle_health(const medley_bundle *b, size_t m);
 /* base[K]: margin of each class before any contribution. */
 MEDLEY_API void medley_bundle_base(const medley_bundle *b, double *base);
 /* The cascade: the next model is asked only for pairs whose label is not decided yet. A pair's

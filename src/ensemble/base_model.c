@@ -8,9 +8,8 @@
 #include <string.h>
 
 const struct base_model_ops *const base_model_kinds[KIND_COUNT] = {
-    [KIND_LM] = &lm_kind,
-    [KIND_GNN] = &gnn_kind,
-    [KIND_TABLE] = &table_kind,
+    [KIND_LM] = &lm_kind,         [KIND_GNN] = &gnn_kind,       [KIND_TABLE] = &table_kind,
+    [KIND_PLUGIN] = &plugin_kind, [KIND_REMOTE] = &remote_kind,
 };
 
 /* Relations of the dataset, and those of texts beside the features where the model names any.

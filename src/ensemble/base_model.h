@@ -27,12 +27,15 @@ struct model_request {
     size_t n;
     const float *query_features;   /* [width] when the query is new and a graph model asks */
     const float *product_features; /* [n * width]; rows of new products */
+    const char *traceparent;       /* W3C header of the request, to pass on; or NULL */
     uint8_t *stored; /* [n] zeroed, or NULL: set to 1 where embeddings made ahead answered */
 };
 
 struct base_model_ops {
     const char *kind;
     bool needs_graph;
+    /* Code or machines of others: while serving, its failure is a missing model. */
+    bool outside;
     /* What all folds share and no label enters, left in `folder`; repeats nothing that is
      * there. *done tells whether there was anything to do. NULL: nothing. */
     medley_status (*prepare)(const struct model_context *c, const char *folder, bool *done,
@@ -41,6 +44,10 @@ struct base_model_ops {
     medley_status (*fit)(const struct model_context *c, const uint32_t *rows, size_t n,
                          const char *checkpoint, const char *log_path, void **model,
                          medley_error *err);
+    /* Kinds that are not trained here: probabilities[n_examples*K] (all NaN before), and what
+     * load needs, left in `folder`. */
+    medley_status (*collect)(const struct workspace *w, const struct model_context *c,
+                             const char *folder, float *probabilities, medley_error *err);
     medley_status (*save)(const void *model, const char *folder, medley_error *err);
     medley_status (*load)(const struct model_context *c, const char *folder, void **model,
                           medley_error *err);
@@ -54,9 +61,10 @@ struct base_model_ops {
     medley_status (*answer)(const struct model_context *c, const void *model,
                             const struct model_request *request, float *probabilities,
                             medley_error *err);
+    void (*health)(const void *model, medley_model_health *out); /* or NULL; thread-safe */
 };
 extern const struct base_model_ops *const base_model_kinds[KIND_COUNT]; /* by enum model_kind */
-extern const struct base_model_ops lm_kind, gnn_kind, table_kind;
+extern const struct base_model_ops lm_kind, gnn_kind, table_kind, plugin_kind, remote_kind;
 
 /* Graph and features of one graph model, for training and for the bundle. */
 struct graph_inputs {

@@ -5,10 +5,14 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "base/progress.h"
+#include "ensemble/answers.h"
 #include "ensemble/bundle_private.h"
 #include "nn/ops.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +42,7 @@ void medley_bundle_close(medley_bundle *b)
     if (b->data_open)
         dataset_close(&b->data);
     json_free(b->manifest);
+    mem_free(b->failed);
     mem_free(b);
 }
 
@@ -250,6 +255,8 @@ medley_status medley_bundle_open(const char *folder, medley_bundle **out, medley
     medley_status st = folder_exists(folder)
                            ? read_manifest(b, folder, err)
                            : fail(err, MEDLEY_ENOTFOUND, "no bundle at '%s'", folder);
+    if (!st && !(b->failed = mem_zalloc(MEDLEY_MAX_MODELS, sizeof *b->failed)))
+        st = fail_memory(err, "a bundle");
     struct path data = within(folder, "data");
     if (!st && !(st = dataset_open(data.s, &b->data, err)))
         b->data_open = true;
@@ -317,6 +324,18 @@ medley_store_size medley_bundle_store(const medley_bundle *b, size_t m)
                                .made = s.made,
                                .graph_cutoff = s.cutoff,
                                .half = s.half};
+}
+
+medley_model_health medley_bundle_health(const medley_bundle *b, size_t m)
+{
+    medley_model_health h = {0};
+    if (m >= b->n_models)
+        return h;
+    const struct base_model_ops *ops = base_model_kinds[b->models[m].config.kind];
+    if (ops->health)
+        ops->health(b->models[m].model, &h);
+    h.lists_failed = atomic_load(&b->failed[m]);
+    return h;
 }
 
 void medley_bundle_base(const medley_bundle *b, double *base)
@@ -493,6 +512,28 @@ static bool has_new(const struct request *r)
     return r->model.query == UINT32_MAX;
 }
 
+/* What others run may fail: the ensemble then answers without it. So it does when any model
+ * says what are no probabilities. */
+static medley_status settle_answer(struct request *r, size_t m,
+                                   const struct base_model_ops *ops, medley_status st,
+                                   const medley_error *why)
+{
+    size_t k = r->b->shape.n_classes, n = r->model.n;
+    bool ours = !ops->outside || st == MEDLEY_ENOMEM || st == MEDLEY_EINTERRUPTED;
+    if (st && ours)
+        return st;
+    if (st)
+        answers_none(r->probabilities[m], n, k);
+    else if (answers_drop(r->probabilities[m], n, k) == 0)
+        return MEDLEY_OK;
+    r->failed |= UINT32_C(1) << m;
+    uint64_t times = atomic_fetch_add(&r->b->failed[m], 1) + 1;
+    if ((times & (times - 1)) == 0) /* 1, 2, 4, ...: a server that is down fills no log */
+        progress_note("without '%s', %" PRIu64 " times so far: %s", r->b->models[m].config.name,
+                      times, st ? why->message : "it answered with what are no probabilities");
+    return MEDLEY_OK;
+}
+
 medley_status request_ask(struct request *r, size_t m, medley_error *err)
 {
     const struct bundle_model *model = &r->b->models[m];
@@ -515,8 +556,13 @@ medley_status request_ask(struct request *r, size_t m, medley_error *err)
         r->model.product_features = r->new_rows[model->graph];
         r->model.query_features = r->model.product_features + n * model->context.width;
     }
-    return base_model_kinds[model->config.kind]->answer(&model->context, model->model,
-                                                        &r->model, r->probabilities[m], err);
+    const struct base_model_ops *ops = base_model_kinds[model->config.kind];
+    medley_error why = {.message = ""};
+    st = ops->answer(&model->context, model->model, &r->model, r->probabilities[m], &why);
+    st = settle_answer(r, m, ops, st, &why);
+    if (st && err)
+        *err = why;
+    return st;
 }
 
 static int locale_index(const struct dataset *d, struct str locale)
@@ -576,6 +622,7 @@ static medley_status decide(struct request *r, const medley_classify_options *op
                 out->label = (uint8_t)c;
         }
         out->models_used = out->models_stored = 0;
+        out->models_failed = r->failed;
         for (size_t m = 0; m < b->n_models; m++) {
             if (r->probabilities[m] && !isnan(r->probabilities[m][i * k]))
                 out->models_used |= UINT32_C(1) << m;
@@ -605,6 +652,7 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
     uint32_t asked = how.models ? how.models : UINT32_MAX;
     struct request r = {.b = b};
     medley_status st = take_request(&r, query, locale, products, n, results, err);
+    r.model.traceparent = options ? options->traceparent : NULL;
     if (b->cascade && !how.models) {
         if (!st)
             st = bundle_cascade_answer(&r, &how, results, err);

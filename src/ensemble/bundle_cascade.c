@@ -168,6 +168,7 @@ static medley_status part_merge(const struct passing *t, const struct request *p
 {
     struct request *r = t->r;
     size_t k = t->k;
+    r->failed |= part->failed;
     if (part->stored[m] && !(r->stored[m] = mem_zalloc(t->n, 1)))
         return fail_memory(err, "a cascade");
     for (size_t i = 0; i < t->n_in; i++) {
@@ -244,6 +245,7 @@ static void fill_result(const struct passing *t, size_t j, size_t i)
             out->label = (uint8_t)c;
     }
     out->models_used = out->models_stored = 0;
+    out->models_failed = t->r->failed;
     for (size_t m = 0; m < b->n_models; m++) {
         if (!(t->c->c.prefix[j] >> m & 1))
             continue;

@@ -11,6 +11,8 @@
 #include "medley/bundle.h"
 #include "medley/shapley.h"
 
+#include <stdatomic.h>
+
 /* Graph and features are shared by the models whose settings agree. */
 struct shared_graph {
     struct graph_inputs inputs;
@@ -35,6 +37,7 @@ struct medley_bundle {
     bool data_open, relations_open;
     size_t n_models, n_graphs;
     struct bundle_model models[MEDLEY_MAX_MODELS];
+    atomic_uint_least64_t *failed; /* [MEDLEY_MAX_MODELS]: lists in vain, by model */
     struct shared_graph graphs[MEDLEY_MAX_MODELS];
     medley_gbdt *gbdt;
     medley_explainer *explainer;
@@ -60,6 +63,7 @@ struct request {
     float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
     float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
     uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
+    uint32_t failed;                         /* models that were asked in vain */
     float *context, *x;
 };
 

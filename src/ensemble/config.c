@@ -2,6 +2,7 @@
 #include "ensemble/config_private.h"
 
 #include "base/error.h"
+#include "ensemble/config_plugged.h"
 
 #include <string.h>
 
@@ -109,6 +110,8 @@ const struct config_section config_sections[] = {
     {"models[].distill", "of a language model", distill_fields},
     {"models[] of kind gnn", "graph model", gnn_fields},
     {"models[] of kind table", "predictions made elsewhere", table_fields},
+    {"models[] of kind plugin", "shared library", plugin_fields},
+    {"models[] of kind remote", "inference server", remote_fields},
     {"stacking", "out-of-fold predictions", stacking_fields},
     {"ensemble", "the GBDT", ensemble_fields},
     {"budget", "what serving may cost", budget_fields},

@@ -4,12 +4,13 @@
 
 #include "base/yaml.h"
 #include "data/import.h"
+#include "ensemble/plugged_options.h"
 #include "gnn/link_classifier.h"
 #include "lm/cross_encoder.h"
 #include "medley/bundle.h"
 #include "medley/gbdt.h"
 
-enum model_kind { KIND_LM, KIND_GNN, KIND_TABLE, KIND_COUNT };
+enum model_kind { KIND_LM, KIND_GNN, KIND_TABLE, KIND_PLUGIN, KIND_REMOTE, KIND_COUNT };
 extern const char *const model_kind_names[KIND_COUNT + 1]; /* NULL-terminated */
 
 /* One entry of `models:`. Only the part of its kind is used. */
@@ -22,7 +23,9 @@ struct model_config {
     const char **relations;  /* gnn: names; NULL: all */
     const char *predictions; /* table: file of probabilities */
     bool logits;             /* table: the file holds logits */
-    bool trust;              /* table: skip the in-sample check */
+    bool trust;              /* table, remote, plugin: skip the in-sample check */
+    struct plugin_options plugin;
+    struct remote_options remote;
     const struct yaml_node *lora;     /* lm: the mapping, bound to lm.lora */
     const struct yaml_node *pretrain; /* lm: the mapping, bound to lm.pretrain */
     const struct yaml_node *distill;  /* lm: bound to lm.distill and: */

@@ -2,12 +2,14 @@
 #include "ensemble/config_private.h"
 
 #include "base/error.h"
+#include "ensemble/config_plugged.h"
 #include "lm/encoder.h"
 
 #include <stdio.h>
 #include <string.h>
 
-const char *const model_kind_names[KIND_COUNT + 1] = {"lm", "gnn", "table", NULL};
+const char *const model_kind_names[KIND_COUNT + 1] = {"lm",     "gnn",    "table",
+                                                      "plugin", "remote", NULL};
 
 static const char *const layer_names[] = {"gcn", "sage", "sage-max", "gatv2", "rgcn", NULL};
 static const char *const jumping_names[] = {"last", "cat", "max", NULL};
@@ -20,7 +22,7 @@ static const char *const head_names[] = {"cls", "segments", NULL};
 #define MODEL(key, type, member, min, max, help) ROW(key, type, model_config, member, min, max, NULL, help)
 const struct yaml_field model_fields[] = {
     MODEL("name", YAML_TEXT, name, 0, 0, "letters, digits, - and _ (required)"),
-    ROW("kind", YAML_CHOICE, model_config, kind_name, 0, 0, model_kind_names, "lm, gnn or table (required)"),
+    ROW("kind", YAML_CHOICE, model_config, kind_name, 0, 0, model_kind_names, "lm, gnn, table, plugin or remote (required)"),
     END,
 };
 
@@ -124,7 +126,7 @@ const struct yaml_field table_fields[] = {
     END,
 };
 
-static const struct yaml_field *const kind_fields[KIND_COUNT] = {lm_fields, gnn_fields, table_fields};
+static const struct yaml_field *const kind_fields[KIND_COUNT] = {lm_fields, gnn_fields, table_fields, plugin_fields, remote_fields};
 /* clang-format on */
 
 static bool good_name(const char *name)
@@ -144,12 +146,14 @@ static medley_status check_model(struct config *c, const struct model_config *m,
             return config_refuse(c, m->node, err, "two models are called", m->name);
     if (m->kind == KIND_TABLE && !m->predictions)
         return config_refuse(c, m->node, err, "a model of kind table needs", "predictions");
+    medley_status st = plugged_check(c->document, m, err);
+    if (st)
+        return st;
     const struct encoder_family *family;
     if (m->lm.family && m->lm.pretrained)
         return config_refuse(c, m->node, err,
                              "pretrained says the family already; remove family from", m->name);
-    medley_status st =
-        m->lm.family ? encoder_family_find(m->lm.family, &family, err) : MEDLEY_OK;
+    st = m->lm.family ? encoder_family_find(m->lm.family, &family, err) : MEDLEY_OK;
     if (st)
         return fail_within(err, st, "%s:%d", yaml_path(c->document), m->node->line);
     if (m->lm.heads && (m->lm.hidden ? m->lm.hidden : 128) % m->lm.heads)
@@ -222,6 +226,7 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
     if (m->kind == KIND_COUNT) /* the table's own message lists the choices */
         return yaml_bind(c->document, node, where, model_fields, lm_fields, m, err);
     m->features = "hashed";
+    plugged_defaults(m);
     medley_status st =
         yaml_bind(c->document, node, where, model_fields, kind_fields[m->kind], m, err);
     if (st)

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "data/folds.h"
+#include "ensemble/answers.h"
 #include "ensemble/cost.h"
 #include "ensemble/guard.h"
 #include "ensemble/teacher.h"
@@ -98,6 +99,8 @@ static medley_status fit_and_predict(struct crossfit *x, const char *part, size_
     medley_status st = x->ops->fit(&x->context, x->fit, n_fit, checkpoint.s, log.s, model, err);
     if (!st)
         st = x->ops->predict(&x->context, *model, x->rest, n_rest, task, x->part, err);
+    if (!st)
+        st = answers_check(task, x->part, n_rest, x->w->data.n_classes, err);
     return st;
 }
 
@@ -171,18 +174,24 @@ static medley_status run_final(struct crossfit *x, medley_error *err)
     return st;
 }
 
-static medley_status take_table(struct crossfit *x, medley_error *err)
+/* Fitted elsewhere: the user's word that it did not see these pairs is tested, unless they
+ * insist. */
+static medley_status guard_foreign(const struct crossfit *x, medley_error *err)
 {
-    struct path source = workspace_path(x->w, "%s", x->config->predictions);
+    return x->config->trust ? MEDLEY_OK
+                            : guard_table(&x->w->data, x->probabilities, x->config->name, err);
+}
+
+static medley_status collect(struct crossfit *x, medley_error *err)
+{
     struct path folder = workspace_path(x->w, "models/%s", x->config->name);
-    struct path saved = workspace_path(x->w, "models/%s/predictions.npy", x->config->name);
     const struct dataset *d = &x->w->data;
     void *model = NULL;
-    medley_status st = predictions_read(source.s, d, x->config->logits, x->probabilities, err);
-    if (!st && !x->config->trust)
-        st = guard_table(d, x->probabilities, x->config->name, err);
+    medley_status st = x->ops->collect(x->w, &x->context, folder.s, x->probabilities, err);
     if (!st)
-        st = npy_write(saved.s, NPY_F32, d->n_examples, d->n_classes, x->probabilities, err);
+        st = answers_check(x->config->name, x->probabilities, d->n_examples, d->n_classes, err);
+    if (!st)
+        st = guard_foreign(x, err);
     if (!st)
         st = x->ops->load(&x->context, folder.s, &model, err);
     if (!st)
@@ -215,7 +224,9 @@ static medley_status train_across_folds(struct crossfit *x, medley_error *err)
         st = make_folders(workspace_path(x->w, "%s", x->work).s, err);
     for (unsigned f = 0; f < stacking->folds && !st; f++)
         st = run_fold(x, f, err);
-    return st ? st : run_final(x, err);
+    if (!st)
+        st = run_final(x, err);
+    return st || !x->config->plugin.foreign ? st : guard_foreign(x, err);
 }
 
 static medley_status write_predictions(struct crossfit *x, medley_error *err)
@@ -262,7 +273,7 @@ medley_status crossfit_model(struct workspace *w, size_t model, const char *key,
     for (size_t i = 0; i < cells && !st; i++)
         x.probabilities[i] = NAN;
     if (!st)
-        st = x.ops->fit ? train_across_folds(&x, err) : take_table(&x, err);
+        st = x.ops->fit ? train_across_folds(&x, err) : collect(&x, err);
     if (!st)
         st = write_predictions(&x, err);
     graph_inputs_close(&graph);

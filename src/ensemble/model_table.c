@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/map.h"
 #include "base/npy.h"
+#include "data/import.h"
 #include "ensemble/base_model.h"
 
 #include <math.h>
@@ -81,6 +82,17 @@ static medley_status table_load(const struct model_context *c, const char *folde
     return st;
 }
 
+static medley_status table_collect(const struct workspace *w, const struct model_context *c,
+                                   const char *folder, float *probabilities, medley_error *err)
+{
+    const struct dataset *d = c->data;
+    struct path source = workspace_path(w, "%s", c->config->predictions);
+    char path[1100];
+    snprintf(path, sizeof path, "%s/predictions.npy", folder);
+    medley_status st = predictions_read(source.s, d, c->config->logits, probabilities, err);
+    return st ? st : npy_write(path, NPY_F32, d->n_examples, d->n_classes, probabilities, err);
+}
+
 static medley_status table_save(const void *model, const char *folder, medley_error *err)
 {
     const struct table *t = model;
@@ -128,6 +140,7 @@ static medley_status table_answer(const struct model_context *c, const void *mod
 
 const struct base_model_ops table_kind = {
     .kind = "table",
+    .collect = table_collect,
     .save = table_save,
     .load = table_load,
     .free = table_free,

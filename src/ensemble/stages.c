@@ -169,6 +169,7 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_settings(p, "stacking", c->stacking_node);
         add_pretrained(p, w, m->lm.pretrained);
         add_file(p, w, m->predictions);
+        add_file(p, w, m->plugin.library);
         if (m->kind == KIND_GNN)
             add_upstream(p, s, STAGE_FEATURES, features_owner(c, stage->model));
         if (m->kind == KIND_GNN && names_text_relation(m->relations))

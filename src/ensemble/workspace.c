@@ -25,6 +25,15 @@ struct path workspace_path(const struct workspace *w, const char *format, ...)
     return p;
 }
 
+static medley_status resolve(struct workspace *w, const char **text, medley_error *err)
+{
+    if (!*text)
+        return MEDLEY_OK;
+    struct path p = workspace_path(w, "%s", *text);
+    *text = arena_strndup(&w->arena, p.s, strlen(p.s));
+    return *text ? MEDLEY_OK : fail_memory(err, "a path");
+}
+
 medley_status workspace_open(const char *root, struct workspace *out, medley_error *err)
 {
     memset(out, 0, sizeof *out);
@@ -43,13 +52,9 @@ medley_status workspace_open(const char *root, struct workspace *out, medley_err
         return st;
     arena_init(&out->arena, 0);
     for (size_t i = 0; i < out->config.n_models && !st; i++) {
-        const char **folder = &out->config.models[i].lm.pretrained;
-        if (*folder) {
-            p = workspace_path(out, "%s", *folder);
-            *folder = arena_strndup(&out->arena, p.s, strlen(p.s));
-            if (!*folder)
-                st = fail_memory(err, "a path");
-        }
+        st = resolve(out, &out->config.models[i].lm.pretrained, err);
+        if (!st)
+            st = resolve(out, &out->config.models[i].plugin.library, err);
     }
     if (st)
         workspace_close(out);

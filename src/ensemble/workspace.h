@@ -15,9 +15,10 @@ struct path {
 
 struct workspace {
     char root[512];
-    struct config config; /* lm.pretrained is resolved; other paths as written */
-    struct arena arena;   /* resolved paths */
-    struct dataset data;  /* after workspace_open_data */
+    /* lm.pretrained and plugin.library are resolved; other paths as written */
+    struct config config;
+    struct arena arena;  /* resolved paths */
+    struct dataset data; /* after workspace_open_data */
     struct relations relations;
     bool data_open;
 };
