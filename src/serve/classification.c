@@ -122,6 +122,8 @@ void classification_remember(const struct classification *c, struct label_cache 
 {
     int64_t now = now_ms();
     for (size_t i = 0; i < c->asked.n_products; i++) {
+        if (c->results[i].models_failed) /* the model may be back by the next request */
+            continue;
         struct label_key key = key_at(c, i);
         label_cache_put(cache, &key, &c->results[i], now);
     }
