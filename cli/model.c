@@ -48,8 +48,14 @@ static const struct argp argp = {
         "(or reads) only that one, says what it is worth beside the others, and refits the "
         "ensemble. try says the same and leaves medley.yaml as it was; what was trained is "
         "kept "
-        "for a later add.\nExamples:\n  medley model try name=mine kind=table "
-        "predictions=mine.csv -C shop\n  medley model add bigger.yaml -C shop\n  medley model "
+        "for a later add. Kinds: lm and gnn are trained here, table holds "
+        "predictions made elsewhere, remote asks an inference server, plugin loads a shared "
+        "library (medley init --settings lists their keys).\nExamples:\n  medley model try "
+        "name=mine kind=table "
+        "predictions=mine.csv -C shop\n  medley model add name=served kind=remote "
+        "url=http://127.0.0.1:8000 output=probabilities inputs=\"{text: '{query} | {title}'}\" "
+        "-C shop\n  medley model add name=bm25 kind=plugin library=bm25.so -C shop\n  medley "
+        "model add bigger.yaml -C shop\n  medley model "
         "remove mine -C shop",
 };
 

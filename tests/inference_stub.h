@@ -48,7 +48,7 @@ __attribute__((unused)) static const char *const stub_mode_names[STUB_MODES] = {
 
 struct stub {
     struct MHD_Daemon *daemon;
-    int port;
+    int port, classes; /* more than three: the others have no part */
     atomic_int mode;
     atomic_uint requests, pairs;
     atomic_bool stop;
@@ -76,19 +76,22 @@ static const char *stub_row(enum stub_mode mode, const char *text)
     }
 }
 
-static void stub_output(enum stub_mode mode, const char *name, const json *data,
+static void stub_output(int classes, enum stub_mode mode, const char *name, const json *data,
                         struct strbuf *out)
 {
     size_t n = json_count(data), row = 0;
     sb_addf(out, "{\"name\":\"%s\",\"datatype\":\"%s\",\"shape\":[%zu,%d],\"data\":[", name,
-            mode == STUB_TYPE ? "INT64" : "FP32", n, mode == STUB_SHAPE ? 4 : 3);
+            mode == STUB_TYPE ? "INT64" : "FP32", n, classes + (mode == STUB_SHAPE));
     for (const json *v = json_first(data); v; v = json_next(v), row++) {
         const char *text = "";
         json_as_text(v, &text);
         if (mode == STUB_SHORT && row + 1 == n)
             break;
-        sb_addf(out, mode == STUB_NESTED ? "%s[%s]" : "%s%s", row ? "," : "",
+        sb_addf(out, "%s%s%s", row ? "," : "", mode == STUB_NESTED ? "[" : "",
                 stub_row(mode, text));
+        for (int c = 3; c < classes; c++)
+            sb_addz(out, ",0");
+        sb_addz(out, mode == STUB_NESTED ? "]" : "");
     }
     sb_addz(out, "]}");
 }
@@ -105,10 +108,10 @@ static void stub_answer(struct stub *s, enum stub_mode mode, struct str body,
     const json *data = json_get(json_first(json_get(root, "inputs")), "data");
     atomic_fetch_add(&s->pairs, (unsigned)json_count(data));
     sb_addz(out, "{\"model_name\":\"m\",\"outputs\":[");
-    stub_output(mode, mode == STUB_OTHER_NAME ? "q" : "p", data, out);
+    stub_output(s->classes, mode, mode == STUB_OTHER_NAME ? "q" : "p", data, out);
     if (mode == STUB_TWICE) {
         sb_addz(out, ",");
-        stub_output(mode, "p", data, out);
+        stub_output(s->classes, mode, "p", data, out);
     }
     sb_addz(out, "]}");
     if (mode == STUB_ERROR) {
@@ -192,6 +195,7 @@ static void stub_end(void *context, struct MHD_Connection *c, void **state,
 static int stub_start(struct stub *s)
 {
     memset(s, 0, sizeof *s);
+    s->classes = 3;
     s->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0, NULL, NULL,
         stub_handle, s, MHD_OPTION_NOTIFY_COMPLETED, stub_end, NULL, MHD_OPTION_END);

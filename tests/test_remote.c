@@ -1,6 +1,6 @@
 /* test_remote.c: kind remote against a server that works, hangs, dies and lies: templates, one
- * request, retries, the breaker, all stages, serving. `test_remote serve` is that server alone,
- * for tests/e2e/plug.t: it prints its port and ends with its standard input. */
+ * request, retries, the breaker, all stages, serving. `test_remote serve K` is that server
+ * alone, of K classes, for tests/e2e/plug.t: it prints its port, and ends with its input. */
 #include "base/cpu.h"
 #include "remote/client.h"
 #include "tests/inference_stub.h"
@@ -257,11 +257,12 @@ static void test_settings(const char *folder)
     }
 }
 
-static int serve_alone(void)
+static int serve_alone(int classes)
 {
     struct stub s;
     if (!stub_start(&s))
         return 1;
+    s.classes = classes;
     printf("%d\n", s.port);
     fflush(stdout);
     while (getchar() != EOF)
@@ -274,7 +275,7 @@ int main(int argc, char **argv)
 {
     struct stub s;
     if (argc > 1 && strcmp(argv[1], "serve") == 0)
-        return serve_alone();
+        return serve_alone(argc > 2 ? argv[2][0] - '0' : 3);
     if (!ok(stub_start(&s), "a server"))
         return tap_done();
     snprintf(url, sizeof url, "http://127.0.0.1:%d/v2/models/m/infer", s.port);

@@ -135,7 +135,9 @@ medley_status classification_run(struct classification *c, const struct engine *
                                  medley_error *err)
 {
     const struct classify_request *asked = &c->asked;
-    medley_classify_options options = {.models = c->models, .contributions = c->contributions};
+    medley_classify_options options = {.models = c->models,
+                                       .contributions = c->contributions,
+                                       .traceparent = *c->traceparent ? c->traceparent : NULL};
     return engine->classify(engine->context, asked->query, asked->locale, asked->products,
                             asked->n_products, &options, c->results, err);
 }

@@ -18,6 +18,7 @@ struct classification {
     medley_result *results; /* [n] */
     int64_t *stored_ms;     /* [n] of those remembered; -1: not */
     bool from_cache;        /* nothing was evaluated */
+    char traceparent[56];   /* W3C header of the request, for remote models; or "" */
     float *contributions;   /* [n*(M+1)*K] or NULL */
     /* cache keys: made once, for looking up and for storing */
     struct strbuf shared, own;

@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 
+#include <microhttpd.h>
 #include <string.h>
 
 /* What the client did wrong it is told; what went wrong in here goes to the log alone, since it
@@ -90,6 +91,16 @@ static bool answer_from_cache(struct request *r)
     return true;
 }
 
+/* Version 00 of https://www.w3.org/TR/trace-context/; anything else is not passed on. */
+static void take_trace(const struct request *r, struct classification *c)
+{
+    const char *trace =
+        MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "traceparent");
+    size_t n = trace ? strlen(trace) : 0;
+    if (n == sizeof c->traceparent - 1 && strspn(trace, "0123456789abcdef-") == n)
+        memcpy(c->traceparent, trace, n + 1);
+}
+
 static enum handled classify(struct request *r, bool ranked)
 {
     struct server *s = r->server;
@@ -109,6 +120,7 @@ static enum handled classify(struct request *r, bool ranked)
     sb_deinit(&r->body); /* the parsed request has copies */
     sb_init(&r->body);
     r->classification->ranked = ranked;
+    take_trace(r, r->classification);
     r->pairs = r->classification->asked.n_products;
     if (answer_from_cache(r))
         return HANDLED;
