@@ -7,7 +7,7 @@ build=$(cd "$(dirname "$medley")" && pwd)
 work=$(mktemp -d /tmp/medley-e2e-XXXXXX)
 stub=
 server=
-trap 'kill $stub $server 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exec 9>&-; kill $stub $server 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
 n=0
 failed=0
@@ -120,7 +120,7 @@ wait $server
 [ $? -eq 0 ]
 ok $? "and a clean end"
 server=
-"$medley" model remove served -C ws >out 2>err
+"$medley" model unpin served -C ws >out 2>err && "$medley" model remove served -C ws >out 2>err
 ok $? "model remove needs no server"
 
 echo "1..$n"
