@@ -104,7 +104,8 @@ static bool read_request(const struct arguments *a, const struct config *c, stru
             return false;
         }
         for (const char *at = list; *at; at += strcspn(at, ",")) {
-            struct str name = {++at, strcspn(at, ",")};
+            at++; /* past = or , */
+            struct str name = {at, strcspn(at, ",")};
             uint32_t found = models_named(c, name);
             if (!found) {
                 cli_usage("evaluate", "--ensemble: there is no model or kind '%.*s'",

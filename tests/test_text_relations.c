@@ -85,8 +85,8 @@ int main(void)
     beside = text_relations_path(features.s);
     ok(strcmp(beside.s + strlen(folder), "/hashed.text") == 0, "beside the features");
     ok(is_text_relation("text-queries") && !is_text_relation("clicks"), "known by name");
-    ok(!relations_open_beside(beside.s, QUERIES, PRODUCTS, &r, &err) == 0, "not there: %s",
-       err.message);
+    ok(relations_open_beside(beside.s, QUERIES, PRODUCTS, &r, &err) != MEDLEY_OK,
+       "not there: %s", err.message);
     ok(text_relations_write(&d, rows, WIDTH, beside.s, &err) == MEDLEY_OK &&
            relations_open_beside(beside.s, QUERIES, PRODUCTS, &r, &err) == MEDLEY_OK,
        "written and read: %s", err.message);
