@@ -64,7 +64,7 @@ class Bundle:
         over an id).
 
         Each answer has ``label``, ``probabilities`` (by class), ``margins``, ``known_product``,
-        ``models_used``; with ``explain`` also ``contributions``: by model (and ``"context"``) and
+        ``models_used``, ``models_failed`` (asked in vain); with ``explain`` also ``contributions``: by model (and ``"context"``) and
         class, which add up, with ``base``, to the margins. Of a bundle with a cascade, and without
         ``models``, also ``cascade_stage``, the number of models that it took, and with ``explain`` a
         ``base`` of its own.
@@ -92,6 +92,7 @@ class Bundle:
             "margins": dict(zip(self.classes, r.margins[:k])),
             "known_product": r.known_product,
             "models_used": [n for m, n in enumerate(self.models) if r.models_used >> m & 1],
+            "models_failed": [n for m, n in enumerate(self.models) if r.models_failed >> m & 1],
         }
         if r.stages:
             answer["cascade_stage"] = r.stages

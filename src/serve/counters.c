@@ -155,6 +155,35 @@ static void write_staleness(const struct gauges *g, struct strbuf *out)
                out);
 }
 
+/* Models that run elsewhere: the others cannot fail alone. */
+static bool runs_elsewhere(const struct gauges *g, size_t m)
+{
+    return strcmp(g->kinds[m], "remote") == 0 || strcmp(g->kinds[m], "plugin") == 0;
+}
+
+static void write_health(const struct gauges *g, struct strbuf *out)
+{
+    static const char *const names[] = {"medley_model_failures", "medley_model_refused",
+                                        "medley_model_retries", "medley_model_breaker_state"};
+    static const char *const helps[] = {
+        "Lists that a remote model or a plugin failed to judge: answered without it.",
+        "Of them, lists that an open circuit breaker kept back.",
+        "Requests to a remote model that were sent again.",
+        "Circuit breaker of a remote model: 0 closed, 1 open, 2 half-open."};
+    for (int what = 0; g->health && what < 4; what++) {
+        describe(out, names[what], what < 3 ? "counter" : "gauge", helps[what]);
+        for (size_t m = 0; m < g->n_models; m++) {
+            const medley_model_health *h = &g->health[m];
+            const uint64_t values[] = {h->lists_failed, h->lists_refused, h->retries, h->state};
+            if (!runs_elsewhere(g, m))
+                continue;
+            sb_addf(out, "%s%s{", names[what], what < 3 ? "_total" : "");
+            label(out, "model", g->models[m]);
+            sb_addf(out, "} %" PRIu64 "\n", values[what]);
+        }
+    }
+}
+
 static void write_shadow(const struct gauges *g, struct strbuf *out)
 {
     if (g->shadow) {
@@ -222,6 +251,7 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
     gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
     write_bundle(g, out);
     write_staleness(g, out);
+    write_health(g, out);
     counter(out, "medley_bundle_changes", "Activations and rollbacks.",
             counters_get(&c->bundle_changes));
     write_shadow(g, out);

@@ -45,8 +45,9 @@ struct gauges {
     double shadow_distance;                   /* sum over pairs */
     const char *const *models, *const *kinds; /* [n_models] */
     size_t n_models;
-    const medley_store_size *stores; /* [n_models] embeddings made ahead; bytes 0: none */
-    int64_t now;                     /* seconds since 1970, for their age */
+    const medley_store_size *stores;   /* [n_models] embeddings made ahead; bytes 0: none */
+    const medley_model_health *health; /* [n_models]; NULL: nobody knows */
+    int64_t now;                       /* seconds since 1970, for their age */
     const char *const *routes; /* [n_routes] paths, by the index that counters_request takes */
     size_t n_routes;
 };

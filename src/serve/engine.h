@@ -28,6 +28,8 @@ struct engine {
     double stage_base[MEDLEY_MAX_MODELS][MEDLEY_MAX_CLASSES]; /* as base, for each stage */
     const char *calibration;                                  /* its method; NULL: none */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */
+    /* How a model of kind remote or plugin fares; NULL: there is none. */
+    medley_model_health (*health)(void *context, size_t model);
     void (*close)(struct engine *e); /* NULL: nothing to close */
 };
 

@@ -18,6 +18,11 @@ static medley_status classify(void *context, medley_text query, medley_text loca
     return medley_bundle_classify(context, query, locale, products, n, options, results, err);
 }
 
+static medley_model_health health(void *context, size_t model)
+{
+    return medley_bundle_health(context, model);
+}
+
 /* nftw has no context argument. */
 static _Thread_local uint64_t counted_bytes;
 
@@ -58,6 +63,7 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
                        .n_classes = medley_bundle_classes(b),
                        .n_models = medley_bundle_models(b),
                        .file_bytes = folder_bytes(folder),
+                       .health = health,
                        .close = close_bundle};
     if (e.n_classes < 2 || e.n_classes > MEDLEY_MAX_CLASSES || e.n_models > MEDLEY_MAX_MODELS) {
         medley_bundle_close(b);

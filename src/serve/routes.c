@@ -54,6 +54,9 @@ static enum handled handle_metrics(struct request *r)
     for (size_t i = 0; i < N_ROUTES; i++)
         paths[i] = routes[i].path;
     paths[N_ROUTES] = "none";
+    medley_model_health health[MEDLEY_MAX_MODELS];
+    for (size_t m = 0; e->health && m < e->n_models; m++)
+        health[m] = e->health(e->context, m);
     struct gauges g = {.uptime_seconds = clock_seconds() - s->started,
                        .in_flight = atomic_load(&s->in_flight),
                        .queued = jobs_waiting(s->jobs),
@@ -76,6 +79,7 @@ static enum handled handle_metrics(struct request *r)
                        .kinds = e->kinds,
                        .n_models = e->n_models,
                        .stores = e->stores,
+                       .health = e->health ? health : NULL,
                        .now = (int64_t)time(NULL),
                        .routes = paths,
                        .n_routes = N_ROUTES + 1};
