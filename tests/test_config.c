@@ -47,7 +47,8 @@ static void test_values(void)
         "models:\n"
         "  - {name: a, kind: lm, epochs: 3, learning_rate: 1e-4, seed: 9, family: electra,\n"
         "     pretrain: {epochs: 7, mask_rate: 0.3}}\n"
-        "  - {name: b, kind: gnn, layer: gatv2, relations: [co-listed, clicks]}\n"
+        "  - {name: b, kind: gnn, layer: gatv2, relations: [co-listed, clicks],\n"
+        "     hop_fanout: [15, 5], relation_fanout: {clicks: 3}}\n"
         "  - {name: c, kind: table, predictions: c.csv, logits: yes}\n"
         "stacking: {folds: 5, seed: 7}\n"
         "budget: {memory: 1.5G, top: 2}\n",
@@ -66,6 +67,9 @@ static void test_values(void)
     ok(c.models[0].lm.seed == 9 && c.models[1].gnn.seed == 7,
        "own seed, else that of stacking");
     is_text(c.models[1].relations[1], "clicks", "relations of a gnn");
+    ok(c.models[1].gnn.hop_fanout[0] == 15 && c.models[1].gnn.hop_fanout[1] == 5 &&
+           c.models[1].gnn.hop_fanout[2] == 0 && c.models[1].relation_fanout->count == 1,
+       "fan-outs of hops and relations");
     is_text(c.models[1].features, "hashed", "default features");
     ok(c.models[2].logits && !c.models[2].trust, "booleans");
     ok(c.budget.memory == 1610612736u && c.budget.top == 2, "sizes");
@@ -97,10 +101,12 @@ static void test_refusals(void)
     refused(DATA "models:\n  - {name: a, kind: lm, family: bert, pretrained: x}\n", NULL);
     refused(DATA "models:\n  - name: a\n    kind: lm\n    epochs: 0\n",
             "medley.yaml:5: models[0].epochs: '0' is not a whole number from 1 to 1000");
-    refused(DATA "models:\n  - name: a\n    kind: gnn\n    layer: gin\n",
-            "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, sage-max, gatv2, rgcn");
-    refused(DATA "models: [{name: a, kind: svm}]\n",
-            "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table, plugin, remote");
+    refused(
+        DATA "models:\n  - name: a\n    kind: gnn\n    layer: gin\n",
+        "medley.yaml:5: models[0].layer: 'gin' is not one of gcn, sage, sage-max, gatv2, rgcn");
+    refused(
+        DATA "models: [{name: a, kind: svm}]\n",
+        "medley.yaml:2: models[0].kind: 'svm' is not one of lm, gnn, table, plugin, remote");
     refused(DATA "models: [{name: a, kind: lm}, {name: a, kind: gnn}]\n",
             "medley.yaml:2: two models are called 'a'");
     refused(DATA "models: [{name: a/b, kind: lm}]\n",
@@ -135,6 +141,15 @@ static void test_refusals(void)
     refused("data: {examples: e.csv, products: p.csv, labels: [a]}\n" MODEL,
             "medley.yaml:1: expected a list of 2 to 16 classes in 'data.labels'");
     refused("data: [\n", NULL);
+    refused(DATA "models:\n  - {name: a, kind: gnn, hop_fanout: [0]}\n",
+            "medley.yaml:3: expected fan-outs from 1 to 1000 in 'a'");
+    refused(DATA "models:\n  - {name: a, kind: gnn, hop_fanout: 7}\n",
+            "medley.yaml:3: expected a list of 1 to 4 fan-outs in 'a'");
+    refused(DATA "models:\n  - {name: a, kind: gnn, relation_fanout: {clicks: x}}\n",
+            "medley.yaml:3: expected a fan-out from 1 to 1000 for 'clicks'");
+    refused("data: {examples: e.csv, products: p.csv, relations: [{name: a b, file: "
+            "x.csv}]}\n" MODEL,
+            "medley.yaml:1: a relation needs a plain name and a file: 'a b'");
 }
 
 int main(void)

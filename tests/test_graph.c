@@ -256,6 +256,60 @@ static void test_hiding(unsigned hops, bool degrees)
     free(s);
 }
 
+/* A query with 30 products listed and 4 clicked, of which 2 are both. */
+static void test_relation_fanout(void)
+{
+    enum { LISTED = 30, CLICKED = 4, ROUNDS = 2000 };
+    struct shop *s = shop_new(1, LISTED + 2);
+    struct graph g;
+    struct sampler *sampler = sampler_new();
+    unsigned limits[GRAPH_TYPED_RELATIONS] = {[0] = 3}, hops[2] = {6, 2};
+    uint32_t root[1] = {0};
+    double weight = 0;
+    int wrong = 0, clicked = 0;
+    for (uint32_t p = 0; p < LISTED; p++)
+        shop_link(s, 0, 0, p, 1);
+    for (uint32_t p = LISTED - 2; p < LISTED + 2; p++)
+        shop_link(s, 1, 0, p, 1);
+    graph_build(&s->d, &s->r, NULL, &g, NULL);
+    struct graph_view view = {.base = &g.all};
+    struct sample_request request = {.view = &view,
+                                     .root = root,
+                                     .n = 1,
+                                     .hops = 1,
+                                     .fanout = 100,
+                                     .relation_fanout = limits,
+                                     .relations = true};
+    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+        struct sample x;
+        request.seed = seed;
+        sampler_run(sampler, &request, &x, NULL);
+        const struct block *b = &x.blocks[0];
+        wrong += b->n_edges != 3 + 2;
+        for (size_t e = 0; e < b->n_edges; e++) {
+            weight += (double)b->weight[e] / ROUNDS;
+            clicked += b->relations[e] == 2;
+        }
+    }
+    ok(wrong == 0 && clicked == 2 * ROUNDS,
+       "three of the listed, and the two that are clicked alone");
+    ok(fabs(weight - (LISTED + CLICKED)) < 0.5, "weights stand for all 34 edges' sum: %.2f",
+       weight);
+    request.hop_fanout = hops;
+    request.hops = 2;
+    limits[0] = 0, limits[1] = 1;
+    struct sample x;
+    sampler_run(sampler, &request, &x, NULL);
+    ok(x.blocks[1].n_edges == 6, "six at the first hop (%zu)", x.blocks[1].n_edges);
+    bool two = true;
+    for (size_t i = 0; i < x.blocks[0].n_targets; i++)
+        two = two && x.blocks[0].offsets[i + 1] - x.blocks[0].offsets[i] <= 2;
+    ok(two, "two at most at the second");
+    sampler_free(sampler);
+    graph_free(&g);
+    free(s);
+}
+
 /* Neighbours of one query among 40, five taken. */
 static void test_fanout(void)
 {
@@ -326,6 +380,7 @@ int main(void)
     for (unsigned hops = 1; hops <= GNN_MAX_HOPS; hops++)
         for (int degrees = 0; degrees < 2; degrees++)
             test_hiding(hops, degrees);
+    test_relation_fanout();
     test_fanout();
     return tap_done();
 }

@@ -26,6 +26,7 @@ struct model_config {
     bool trust;              /* table, remote, plugin: skip the in-sample check */
     struct plugin_options plugin;
     struct remote_options remote;
+    const struct yaml_node *hop_fanout, *relation_fanout; /* gnn: [15, 5]; {clicks: 20} */
     const struct yaml_node *lora;     /* lm: the mapping, bound to lm.lora */
     const struct yaml_node *pretrain; /* lm: the mapping, bound to lm.pretrain */
     const struct yaml_node *distill;  /* lm: bound to lm.distill and: */

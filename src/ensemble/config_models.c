@@ -106,6 +106,8 @@ const struct yaml_field gnn_fields[] = {
     MODEL("bases", YAML_UNSIGNED, gnn.bases, 0, 256, "rgcn: its maps of relations are mixtures of so many; 0: each has its own [0]"),
     ROW("jumping", YAML_CHOICE, model_config, gnn.jumping, 0, 0, jumping_names, "what is read of the hops [last]"),
     MODEL("fanout", YAML_UNSIGNED, gnn.fanout, 1, 1000, "neighbours sampled per node and hop [10]"),
+    MODEL("hop_fanout", YAML_NODE, hop_fanout, 0, 0, "the same hop by hop, the pair's own neighbours first, such as [15, 5] [fanout]"),
+    MODEL("relation_fanout", YAML_NODE, relation_fanout, 0, 0, "most of a relation among them, such as {same-brand: 3} [no limit of its own]"),
     MODEL("epochs", YAML_UNSIGNED, gnn.epochs, 1, 10000, "[10]"),
     MODEL("batch", YAML_UNSIGNED, gnn.batch, 1, 65536, "pairs a step [256]"),
     MODEL("lanes", YAML_UNSIGNED, gnn.lanes, 1, 64, "parts of a batch trained side by side [2]"),
@@ -209,6 +211,34 @@ static medley_status bind_distill(struct config *c, struct model_config *m, size
     return MEDLEY_OK;
 }
 
+static bool read_fanout(const struct yaml_node *node, unsigned *out)
+{
+    uint64_t v = 0;
+    bool good =
+        node->kind == YAML_SCALAR && str_to_u64(str_of(node->text), &v) && v >= 1 && v <= 1000;
+    *out = good ? (unsigned)v : 0;
+    return good;
+}
+
+/* Relations are known by name once there is a graph: model_gnn.c. */
+static medley_status bind_fanouts(struct config *c, struct model_config *m, medley_error *err)
+{
+    const struct yaml_node *hops = m->hop_fanout, *relations = m->relation_fanout;
+    unsigned ignored;
+    if (hops && (hops->kind != YAML_SEQUENCE || hops->count == 0 || hops->count > GNN_MAX_HOPS))
+        return config_refuse(c, hops, err, "expected a list of 1 to 4 fan-outs in", m->name);
+    for (size_t i = 0; hops && i < hops->count; i++)
+        if (!read_fanout(hops->items[i], &m->gnn.hop_fanout[i]))
+            return config_refuse(c, hops, err, "expected fan-outs from 1 to 1000 in", m->name);
+    if (relations && relations->kind != YAML_MAPPING)
+        return config_refuse(c, relations, err, "expected {relation: fan-out} in", m->name);
+    for (size_t i = 0; relations && i < relations->count; i++)
+        if (!read_fanout(relations->items[i], &ignored))
+            return config_refuse(c, relations, err, "expected a fan-out from 1 to 1000 for",
+                                 relations->keys[i]);
+    return MEDLEY_OK;
+}
+
 static medley_status bind_model(struct config *c, const struct yaml_node *node, size_t i,
                                 medley_error *err)
 {
@@ -232,7 +262,7 @@ static medley_status bind_model(struct config *c, const struct yaml_node *node, 
     if (st)
         return st;
     if ((st = bind_lora(c, m, i, err)) || (st = bind_pretrain(c, m, i, err)) ||
-        (st = bind_distill(c, m, i, err)))
+        (st = bind_distill(c, m, i, err)) || (st = bind_fanouts(c, m, err)))
         return st;
     if (!yaml_get(node, "seed"))
         m->lm.seed = m->gnn.seed = c->stacking.seed;

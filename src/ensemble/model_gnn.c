@@ -24,6 +24,26 @@ static medley_status gather(const struct model_context *c, const uint32_t *rows,
     return MEDLEY_OK;
 }
 
+/* Limits of relations by their place in the graph. */
+static medley_status relation_fanouts(const struct model_context *c,
+                                      unsigned out[GRAPH_TYPED_RELATIONS], medley_error *err)
+{
+    const struct yaml_node *limits = c->config->relation_fanout;
+    for (size_t i = 0; limits && i < limits->count; i++) {
+        uint64_t limit = 0;
+        size_t r = 0;
+        while (r < c->graph->n_relations && r < GRAPH_TYPED_RELATIONS &&
+               strcmp(c->graph->relation_names[r], limits->keys[i]) != 0)
+            r++;
+        if (r == c->graph->n_relations || r == GRAPH_TYPED_RELATIONS)
+            return fail(err, MEDLEY_EINVAL, "relation_fanout: the model reads no relation '%s'",
+                        limits->keys[i]);
+        if (str_to_u64(str_of(limits->items[i]->text), &limit))
+            out[r] = (unsigned)limit; /* checked when medley.yaml was read */
+    }
+    return MEDLEY_OK;
+}
+
 static medley_status gnn_fit(const struct model_context *c, const uint32_t *rows, size_t n,
                              const char *checkpoint, const char *log_path, void **model,
                              medley_error *err)
@@ -34,6 +54,8 @@ static medley_status gnn_fit(const struct model_context *c, const uint32_t *rows
     medley_status st = gather(c, rows, n, &data, &storage, err);
     struct gnn_options options = c->config->gnn;
     options.relations = (unsigned)c->graph->n_relations;
+    if (!st)
+        st = relation_fanouts(c, options.relation_fanout, err);
     if (!st)
         st = link_classifier_new(&options, c->width, c->data->n_classes, &m, err);
     if (!st)

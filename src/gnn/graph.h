@@ -16,6 +16,7 @@ struct csr {
         *relations; /* [edges] of a union: bit r: relation r has this edge; else NULL */
 };
 #define GRAPH_TYPED_RELATIONS 32 /* those past have no bit */
+#define GNN_MAX_HOPS 4
 /* Where j stands in row i, as an index into target; SIZE_MAX when it does not. */
 size_t csr_find(const struct csr *c, uint32_t i, uint32_t j);
 

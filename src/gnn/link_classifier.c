@@ -71,6 +71,9 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
         .training = training_find(o->training ? o->training : "auto"),
         .full_memory_mb = default_unsigned(o->full_memory_mb, 2048),
     };
+    for (size_t i = 0; i < GNN_MAX_HOPS; i++)
+        r.hop_fanout[i] = default_unsigned(o->hop_fanout[i], r.fanout);
+    memcpy(r.relation_fanout, o->relation_fanout, sizeof r.relation_fanout);
     if (!r.training)
         return fail(err, MEDLEY_EINVAL,
                     "unknown training '%s' (expected auto, sampled or full)", o->training);
@@ -103,6 +106,11 @@ medley_status link_options_check(struct gnn_options *o, size_t width, size_t n_c
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         medley_status st =
             check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, err);
+        if (st != MEDLEY_OK)
+            return st;
+    }
+    for (size_t i = 0; i < GNN_MAX_HOPS; i++) {
+        medley_status st = check_range("hop_fanout", r.hop_fanout[i], 1, 1000, err);
         if (st != MEDLEY_OK)
             return st;
     }
@@ -181,6 +189,14 @@ size_t link_classifier_width(const struct link_classifier *m)
     return m->options.hidden;
 }
 
+static void write_list(struct json_writer *w, const char *key, const unsigned *list, size_t n)
+{
+    jw_key(w, key), jw_array(w);
+    for (size_t i = 0; i < n; i++)
+        jw_i64(w, list[i]);
+    jw_array_end(w);
+}
+
 void link_config_write(const struct link_classifier *m, struct strbuf *out)
 {
     const struct gnn_options *o = &m->options;
@@ -222,6 +238,8 @@ void link_config_write(const struct link_classifier *m, struct strbuf *out)
         jw_key(&w, counts[i].key);
         jw_i64(&w, counts[i].value);
     }
+    write_list(&w, "hop_fanout", o->hop_fanout, GNN_MAX_HOPS);
+    write_list(&w, "relation_fanout", o->relation_fanout, GRAPH_TYPED_RELATIONS);
     jw_key(&w, "learning_rate");
     jw_double(&w, link_rate(o->learning_rate));
     jw_key(&w, "weight_decay");
@@ -231,6 +249,22 @@ void link_config_write(const struct link_classifier *m, struct strbuf *out)
     jw_key(&w, "seed"); /* as text: JSON numbers are exact to 2^53 only */
     jw_textz(&w, seed);
     jw_object_end(&w);
+}
+
+/* Older files have no such lists. */
+static medley_status read_list(const json *root, const char *name, const char *key,
+                               unsigned *out, size_t n, medley_error *err)
+{
+    const json *list = json_get(root, key), *item = list ? json_first(list) : NULL;
+    bool good = !list || (json_kind_of(list) == JSON_ARRAY && json_count(list) == n);
+    for (size_t i = 0; good && item; item = json_next(item)) {
+        int64_t v = 0;
+        good = json_as_i64(item, &v) && v >= 0 && v <= 1000;
+        out[i++] = (unsigned)v;
+    }
+    return good ? MEDLEY_OK
+                : fail(err, MEDLEY_EFORMAT, "%s: '%s' must be %zu whole numbers from 0 to 1000",
+                       name, key, n);
 }
 
 static medley_status read_count(const json *root, const char *name, const char *key,
@@ -308,6 +342,11 @@ medley_status link_config_parse(struct str text, const char *name, struct gnn_op
     };
     for (size_t i = 0; st == MEDLEY_OK && i < sizeof counts / sizeof *counts; i++)
         st = read_count(root, name, counts[i].key, counts[i].to, err);
+    if (st == MEDLEY_OK)
+        st = read_list(root, name, "hop_fanout", o.hop_fanout, GNN_MAX_HOPS, err);
+    if (st == MEDLEY_OK)
+        st = read_list(root, name, "relation_fanout", o.relation_fanout, GRAPH_TYPED_RELATIONS,
+                       err);
     if (st == MEDLEY_OK)
         st = read_rate(root, name, "learning_rate", &o.learning_rate, err);
     if (st == MEDLEY_OK)

@@ -19,6 +19,9 @@ struct gnn_options {     /* all-zero means the defaults in brackets */
     const char *jumping; /* what is read of the hops: "last", "cat", "max" (Xu et al. 2018,
                             jumping knowledge) ["last"] */
     unsigned fanout;     /* neighbours sampled per node and hop in training [10] */
+    unsigned hop_fanout[GNN_MAX_HOPS]; /* of each hop, the pair's own neighbours first [fanout] */
+    unsigned relation_fanout[GRAPH_TYPED_RELATIONS]; /* of each relation of the graph, at most;
+                                                        [0: no limit of its own] */
     unsigned epochs;     /* [10] */
     unsigned batch;      /* pairs a step [256] */
     unsigned lanes;      /* [2] */

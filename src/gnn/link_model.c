@@ -364,6 +364,8 @@ static struct sample_request *request_of(const struct link_classifier *m, struct
                                  .n_pairs = n,
                                  .hops = m->options.hops,
                                  .fanout = batch->fanout,
+                                 .hop_fanout = batch->hop_fanout,
+                                 .relation_fanout = batch->relation_fanout,
                                  .seed = batch->seed,
                                  .degrees = m->ops->degrees,
                                  .relations = m->ops->relations};

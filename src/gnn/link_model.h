@@ -59,7 +59,8 @@ struct link_batch {
     const uint32_t *query, *product; /* [n] node ids */
     size_t n;
     unsigned fanout;
-    uint64_t seed; /* of the sampling */
+    const unsigned *hop_fanout, *relation_fanout; /* as in sample_request */
+    uint64_t seed;                                /* of the sampling */
 };
 /* Logits [n, classes]; NULL when the tape failed or *st is no longer OK. */
 struct tensor *link_forward(const struct link_classifier *m, struct tape *t, struct sampler *s,

@@ -225,6 +225,14 @@ static struct resume resume_of(struct training *t)
 
 /* ---- one step ---- */
 
+static bool has_limits(const struct gnn_options *o)
+{
+    for (size_t i = 0; i < GRAPH_TYPED_RELATIONS; i++)
+        if (o->relation_fanout[i])
+            return true;
+    return false;
+}
+
 static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
 {
     struct training *t = context;
@@ -241,6 +249,8 @@ static struct tensor *lane_loss(void *context, struct tape *tape, unsigned lane)
         .product = t->product + begin,
         .n = end - begin,
         .fanout = t->m->options.fanout,
+        .hop_fanout = t->m->options.hop_fanout,
+        .relation_fanout = has_limits(&t->m->options) ? t->m->options.relation_fanout : NULL,
         .seed = t->sample_seed,
     };
     struct tensor *logits =

@@ -53,7 +53,9 @@ struct level {
 
 struct chosen {
     uint64_t hash;
-    uint32_t at; /* position in the row */
+    uint32_t at;      /* position in the row */
+    float scale;      /* of its weight, for those that are not taken */
+    uint8_t relation; /* whose limit it counts for; GRAPH_TYPED_RELATIONS: none's */
 };
 
 struct sampler {
@@ -260,24 +262,18 @@ static int by_position(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Positions of the neighbours taken, ascending, in s->chosen; their number, or SIZE_MAX when
- * out of memory. The position `skip` is not allowed. */
-static size_t choose(struct sampler *s, const struct sample_request *r, uint32_t node,
-                     const struct graph_row *row, size_t skip)
+/* The `take` smallest by hash of a row's edges, unordered. */
+static size_t choose_smallest(struct sampler *s, const struct sample_request *r, uint32_t node,
+                              const struct graph_row *row, size_t skip, size_t take)
 {
-    size_t allowed = row->n - (skip < row->n), take = allowed < r->fanout ? allowed : r->fanout;
-    if (!mem_reserve(&s->chosen, &s->chosen_capacity, take + 1, sizeof *s->chosen))
-        return SIZE_MAX;
     size_t n = 0;
     for (size_t e = 0; e < row->n; e++) {
         if (e == skip)
             continue;
-        struct chosen c = {0, (uint32_t)e};
-        if (take < allowed)
-            c.hash = mix64(r->seed, node, row->target[e]);
+        struct chosen c = {.at = (uint32_t)e, .hash = mix64(r->seed, node, row->target[e])};
         if (n < take) {
             s->chosen[n++] = c;
-            if (n == take && take < allowed)
+            if (n == take)
                 for (size_t i = n / 2; i-- > 0;)
                     sift_down(s->chosen, n, i);
         } else if (take && later(&s->chosen[0], &c)) {
@@ -285,9 +281,87 @@ static size_t choose(struct sampler *s, const struct sample_request *r, uint32_t
             sift_down(s->chosen, n, 0);
         }
     }
-    if (take < allowed)
-        qsort(s->chosen, n, sizeof *s->chosen, by_position);
     return n;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct chosen *x = a, *y = b;
+    return later(x, y) - later(y, x);
+}
+
+static int by_relation(const void *a, const void *b)
+{
+    const struct chosen *x = a, *y = b;
+    return x->relation != y->relation
+               ? (x->relation > y->relation) - (x->relation < y->relation)
+               : by_hash(a, b);
+}
+
+static uint8_t limited_relation(const struct sample_request *r, uint32_t relations)
+{
+    uint8_t i = 0;
+    while (i < GRAPH_TYPED_RELATIONS && !(relations >> i & 1 && r->relation_fanout[i]))
+        i++;
+    return i;
+}
+
+/* All allowed edges, those of relations with a limit cut down to it. */
+static size_t choose_by_relation(struct sampler *s, const struct sample_request *r,
+                                 uint32_t node, const struct graph_row *row, size_t skip)
+{
+    size_t n = 0, kept = 0;
+    for (size_t e = 0; e < row->n; e++)
+        if (e != skip)
+            s->chosen[n++] =
+                (struct chosen){.at = (uint32_t)e,
+                                .hash = mix64(r->seed, node, row->target[e]),
+                                .relation = limited_relation(r, row->relations[e])};
+    qsort(s->chosen, n, sizeof *s->chosen, by_relation);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        uint8_t relation = s->chosen[begin].relation;
+        for (end = begin; end < n && s->chosen[end].relation == relation;)
+            end++;
+        size_t take = end - begin;
+        if (relation < GRAPH_TYPED_RELATIONS && take > r->relation_fanout[relation])
+            take = r->relation_fanout[relation];
+        float scale = (float)(end - begin) / (float)take;
+        for (size_t i = begin; i < begin + take; i++) {
+            s->chosen[i].scale = scale;
+            s->chosen[kept++] = s->chosen[i];
+        }
+    }
+    return kept;
+}
+
+/* The neighbours taken, by ascending position, in s->chosen; their number, or SIZE_MAX when out
+ * of memory. The position `skip` is not allowed. */
+static size_t choose(struct sampler *s, const struct sample_request *r, uint32_t node,
+                     const struct graph_row *row, size_t skip, size_t limit)
+{
+    bool typed = r->relation_fanout && row->relations;
+    size_t allowed = row->n - (skip < row->n), n = 0;
+    if (!mem_reserve(&s->chosen, &s->chosen_capacity,
+                     (allowed < limit || typed ? allowed : limit) + 1, sizeof *s->chosen))
+        return SIZE_MAX;
+    if (typed) {
+        n = choose_by_relation(s, r, node, row, skip);
+        if (n > limit)
+            qsort(s->chosen, n, sizeof *s->chosen, by_hash);
+    } else if (allowed > limit) {
+        n = choose_smallest(s, r, node, row, skip, limit);
+    } else {
+        for (size_t e = 0; e < row->n; e++)
+            if (e != skip)
+                s->chosen[n++] = (struct chosen){.at = (uint32_t)e};
+    }
+    size_t taken = n < limit ? n : limit;
+    float rest = taken ? (float)(typed ? n : allowed) / (float)taken : 1;
+    for (size_t i = 0; i < taken; i++)
+        s->chosen[i].scale = typed ? s->chosen[i].scale * rest : rest;
+    if (typed || allowed > limit)
+        qsort(s->chosen, taken, sizeof *s->chosen, by_position);
+    return taken;
 }
 
 /* What one target adds to its block and to the level below. */
@@ -308,21 +382,20 @@ static bool add_target(struct sampler *s, const struct sample_request *r, unsign
                 degree = node == q ? s->query_degree.v[pair] : s->product_degree.v[pair];
         }
     }
-    size_t n = choose(s, r, node, &row, skip);
+    size_t limit = r->hop_fanout ? r->hop_fanout[r->hops - hops] : r->fanout;
+    size_t n = choose(s, r, node, &row, skip, limit);
     uint32_t self = row_of(s, below, node,
                            pair != NOBODY && affected(r, node, pair, hops - 1) ? pair : NOBODY);
     if (n == SIZE_MAX || self == UINT32_MAX || !push_u32(&here->self, self) ||
         (r->degrees && !push_float(&here->target_degree, degree)))
         return false;
-    size_t allowed = row.n - (skip < row.n);
-    float scale = n ? (float)allowed / (float)n : 1;
     for (size_t k = 0; k < n; k++) {
         size_t e = s->chosen[k].at;
         uint32_t other = row.target[e];
         bool mine = pair != NOBODY && affected(r, other, pair, hops - 1);
         uint32_t source = row_of(s, below, other, mine ? pair : NOBODY);
         if (source == UINT32_MAX || !push_u32(&here->source, source) ||
-            !push_float(&here->weight, row.weight[e] * scale) ||
+            !push_float(&here->weight, row.weight[e] * s->chosen[k].scale) ||
             (r->relations && !push_u32(&here->relations, row.relations ? row.relations[e] : 1)))
             return false;
         if (!r->degrees)

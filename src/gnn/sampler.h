@@ -14,14 +14,15 @@
  *
  * Sampling: of a node with more than `fanout` allowed neighbours those with the smallest
  * hash(seed, node, neighbour) are taken: independent of threads, of batch-mates and of whether
- * the hidden edge exists. */
+ * the hidden edge exists. The fan-out may differ from hop to hop, and relations may have limits
+ * of their own, which cut a crowded relation down before the others have to share with it. What
+ * is taken is weighted up for what is not. */
 #ifndef GNN_SAMPLER_H
 #define GNN_SAMPLER_H
 
 #include "gnn/block.h"
 #include "gnn/graph.h"
 
-#define GNN_MAX_HOPS 4
 #define NOBODY UINT32_MAX /* no pair */
 
 /* The union graph of stored nodes and, while a request is answered, a patch: rows for new nodes
@@ -48,10 +49,14 @@ struct sample_request {
     size_t n;
     const uint32_t *query, *product; /* [n_pairs] node ids of the pairs */
     size_t n_pairs;
-    unsigned hops, fanout; /* fanout: at most so many neighbours per node and hop */
-    uint64_t seed;         /* of this step */
-    bool degrees;          /* the layers read degrees */
-    bool relations;        /* the layers read relations */
+    unsigned hops, fanout;           /* fanout: at most so many neighbours per node and hop */
+    const unsigned *hop_fanout;      /* [hops] fan-outs from the roots on; NULL: fanout */
+    const unsigned *relation_fanout; /* [GRAPH_TYPED_RELATIONS] edges taken of each at most; 0:
+                                        no limit of its own; an edge of several counts for the
+                                        first that has one. NULL: none has */
+    uint64_t seed;                   /* of this step */
+    bool degrees;                    /* the layers read degrees */
+    bool relations;                  /* the layers read relations */
 };
 
 /* blocks[0] reads leaves, blocks[hops-1] writes the roots (in the order of the request).
