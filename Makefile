@@ -172,6 +172,11 @@ bench-gbdt: peer-tools  ## train, predict and memory against other libraries, CS
 bench-tokenize: $B/bench/bench_tokenize $(PEERS)/complete  ## tokenizers beside Hugging Face's, CSV to stdout
 	@$(PEER_BENCH)/tokenize_speed.py
 
+bench-graph-quality: $B/medley  ## what graph models add to language models; half an hour, no peers
+	@[ -n "$(MINILM)" ] || [ -e build/minilm/model.safetensors ] || scripts/fetch-minilm build/minilm
+	@for data in shop esci; do \
+	    MINILM="$(MINILM)" python3 -B bench/graph_quality.py $B/medley $B/graph-quality $$data || exit 1; done
+
 bench-parquet: $B/bench/bench_parquet $(PEERS)/complete  ## reading Parquet beside pyarrow, CSV to stdout
 	@$(PEER_BENCH)/parquet.py
 
@@ -236,7 +241,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

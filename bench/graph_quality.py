@@ -113,7 +113,7 @@ def main(medley, folder, which, seeds):
         alone = ["fields", "titles", "behaviour", "clicks", "listing"]
     else:
         data = pathlib.Path(os.environ.get("DATA", "../shared/data/esci")).resolve()
-        models, texts = esci_models(pathlib.Path(os.environ.get("MINILM", "build/minilm")).resolve()), ["minilm"]
+        models, texts = esci_models(pathlib.Path(os.environ.get("MINILM") or "build/minilm").resolve()), ["minilm"]
         asked = {"text": "lm", "graphs": "gnn", **{f"text+{r}": f"minilm,{r}" for r in RELATIONS}}
         alone = ["minilm", *RELATIONS]
     results = []
