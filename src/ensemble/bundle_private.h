@@ -1,5 +1,5 @@
-/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c and
- * bundle_cascade.c. */
+/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c, bundle_answer.c
+ * and bundle_cascade.c. */
 #ifndef ENSEMBLE_BUNDLE_PRIVATE_H
 #define ENSEMBLE_BUNDLE_PRIVATE_H
 
