@@ -11,7 +11,7 @@
 
 enum stage_group {
     STAGE_IMPORT,
-    STAGE_FEATURES, /* node features, one stage for each kind of features */
+    STAGE_FEATURES,   /* node features, one stage for each kind of features */
     STAGE_NEIGHBOURS, /* text relations of such features, where a model asks for them */
     STAGE_TRAIN,      /* one stage for each model */
     STAGE_STACK,
@@ -42,6 +42,10 @@ struct stages {
 /* Looks at files only; works on a workspace where nothing was run yet. */
 medley_status stages_inspect(const struct workspace *w, struct stages *out, medley_error *err);
 void stages_free(struct stages *s);
+
+/* stage_do.c: the work of one stage, for stages.c, which checks before and stamps afterwards.
+ */
+medley_status stage_do(struct workspace *w, const struct stage *s, medley_error *err);
 
 /* Runs every stage that is out of date. A second process working on the same workspace is
  * refused. */
