@@ -77,6 +77,8 @@ static void write_judgement(struct json_writer *w, const struct engine *e,
     jw_bool(w, result->known_product);
     jw_key(w, "models_used");
     write_models(w, e, result->models_used);
+    jw_key(w, "models_failed");
+    write_models(w, e, result->models_failed);
     jw_key(w, "models_precomputed");
     write_models(w, e, result->models_stored);
     if (result->stages && result->stages <= e->n_stages) {
