@@ -9,15 +9,16 @@
 #include "ensemble/judge.h"
 #include "medley/bundle.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE };
+enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE, KEY_EACH };
 
 struct arguments {
     struct common_options common;
     const char *pairs, *output, *bundle;
-    bool explain, whole;
+    bool explain, each, whole;
 };
 
 static const struct argp_option options[] = {
@@ -27,6 +28,7 @@ static const struct argp_option options[] = {
      0},
     {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
     {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},
+    {"each", KEY_EACH, NULL, 0, "add the class probabilities of each model itself", 0},
     {"bundle", KEY_BUNDLE, "DIR", 0, "another bundle than the workspace's current one", 0},
     {"whole", KEY_WHOLE, NULL, 0,
      "ask every model of every pair, even if the bundle has a cascade", 0},
@@ -45,6 +47,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_EXPLAIN:
         a->explain = true;
+        return 0;
+    case KEY_EACH:
+        a->each = true;
         return 0;
     case KEY_WHOLE:
         a->whole = true;
@@ -72,7 +77,9 @@ static const struct argp argp = {
     .doc =
         "Label (query, product) pairs: example_id, label and one probability per class.\v"
         "With --explain, the contribution_MODEL_CLASS columns of a row and class sum to its "
-        "margin_CLASS minus base_CLASS. With a cascade in the bundle, the last two columns are "
+        "margin_CLASS minus base_CLASS. With --each, p_MODEL_CLASS is what a model alone says, "
+        "empty where it was not asked or had no answer. With a cascade in the bundle, the last "
+        "two columns are "
         "the stage that a pair stopped at and the models that were asked.\nExample:\n"
         "  medley predict -C shop --pairs new.csv -o labelled.csv",
 };
@@ -80,10 +87,8 @@ static const struct argp argp = {
 struct prediction {
     medley_bundle *bundle;
     struct pairs pairs;
-    medley_result *results; /* [n] by pair */
-    float *contributions;   /* [n * (M+1) * K] by pair, or NULL */
-    size_t per_pair;        /* (M+1) * K */
-    uint32_t models;        /* to ask; 0: as the bundle does */
+    struct judge_answers answers; /* by pair */
+    uint32_t models;              /* to ask; 0: as the bundle does */
     FILE *out;
 };
 
@@ -95,7 +100,7 @@ static void note_precomputed(const struct prediction *p)
     for (size_t m = 0; m < medley_bundle_models(p->bundle); m++)
         any |= medley_bundle_store(p->bundle, m).bytes > 0;
     for (size_t i = 0; i < p->pairs.n; i++)
-        hits += p->results[i].models_stored != 0;
+        hits += p->answers.results[i].models_stored != 0;
     if (any)
         progress_note("%zu of %zu pairs from precomputed graph embeddings", hits, p->pairs.n);
 }
@@ -109,7 +114,7 @@ static void note_cascade(const struct prediction *p)
 {
     size_t asked = 0;
     for (size_t i = 0; i < p->pairs.n; i++)
-        asked += p->results[i].stages;
+        asked += p->answers.results[i].stages;
     if (in_stages(p) && p->pairs.n)
         progress_note("cascade: %.2f of %zu models a pair", (double)asked / (double)p->pairs.n,
                       medley_bundle_models(p->bundle));
@@ -124,8 +129,7 @@ static medley_status classify_all(struct prediction *p, medley_error *err)
         return fail_memory(err, "pairs");
     for (size_t i = 0; i < n; i++)
         pairs[i] = (struct judge_pair){p->pairs.texts[i], column_at(&p->pairs.product_id, i)};
-    medley_status st =
-        judge_pairs(p->bundle, pairs, n, &how, p->results, p->contributions, err);
+    medley_status st = judge_pairs(p->bundle, pairs, n, &how, &p->answers, err);
     mem_free(pairs);
     if (!st)
         note_precomputed(p), note_cascade(p);
@@ -155,7 +159,7 @@ static void write_header(const struct prediction *p)
     fprintf(p->out, "example_id,label");
     for (size_t c = 0; c < k; c++)
         fprintf(p->out, ",p_%s", medley_bundle_class(b, c));
-    if (p->contributions) {
+    if (p->answers.contributions) {
         for (size_t c = 0; c < k; c++)
             fprintf(p->out, ",margin_%s", medley_bundle_class(b, c));
         for (size_t c = 0; c < k; c++)
@@ -165,6 +169,9 @@ static void write_header(const struct prediction *p)
                 fprintf(p->out, ",contribution_%s_%s", common_player(b, m),
                         medley_bundle_class(b, c));
     }
+    for (size_t m = 0; m < medley_bundle_models(b) && p->answers.said; m++)
+        for (size_t c = 0; c < k; c++)
+            fprintf(p->out, ",p_%s_%s", medley_bundle_model(b, m), medley_bundle_class(b, c));
     if (in_stages(p))
         fprintf(p->out, ",cascade_stage,models_used");
     fputc('\n', p->out);
@@ -182,24 +189,35 @@ static void write_used(const struct prediction *p, uint32_t used)
     }
 }
 
+/* Row i of n columns; NaN is left empty. */
+static void write_numbers(FILE *out, const float *rows, size_t i, size_t n)
+{
+    for (size_t j = 0; j < n; j++)
+        if (isnan(rows[i * n + j]))
+            fputc(',', out);
+        else
+            fprintf(out, ",%.9g", (double)rows[i * n + j]);
+}
+
 static void write_row(const struct prediction *p, size_t i)
 {
-    size_t k = medley_bundle_classes(p->bundle);
-    const medley_result *r = &p->results[i];
+    size_t k = medley_bundle_classes(p->bundle), n_models = medley_bundle_models(p->bundle);
+    const medley_result *r = &p->answers.results[i];
     double base[MEDLEY_MAX_CLASSES];
     medley_bundle_stage_base(p->bundle, r->stages, base);
     write_field(p->out, column_at(&p->pairs.example_id, i));
     fprintf(p->out, ",%s", medley_bundle_class(p->bundle, r->label));
     for (size_t c = 0; c < k; c++)
         fprintf(p->out, ",%.9g", (double)r->probabilities[c]);
-    if (p->contributions) {
+    if (p->answers.contributions) {
         for (size_t c = 0; c < k; c++)
             fprintf(p->out, ",%.9g", (double)r->margins[c]);
         for (size_t c = 0; c < k; c++)
             fprintf(p->out, ",%.9g", base[c]);
-        for (size_t j = 0; j < p->per_pair; j++)
-            fprintf(p->out, ",%.9g", (double)p->contributions[i * p->per_pair + j]);
+        write_numbers(p->out, p->answers.contributions, i, (n_models + 1) * k);
     }
+    if (p->answers.said)
+        write_numbers(p->out, p->answers.said, i, n_models * k);
     if (in_stages(p)) {
         fprintf(p->out, ",%u,", r->stages);
         write_used(p, r->models_used);
@@ -223,6 +241,20 @@ static medley_status write_all(struct prediction *p, const char *path, medley_er
     return fflush(stdout) == 0 ? MEDLEY_OK : fail(err, MEDLEY_EIO, "cannot write to stdout");
 }
 
+static medley_status answers_new(struct prediction *p, const struct arguments *a,
+                                 medley_error *err)
+{
+    size_t models = medley_bundle_models(p->bundle);
+    size_t row = medley_bundle_classes(p->bundle) * sizeof(float);
+    struct judge_answers *to = &p->answers;
+    bool good = (to->results = mem_alloc(p->pairs.n + 1, sizeof *to->results));
+    if (a->explain)
+        good &= !!(to->contributions = mem_alloc(p->pairs.n + 1, (models + 1) * row));
+    if (a->each)
+        good &= !!(to->said = mem_alloc(p->pairs.n + 1, models * row));
+    return good ? MEDLEY_OK : fail_memory(err, "predictions");
+}
+
 static medley_status predict(const struct arguments *a, const struct workspace *w,
                              medley_error *err)
 {
@@ -234,18 +266,15 @@ static medley_status predict(const struct arguments *a, const struct workspace *
     if (!st) {
         size_t models = medley_bundle_models(p.bundle);
         p.models = !a->whole ? 0 : models >= 32 ? UINT32_MAX : (1u << models) - 1;
-        p.per_pair = (medley_bundle_models(p.bundle) + 1) * medley_bundle_classes(p.bundle);
-        p.results = mem_alloc(p.pairs.n, sizeof *p.results);
-        p.contributions = a->explain ? mem_alloc(p.pairs.n, p.per_pair * sizeof(float)) : NULL;
-        if (!p.results || (a->explain && !p.contributions))
-            st = fail_memory(err, "predictions");
+        st = answers_new(&p, a, err);
     }
     if (!st)
         st = classify_all(&p, err);
     if (!st)
         st = write_all(&p, a->output, err);
-    mem_free(p.results);
-    mem_free(p.contributions);
+    mem_free(p.answers.results);
+    mem_free(p.answers.contributions);
+    mem_free(p.answers.said);
     medley_bundle_close(p.bundle);
     pairs_free(&p.pairs);
     return st;

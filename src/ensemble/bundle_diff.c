@@ -60,8 +60,8 @@ static medley_status side_open(struct side *s, const struct diff_pair *pairs, si
     for (size_t i = 0; i < n && !st; i++)
         list[i] = pairs[i].pair;
     if (!st)
-        st = judge_pairs(s->bundle, list, n, &(struct judge_options){.task = task}, s->results,
-                         s->contributions, err);
+        st = judge_pairs(s->bundle, list, n, &(struct judge_options){.task = task},
+                         &(struct judge_answers){s->results, s->contributions, NULL}, err);
     for (size_t i = 0; i < n && !st; i++)
         memcpy(s->probabilities + i * k, s->results[i].probabilities,
                k * sizeof *s->probabilities);

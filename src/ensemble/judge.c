@@ -14,11 +14,10 @@ struct judging {
     const medley_bundle *b;
     const struct judge_pair *pairs;
     const struct judge_options *options;
-    uint32_t *order; /* [n] pairs grouped by query and locale */
-    medley_result *results, *list;
-    float *contributions, *values; /* [n * per_pair], [LIST_LIMIT * per_pair], or NULL */
-    medley_product *products;      /* [LIST_LIMIT], as list */
-    size_t per_pair;               /* (M+1) * K */
+    uint32_t *order;                /* [n] pairs grouped by query and locale */
+    struct judge_answers out, list; /* of all pairs; of one list: at most LIST_LIMIT */
+    medley_product *products;       /* as list */
+    size_t n_contributions, n_said; /* numbers a pair: (M+1) * K, M * K */
 };
 
 /* Stable grouping: pairs in the order in which their query first appears. */
@@ -74,22 +73,30 @@ static medley_product product_of(const struct judge_pair *p)
     return out;
 }
 
+/* Both are NULL where nobody asked. */
+static void copy_row(float *to, size_t to_row, const float *from, size_t from_row, size_t n)
+{
+    if (to)
+        memcpy(to + to_row * n, from + from_row * n, n * sizeof *to);
+}
+
 static medley_status judge_list(struct judging *t, size_t begin, size_t end, medley_error *err)
 {
     const struct pair_text *first = &t->pairs[t->order[begin]].text;
     size_t n = end - begin;
-    medley_classify_options how = {.models = t->options->models, .contributions = t->values};
+    medley_classify_options how = {.models = t->options->models,
+                                   .contributions = t->list.contributions,
+                                   .said = t->list.said};
     for (size_t i = 0; i < n; i++)
         t->products[i] = product_of(&t->pairs[t->order[begin + i]]);
     medley_status st =
         medley_bundle_classify(t->b, text_of(first->query), text_of(first->locale), t->products,
-                               n, &how, t->list, err);
+                               n, &how, t->list.results, err);
     for (size_t i = 0; i < n && !st; i++) {
         size_t to = t->order[begin + i];
-        t->results[to] = t->list[i];
-        if (t->values)
-            memcpy(t->contributions + to * t->per_pair, t->values + i * t->per_pair,
-                   t->per_pair * sizeof *t->values);
+        t->out.results[to] = t->list.results[i];
+        copy_row(t->out.contributions, to, t->list.contributions, i, t->n_contributions);
+        copy_row(t->out.said, to, t->list.said, i, t->n_said);
     }
     return st;
 }
@@ -117,29 +124,32 @@ static medley_status judge_lists(struct judging *t, size_t n, medley_error *err)
 }
 
 medley_status judge_pairs(const medley_bundle *b, const struct judge_pair *pairs, size_t n,
-                          const struct judge_options *options, medley_result *results,
-                          float *contributions, medley_error *err)
+                          const struct judge_options *options, const struct judge_answers *out,
+                          medley_error *err)
 {
-    size_t most = n < LIST_LIMIT ? n : LIST_LIMIT;
+    size_t most = n < LIST_LIMIT ? n : LIST_LIMIT, k = medley_bundle_classes(b);
     struct judging t = {.b = b,
                         .pairs = pairs,
                         .options = options,
-                        .results = results,
-                        .contributions = contributions,
-                        .per_pair = (medley_bundle_models(b) + 1) * medley_bundle_classes(b)};
+                        .out = *out,
+                        .n_contributions = (medley_bundle_models(b) + 1) * k,
+                        .n_said = medley_bundle_models(b) * k};
     t.order = mem_alloc(n + 1, sizeof *t.order);
     t.products = mem_alloc(most + 1, sizeof *t.products);
-    t.list = mem_alloc(most + 1, sizeof *t.list);
-    if (contributions)
-        t.values = mem_alloc(most + 1, t.per_pair * sizeof *t.values);
-    medley_status st = t.order && t.products && t.list && (t.values || !contributions)
-                           ? group_pairs(&t, n, err)
-                           : fail_memory(err, "pairs");
+    t.list.results = mem_alloc(most + 1, sizeof *t.list.results);
+    bool good = t.order && t.products && t.list.results;
+    if (out->contributions)
+        good &=
+            !!(t.list.contributions = mem_alloc(most + 1, t.n_contributions * sizeof(float)));
+    if (out->said)
+        good &= !!(t.list.said = mem_alloc(most + 1, t.n_said * sizeof(float)));
+    medley_status st = good ? group_pairs(&t, n, err) : fail_memory(err, "pairs");
     if (!st)
         st = judge_lists(&t, n, err);
     mem_free(t.order);
     mem_free(t.products);
-    mem_free(t.list);
-    mem_free(t.values);
+    mem_free(t.list.results);
+    mem_free(t.list.contributions);
+    mem_free(t.list.said);
     return st;
 }

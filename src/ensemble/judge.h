@@ -16,10 +16,15 @@ struct judge_options {
     const char *task; /* names the progress line; NULL: silent */
 };
 
-/* results[n]; contributions[n * (M+1) * K] as of medley_bundle_classify, or NULL. Lists of more
- * than 1,000 are judged in parts. */
+struct judge_answers {
+    medley_result *results; /* [n] */
+    float *contributions;   /* NULL, or [n * (M+1) * K], as of medley_bundle_classify */
+    float *said;            /* NULL, or [n * M * K], likewise */
+};
+
+/* Fills the caller's arrays of `out`. Lists of more than 1,000 are judged in parts. */
 medley_status judge_pairs(const medley_bundle *b, const struct judge_pair *pairs, size_t n,
-                          const struct judge_options *options, medley_result *results,
-                          float *contributions, medley_error *err);
+                          const struct judge_options *options, const struct judge_answers *out,
+                          medley_error *err);
 
 #endif

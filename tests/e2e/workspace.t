@@ -104,6 +104,10 @@ awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) name[i] = $i; next }
 ok $? "contributions sum to margin - base"
 "$medley" predict -C ws --pairs pairs.csv 2>err | head -1 | grep -q '^example_id,label,p_E,'
 ok $? "predict to stdout"
+"$medley" predict -C ws --pairs pairs.csv --each 2>err |
+    awk -F, 'NR == 1 { n = NF; for (i = 1; i <= NF; i++) each += $i ~ /^p_.*_[ESCI]$/; next } NF < n { bad = 1 }
+        END { exit bad || each < 4 || each % 4 }'
+ok $? "predict --each adds what each model says"
 "$medley" explain -C ws --query "never seen before" --title "a title" --json 2>err | grep -q '"contributions"'
 ok $? "explain --json"
 
