@@ -5,6 +5,7 @@
  * fuzz/fuzz_json.c. */
 #include "base/json.h"
 
+#include "base/decimal.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -484,57 +485,31 @@ void jw_textz(struct json_writer *w, const char *z)
         jw_null(w);
 }
 
-/* %.*g under any locale: whatever stands for the decimal point becomes one. */
-static size_t print_digits(char out[64], int digits, double v)
-{
-    char text[64];
-    size_t n = 0;
-    bool point = false;
-    snprintf(text, sizeof text, "%.*g", digits, v);
-    for (const char *p = text; *p; p++) {
-        bool plain = (*p >= '0' && *p <= '9') || *p == '-' || *p == '+' || *p == 'e';
-        if (plain || !point)
-            out[n++] = plain ? *p : '.';
-        point = point || !plain;
-    }
-    out[n] = 0;
-    return n;
-}
-
-/* The fewest digits from `least` to `most` that read back as v, rounded to float for floats. */
-static void write_number(struct json_writer *w, double v, int least, int most)
-{
-    char text[64];
-    double again;
-    separate(w);
-    if (!isfinite(v)) {
-        sb_addz(w->out, "null");
-        return;
-    }
-    for (int digits = least;; digits++) {
-        size_t n = print_digits(text, digits, v);
-        bool same = str_to_double((struct str){text, n}, &again) &&
-                    (most == 9 ? (float)again == (float)v : again == v);
-        if (same || digits == most)
-            break;
-    }
-    sb_addz(w->out, text);
-}
-
 void jw_double(struct json_writer *w, double v)
 {
-    write_number(w, v, 15, 17);
+    char text[DECIMAL_ROOM];
+    separate(w);
+    if (isfinite(v))
+        sb_add(w->out, text, decimal_double(v, text));
+    else
+        sb_addz(w->out, "null");
 }
 
 void jw_float(struct json_writer *w, float v)
 {
-    write_number(w, (double)v, 6, 9);
+    char text[DECIMAL_ROOM];
+    separate(w);
+    if (isfinite(v))
+        sb_add(w->out, text, decimal_float(v, text));
+    else
+        sb_addz(w->out, "null");
 }
 
 void jw_i64(struct json_writer *w, int64_t v)
 {
+    char text[DECIMAL_ROOM];
     separate(w);
-    sb_addf(w->out, "%lld", (long long)v);
+    sb_add(w->out, text, decimal_i64(v, text));
 }
 
 void jw_bool(struct json_writer *w, bool v)
