@@ -47,71 +47,110 @@ static size_t slowly(double v, int least, int most, char out[DECIMAL_ROOM])
     }
 }
 
-static size_t put_digits(uint64_t v, char *out)
+/* The n last decimal digits of v, two at a time. */
+static void put_digits(uint64_t v, size_t n, char *out)
 {
-    char reversed[20];
-    size_t n = 0;
-    do
-        reversed[n++] = (char)('0' + v % 10);
-    while (v /= 10);
-    for (size_t i = 0; i < n; i++)
-        out[i] = reversed[n - 1 - i];
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    for (; n >= 2; n -= 2, v /= 100)
+        memcpy(out + n - 2, pairs + v % 100 * 2, 2);
+    if (n)
+        out[0] = (char)('0' + v % 10);
+}
+
+static size_t put_whole(uint64_t v, char *out)
+{
+    size_t n = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10)
+        n++;
+    put_digits(v, n, out);
     return n;
 }
 
 /* digits / 10^after, without the zeros at its end. */
-static size_t put_fixed(uint64_t digits, int after, char *out)
+static size_t put_fixed(uint64_t digits, size_t after, char *out)
 {
     while (after > 0 && digits % 10 == 0)
         digits /= 10, after--;
-    uint64_t scale = 1;
-    for (int i = 0; i < after; i++)
-        scale *= 10;
-    size_t n = put_digits(digits / scale, out);
+    uint64_t scale = (uint64_t)powers[after], whole = digits / scale;
+    size_t n = put_whole(whole, out);
     if (after > 0) {
-        uint64_t fraction = digits % scale;
         out[n++] = '.';
-        for (int i = after; i-- > 0; fraction /= 10)
-            out[n + (size_t)i] = (char)('0' + fraction % 10);
-        n += (size_t)after;
+        put_digits(digits - whole * scale, after, out + n);
+        n += after;
     }
     out[n] = 0;
     return n;
 }
 
+/* To the nearest integer, to the even one of two; 0 <= v < 2^51. */
+static double nearest(double v)
+{
+    return (v + 0x1p52) - 0x1p52;
+}
+
+struct scaled {
+    double digits; /* a times 10^after, an integer */
+    int after;
+};
+
+/* True when `digits` decimal digits of a, of which `whole` stand before the point, are enough.
+ */
+static bool suffices(double a, int whole, int digits, bool single, struct scaled *out)
+{
+    int after = digits - whole;
+    double scaled = nearest(a * powers[after]), again = scaled / powers[after];
+    if (single ? (float)again != (float)a : again != a)
+        return false;
+    *out = (struct scaled){scaled, after};
+    return true;
+}
+
+/* Most floats take eight digits, so these are tried first. */
+static bool fewest(double a, int whole, bool single, struct scaled *out)
+{
+    if (!single)
+        return suffices(a, whole, 15, false, out);
+    bool found = suffices(a, whole, 8, true, out);
+    if (suffices(a, whole, 7, true, out)) {
+        suffices(a, whole, 6, true, out);
+        found = true;
+    }
+    return found || suffices(a, whole, 9, true, out);
+}
+
 /* 0 when it takes another way: out of range, or more than 15 digits. */
-static size_t quickly(double v, int least, int most, char out[DECIMAL_ROOM])
+static size_t quickly(double v, bool single, char out[DECIMAL_ROOM])
 {
     double a = fabs(v);
-    if (!(a >= 1e-4 && a < (most == 9 ? 1e6 : 1e15)))
+    struct scaled s;
+    if (!(a >= 1e-4 && a < (single ? 1e6 : 1e15)))
         return 0;
     int whole = a < 1 ? 0 : 1; /* digits before the point; below 1, less the zeros after it */
     while (whole > 0 && a >= powers[whole])
         whole++;
     while (whole <= 0 && a * powers[1 - whole] < 1)
         whole--;
-    for (int digits = least; digits <= most && digits <= 15; digits++) {
-        int after = digits - whole;
-        double scaled = rint(a * powers[after]), again = scaled / powers[after];
-        if (most == 9 ? (float)again != (float)a : again != a)
-            continue;
-        size_t sign = v < 0;
-        if (sign)
-            out[0] = '-';
-        return sign + put_fixed((uint64_t)scaled, after, out + sign);
-    }
-    return 0;
+    if (!fewest(a, whole, single, &s))
+        return 0;
+    size_t sign = v < 0;
+    if (sign)
+        out[0] = '-';
+    return sign + put_fixed((uint64_t)s.digits, (size_t)s.after, out + sign);
 }
 
 size_t decimal_double(double v, char out[DECIMAL_ROOM])
 {
-    size_t n = quickly(v, 15, 17, out);
+    size_t n = quickly(v, false, out);
     return n ? n : slowly(v, 15, 17, out);
 }
 
 size_t decimal_float(float v, char out[DECIMAL_ROOM])
 {
-    size_t n = quickly((double)v, 6, 9, out);
+    size_t n = quickly((double)v, true, out);
     return n ? n : slowly((double)v, 6, 9, out);
 }
 
@@ -120,7 +159,7 @@ size_t decimal_i64(int64_t v, char out[DECIMAL_ROOM])
     size_t sign = v < 0;
     if (sign)
         out[0] = '-';
-    size_t n = sign + put_digits(sign ? 0 - (uint64_t)v : (uint64_t)v, out + sign);
+    size_t n = sign + put_whole(sign ? 0 - (uint64_t)v : (uint64_t)v, out + sign);
     out[n] = 0;
     return n;
 }

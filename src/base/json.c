@@ -447,7 +447,7 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<';
 }
 
-static void write_string(struct strbuf *out, struct str text)
+void json_add_text(struct strbuf *out, struct str text)
 {
     sb_addc(out, '"');
     for (size_t i = 0; i < text.n;) {
@@ -466,7 +466,7 @@ static void write_string(struct strbuf *out, struct str text)
 void jw_key(struct json_writer *w, const char *key)
 {
     separate(w);
-    write_string(w->out, str_of(key));
+    json_add_text(w->out, str_of(key));
     sb_addz(w->out, w->pretty ? ": " : ":");
     w->after_key = true;
 }
@@ -474,7 +474,7 @@ void jw_key(struct json_writer *w, const char *key)
 void jw_text(struct json_writer *w, struct str text)
 {
     separate(w);
-    write_string(w->out, text);
+    json_add_text(w->out, text);
 }
 
 void jw_textz(struct json_writer *w, const char *z)
@@ -522,4 +522,10 @@ void jw_null(struct json_writer *w)
 {
     separate(w);
     sb_addz(w->out, "null");
+}
+
+struct strbuf *jw_raw(struct json_writer *w)
+{
+    separate(w);
+    return w->out;
 }

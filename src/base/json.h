@@ -50,5 +50,9 @@ void jw_float(struct json_writer *w, float v);
 void jw_i64(struct json_writer *w, int64_t v);
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
+/* The caller writes one value here itself. */
+struct strbuf *jw_raw(struct json_writer *w);
+/* `text` as a JSON string, appended. */
+void json_add_text(struct strbuf *out, struct str text);
 
 #endif

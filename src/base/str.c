@@ -224,6 +224,17 @@ void sb_add(struct strbuf *b, const char *s, size_t n)
     b->s[b->n] = 0;
 }
 
+char *sb_room(struct strbuf *b, size_t n)
+{
+    return sb_reserve(b, n) ? b->s + b->n : NULL;
+}
+
+void sb_took(struct strbuf *b, size_t n)
+{
+    b->n += n;
+    b->s[b->n] = 0;
+}
+
 void sb_addz(struct strbuf *b, const char *z)
 {
     sb_add(b, z, strlen(z));

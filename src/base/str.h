@@ -42,6 +42,10 @@ void sb_add(struct strbuf *b, const char *s, size_t n);
 void sb_addz(struct strbuf *b, const char *z);
 void sb_addc(struct strbuf *b, char c);
 void sb_addf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* At least n bytes that the caller may write behind the text, and the terminator; sb_took says
+ * how many were. NULL when out of memory. */
+char *sb_room(struct strbuf *b, size_t n);
+void sb_took(struct strbuf *b, size_t n);
 void sb_addvf(struct strbuf *b, const char *format, va_list args);
 /* Numbers written by this thread with printf look as in C from here on, whatever locale the
  * program chose. The sb_ functions see to it themselves. Give what enter returned back to

@@ -2,23 +2,12 @@
 #include "serve/classification.h"
 
 #include "base/cpu.h"
+#include "base/decimal.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-
-/* ---- a result -----------------------------------------------------------------------------
- */
-
-static void write_float_classes(struct json_writer *w, const struct engine *e, const float *v)
-{
-    jw_object(w);
-    for (size_t k = 0; k < e->n_classes; k++) {
-        jw_key(w, e->classes[k]);
-        jw_float(w, v[k]);
-    }
-    jw_object_end(w);
-}
 
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v)
 {
@@ -30,26 +19,122 @@ void write_double_classes(struct json_writer *w, const struct engine *e, const d
     jw_object_end(w);
 }
 
-static void write_models(struct json_writer *w, const struct engine *e, uint32_t used)
+/* ---- a result ----------------------------------------------------------------------------
+ *
+ * All results of an answer have the same keys and much the same values, and a list of
+ * remembered labels costs little else than writing them. So the parts that repeat are made once
+ * for an answer and copied, into room that is asked for once a result. */
+
+struct slice {
+    size_t at, n;
+};
+
+struct pieces {
+    const struct engine *e;
+    struct strbuf text;                       /* what the slices cut */
+    struct slice classes[MEDLEY_MAX_CLASSES]; /* {"E": and ,"S": and so on */
+    struct slice labels[MEDLEY_MAX_CLASSES];
+    struct slice players[MEDLEY_MAX_MODELS + 1]; /* {"minilm": and ,"context": */
+    struct slice models[MEDLEY_MAX_MODELS];      /* "minilm" */
+    size_t room;                                 /* bytes of a result at most, but for its id */
+};
+
+static struct slice piece(struct pieces *p, const char *before, const char *text,
+                          const char *after)
 {
-    jw_array(w);
-    for (size_t m = 0; m < e->n_models; m++) {
-        if (used & UINT32_C(1) << m)
-            jw_textz(w, e->models[m]);
+    struct slice s = {.at = p->text.n};
+    sb_addz(&p->text, before);
+    json_add_text(&p->text, str_of(text));
+    sb_addz(&p->text, after);
+    s.n = p->text.n - s.at;
+    return s;
+}
+
+static void pieces_init(struct pieces *p, const struct engine *e, bool contributions)
+{
+    *p = (struct pieces){.e = e};
+    sb_init(&p->text);
+    for (size_t k = 0; k < e->n_classes; k++) {
+        p->classes[k] = piece(p, k ? "," : "{", e->classes[k], ":");
+        p->labels[k] = piece(p, "", e->classes[k], "");
     }
-    jw_array_end(w);
+    for (size_t m = 0; m <= e->n_models; m++)
+        p->players[m] =
+            piece(p, m ? "," : "{", m < e->n_models ? e->models[m] : "context", ":");
+    for (size_t m = 0; m < e->n_models; m++)
+        p->models[m] = piece(p, "", e->models[m], "");
+    /* What all classes and models together take bounds what each list of them takes. */
+    size_t numbers = p->text.n + MEDLEY_MAX_CLASSES * DECIMAL_ROOM;
+    p->room = 512 + 3 * DECIMAL_ROOM + 8 * numbers;
+    if (contributions)
+        p->room += numbers * (e->n_models + 2);
+}
+
+static char *put(char *to, struct str text)
+{
+    memcpy(to, text.s, text.n);
+    return to + text.n;
+}
+
+static char *put_slice(char *to, const struct pieces *p, struct slice s)
+{
+    memcpy(to, p->text.s + s.at, s.n);
+    return to + s.n;
+}
+
+static char *put_float(char *to, float v)
+{
+    return isfinite(v) ? to + decimal_float(v, to) : put(to, STR("null"));
+}
+
+static char *put_i64(char *to, int64_t v)
+{
+    return to + decimal_i64(v, to);
+}
+
+static char *put_bool(char *to, bool v)
+{
+    return put(to, v ? STR("true") : STR("false"));
+}
+
+static char *put_float_classes(char *to, const struct pieces *p, const float *v)
+{
+    for (size_t k = 0; k < p->e->n_classes; k++)
+        to = put_float(put_slice(to, p, p->classes[k]), v[k]);
+    return put(to, STR("}"));
+}
+
+static char *put_double_classes(char *to, const struct pieces *p, const double *v)
+{
+    for (size_t k = 0; k < p->e->n_classes; k++) {
+        to = put_slice(to, p, p->classes[k]);
+        to = isfinite(v[k]) ? to + decimal_double(v[k], to) : put(to, STR("null"));
+    }
+    return put(to, STR("}"));
+}
+
+static char *put_models(char *to, const struct pieces *p, uint32_t used)
+{
+    bool first = true;
+    to = put(to, STR("["));
+    for (size_t m = 0; m < p->e->n_models && used >> m; m++) {
+        if (!(used >> m & 1))
+            continue;
+        if (!first)
+            to = put(to, STR(","));
+        to = put_slice(to, p, p->models[m]);
+        first = false;
+    }
+    return put(to, STR("]"));
 }
 
 /* contributions[(M+1)*K] of one pair. */
-static void write_contributions(struct json_writer *w, const struct engine *e,
-                                const float *contributions)
+static char *put_contributions(char *to, const struct pieces *p, const float *contributions)
 {
-    jw_object(w);
-    for (size_t m = 0; m <= e->n_models; m++) {
-        jw_key(w, m < e->n_models ? e->models[m] : "context");
-        write_float_classes(w, e, contributions + m * e->n_classes);
-    }
-    jw_object_end(w);
+    for (size_t m = 0; m <= p->e->n_models; m++)
+        to = put_float_classes(put_slice(to, p, p->players[m]), p,
+                               contributions + m * p->e->n_classes);
+    return put(to, STR("}"));
 }
 
 /* What a shop earns by showing the product: the mean of the classes' gains. */
@@ -61,42 +146,34 @@ static double expected_gain(const struct engine *e, const medley_result *result)
     return sum;
 }
 
-static void write_judgement(struct json_writer *w, const struct engine *e,
-                            const struct classification *c, size_t i, int64_t now)
+static char *put_judgement(char *to, const struct pieces *p, const struct classification *c,
+                           size_t i, int64_t now)
 {
-    const medley_result *result = &c->results[i];
-    jw_key(w, "label");
-    jw_textz(w, result->label < e->n_classes ? e->classes[result->label] : NULL);
-    jw_key(w, "expected_gain");
-    jw_double(w, expected_gain(e, result));
-    jw_key(w, "probabilities");
-    write_float_classes(w, e, result->probabilities);
-    jw_key(w, "margins");
-    write_float_classes(w, e, result->margins);
-    jw_key(w, "known_product");
-    jw_bool(w, result->known_product);
-    jw_key(w, "models_used");
-    write_models(w, e, result->models_used);
-    jw_key(w, "models_failed");
-    write_models(w, e, result->models_failed);
-    jw_key(w, "models_precomputed");
-    write_models(w, e, result->models_stored);
-    if (result->stages && result->stages <= e->n_stages) {
-        jw_key(w, "cascade_stage");
-        jw_i64(w, result->stages);
-    }
-    jw_key(w, "cached");
-    jw_bool(w, c->from_cache);
-    jw_key(w, "age_s");
-    jw_i64(w, c->from_cache ? (now - c->stored_ms[i]) / 1000 : 0);
+    const struct engine *e = p->e;
+    const medley_result *r = &c->results[i];
+    bool staged = r->stages && r->stages <= e->n_stages;
+    to = put(to, STR(",\"label\":"));
+    to = r->label < e->n_classes ? put_slice(to, p, p->labels[r->label]) : put(to, STR("null"));
+    to = put_float(put(to, STR(",\"expected_gain\":")), (float)expected_gain(e, r));
+    to = put_float_classes(put(to, STR(",\"probabilities\":")), p, r->probabilities);
+    to = put_float_classes(put(to, STR(",\"margins\":")), p, r->margins);
+    to = put_bool(put(to, STR(",\"known_product\":")), r->known_product);
+    to = put_models(put(to, STR(",\"models_used\":")), p, r->models_used);
+    to = put_models(put(to, STR(",\"models_failed\":")), p, r->models_failed);
+    to = put_models(put(to, STR(",\"models_precomputed\":")), p, r->models_stored);
+    if (staged)
+        to = put_i64(put(to, STR(",\"cascade_stage\":")), r->stages);
+    to = put_bool(put(to, STR(",\"cached\":")), c->from_cache);
+    to = put_i64(put(to, STR(",\"age_s\":")),
+                 c->from_cache ? (now - c->stored_ms[i]) / 1000 : 0);
     if (c->contributions) {
-        if (result->stages && result->stages <= e->n_stages) {
-            jw_key(w, "base");
-            write_double_classes(w, e, e->stage_base[result->stages - 1]);
-        }
-        jw_key(w, "contributions");
-        write_contributions(w, e, c->contributions + i * (e->n_models + 1) * e->n_classes);
+        if (staged)
+            to =
+                put_double_classes(put(to, STR(",\"base\":")), p, e->stage_base[r->stages - 1]);
+        to = put_contributions(put(to, STR(",\"contributions\":")), p,
+                               c->contributions + i * (e->n_models + 1) * e->n_classes);
     }
+    return to;
 }
 
 static bool is_judged(const struct classification *c, size_t i)
@@ -104,29 +181,24 @@ static bool is_judged(const struct classification *c, size_t i)
     return !c->from_cache || c->stored_ms[i] >= 0;
 }
 
-static void write_result(struct json_writer *w, const struct engine *e,
-                         const struct classification *c, size_t i, int64_t now)
+static void add_result(struct strbuf *out, const struct pieces *p,
+                       const struct classification *c, size_t i, int64_t now)
 {
     medley_text id = c->asked.products[i].id;
-    jw_object(w);
-    jw_key(w, "id");
+    sb_addz(out, "{\"id\":");
     if (id.n)
-        jw_text(w, (struct str){id.s, id.n});
+        json_add_text(out, (struct str){id.s, id.n});
     else
-        jw_null(w);
-    if (c->ranked) {
-        jw_key(w, "position");
-        jw_i64(w, (int64_t)i);
-    }
-    if (is_judged(c, i)) {
-        write_judgement(w, e, c, i, now);
-    } else {
-        jw_key(w, "label");
-        jw_null(w);
-        jw_key(w, "cached");
-        jw_bool(w, false);
-    }
-    jw_object_end(w);
+        sb_addz(out, "null");
+    char *start = sb_room(out, p->room), *to = start;
+    if (!start)
+        return;
+    if (c->ranked)
+        to = put_i64(put(to, STR(",\"position\":")), (int64_t)i);
+    to = is_judged(c, i) ? put_judgement(to, p, c, i, now)
+                         : put(to, STR(",\"label\":null,\"cached\":false"));
+    to = put(to, STR("}"));
+    sb_took(out, (size_t)(to - start));
 }
 
 /* ---- the order ----------------------------------------------------------------------------
@@ -159,10 +231,18 @@ static void write_results(struct json_writer *w, const struct engine *e,
     if (c->ranked)
         qsort(order, n, sizeof order[0], compare);
     jw_key(w, "results");
-    jw_array(w);
-    for (size_t i = 0; i < n; i++)
-        write_result(w, e, c, order[i].product, now);
-    jw_array_end(w);
+    struct strbuf *out = jw_raw(w);
+    struct pieces pieces;
+    pieces_init(&pieces, e, c->contributions);
+    sb_addc(out, '[');
+    for (size_t i = 0; i < n && !pieces.text.failed; i++) {
+        if (i)
+            sb_addc(out, ',');
+        add_result(out, &pieces, c, order[i].product, now);
+    }
+    sb_addc(out, ']');
+    out->failed |= pieces.text.failed;
+    sb_deinit(&pieces.text);
 }
 
 /* How old the graph is behind the embeddings that were used: the oldest of the models'; null
