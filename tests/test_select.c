@@ -153,6 +153,43 @@ static void test_told(const char *folder)
     json_free(s);
 }
 
+static void select_again(const char *folder, char **text)
+{
+    medley_error err = {0};
+    struct workspace w;
+    size_t n = 0;
+    *text = NULL;
+    if (!ok(workspace_open(folder, &w, &err) == MEDLEY_OK, "%s", err.message))
+        return;
+    ok(stages_run_group(&w, STAGE_SELECT, NULL, true, &err) == MEDLEY_OK &&
+           file_read(at(folder, "ensemble/selection.json"), 1 << 24, text, &n, &err) ==
+               MEDLEY_OK,
+       "selects again: %s", err.message);
+    workspace_close(&w);
+}
+
+/* What was refitted is kept, and is no more than a shortcut. */
+static void test_searched_again(const char *folder)
+{
+    medley_error err = {0};
+    char *first, *again, *after, *kept = NULL, *kept_after = NULL;
+    size_t n = 0, n_after = 0;
+    select_again(folder, &first);
+    file_read(at(folder, "ensemble/searched.bin"), 1 << 24, &kept, &n, &err);
+    ok(n > 1000, "subsets are kept");
+    select_again(folder, &again);
+    ok(first && again && strcmp(first, again) == 0, "the same selection from what is kept");
+    kept[n / 2] ^= 1;
+    file_write(at(folder, "ensemble/searched.bin"), kept, n, &err);
+    select_again(folder, &after);
+    ok(first && after && strcmp(first, after) == 0, "and from a damaged file");
+    file_read(at(folder, "ensemble/searched.bin"), 1 << 24, &kept_after, &n_after, &err);
+    kept[n / 2] ^= 1;
+    ok(n == n_after && memcmp(kept, kept_after, n) == 0, "which is written anew");
+    mem_free(first), mem_free(again), mem_free(after);
+    mem_free(kept), mem_free(kept_after);
+}
+
 /* Thirteen models are too many to try all: a search, which must find the three that know. */
 static void test_search(const char *folder)
 {
@@ -195,6 +232,7 @@ static void test_search(const char *folder)
     is_text(first, "good", "and finds who knows most");
     ok(json_count(json_get(s, "selected")) <= 2, "within the budget");
     json_free(s);
+    test_searched_again(folder);
 }
 
 int main(void)

@@ -99,6 +99,7 @@ medley_status select_open(struct selection *x, struct workspace *w, medley_error
 void select_close(struct selection *x)
 {
     mem_free(x->subsets);
+    mem_free(x->kept);
     mem_free(x->cost);
     refits_close(&x->game);
     players_close(&x->players);

@@ -13,6 +13,12 @@ struct subset {
     bool pareto, within_budget;
 };
 
+/* A subset that was refitted once, by this run or an earlier one. */
+struct kept_subset {
+    uint64_t mask;
+    double value[FOLD_VALUES];
+};
+
 struct selection {
     struct workspace *w;
     struct stack s;
@@ -25,6 +31,8 @@ struct selection {
     bool exact;      /* every subset was tried */
     struct subset *subsets;
     size_t n, capacity;
+    struct kept_subset *kept; /* of searches */
+    size_t n_kept, kept_capacity;
     struct refits
         game; /* with resamples: all subsets, or when not exact those that are told of */
 };
@@ -42,6 +50,12 @@ medley_status select_search(struct selection *x, medley_error *err);
 /* With resamples, for the differences that are told. */
 medley_status select_play_told(struct selection *x, const struct subset *chosen,
                                medley_error *err);
+/* select_kept.c */
+void select_kept_read(struct selection *x);
+const double *select_kept_find(const struct selection *x, uint32_t mask); /* or NULL */
+medley_status select_kept_add(struct selection *x, uint32_t mask,
+                              const double value[FOLD_VALUES], medley_error *err);
+medley_status select_kept_write(const struct selection *x, medley_error *err);
 /* select_choose.c */
 void select_mark(struct selection *x); /* pareto, within_budget */
 const struct subset *select_best(const struct selection *x);

@@ -8,13 +8,12 @@
 #include <limits.h>
 #include <string.h>
 
-static void add_subset(struct selection *x, const struct refits *r, size_t at)
+static void add_subset(struct selection *x, uint32_t mask, const double value[FOLD_VALUES])
 {
     const struct budget_config *b = &x->w->config.budget;
     struct subset *a = &x->subsets[x->n++];
-    const double *v = r->worth + at * r->n_slices * r->n_values;
-    *a = (struct subset){.mask = (uint32_t)r->plan.coalitions[at]};
-    memcpy(a->value, v, sizeof a->value);
+    *a = (struct subset){.mask = mask};
+    memcpy(a->value, value, sizeof a->value);
     subset_cost(x->w, x->cost, a->mask, &x->rules, &a->cost);
     const struct subset_cost *c = &a->cost;
     a->within_budget =
@@ -40,27 +39,45 @@ static medley_status try_every(struct selection *x, medley_error *err)
 {
     medley_status st = play(x, NULL, 0, 0, &x->game, err);
     for (size_t i = 1; i < x->game.plan.n_coalitions && !st; i++)
-        add_subset(x, &x->game, i);
+        add_subset(x, (uint32_t)x->game.plan.coalitions[i],
+                   x->game.worth + i * x->game.n_slices * x->game.n_values);
     return st;
 }
 
-/* Refits those of list[n] that are new, as far as the limit allows. */
+/* Refits those of list[n] that no search has met, and keeps what they are worth. */
+static medley_status refit_unknown(struct selection *x, const uint64_t *list, size_t n,
+                                   medley_error *err)
+{
+    struct refits r = {0};
+    uint64_t *unknown = mem_alloc(n + 1, sizeof *unknown);
+    size_t fresh = 0;
+    if (!unknown)
+        return fail_memory(err, "model subsets");
+    for (size_t i = 0; i < n; i++)
+        if (!select_kept_find(x, (uint32_t)list[i]))
+            unknown[fresh++] = list[i];
+    medley_status st = fresh ? play(x, unknown, fresh, UINT_MAX, &r, err) : MEDLEY_OK;
+    for (size_t i = 0; fresh && !st && i < r.plan.n_coalitions; i++)
+        st = select_kept_add(x, (uint32_t)r.plan.coalitions[i],
+                             r.worth + i * r.n_slices * r.n_values, err);
+    if (fresh)
+        refits_close(&r);
+    mem_free(unknown);
+    return st;
+}
+
+/* Takes those of list[n] that are new to this search, as far as the limit allows; in their
+ * order, whether they were known or not. */
 static medley_status try_list(struct selection *x, uint64_t *list, size_t n, medley_error *err)
 {
-    struct refits r;
     size_t fresh = 0;
     for (size_t i = 0; i < n && x->n + fresh < x->capacity; i++)
         if (list[i] && !select_find(x, (uint32_t)list[i]))
             list[fresh++] = list[i];
-    if (fresh == 0)
-        return MEDLEY_OK;
-    medley_status st = play(x, list, fresh, UINT_MAX, &r, err);
-    if (st)
-        return st;
-    for (size_t i = 0; i < r.plan.n_coalitions; i++)
-        add_subset(x, &r, i);
-    refits_close(&r);
-    return MEDLEY_OK;
+    medley_status st = refit_unknown(x, list, fresh, err);
+    for (size_t i = 0; i < fresh && !st; i++)
+        add_subset(x, (uint32_t)list[i], select_kept_find(x, (uint32_t)list[i]));
+    return st;
 }
 
 /* From all models down to one (or those pinned), dropping each time the model whose loss costs
@@ -135,11 +152,15 @@ medley_status select_search(struct selection *x, medley_error *err)
         return fail_memory(err, "model subsets");
     if (x->exact)
         return try_every(x, err);
+    select_kept_read(x);
+    size_t known = x->n_kept;
     medley_status st = try_single(x, err);
     if (!st)
         st = way_down(x, err);
     if (!st)
         st = improve(x, err);
+    if (!st && x->n_kept > known)
+        st = select_kept_write(x, err);
     return st;
 }
 
