@@ -69,7 +69,7 @@ static void test_special(void)
 static void test_random(void)
 {
     struct rng r;
-    bool bits = true, unit = true, short_ones = true, margins = true;
+    bool bits = true, unit = true, short_ones = true, margins = true, small = true;
     rng_init(&r, 7, 0);
     for (int i = 0; i < 100000; i++) {
         uint64_t u = (uint64_t)rng_below(&r, UINT32_MAX) << 32 | rng_below(&r, UINT32_MAX);
@@ -84,11 +84,13 @@ static void test_random(void)
             bits &= same((double)f, true);
         unit &= same_both(x);
         margins &= same_both((x - 0.5) * 20);
+        small &= same_both(x * x * x * x * 1e-3) && same_both(x * 1e-4);
         short_ones &= same_both((double)(u % 2000000) / 1000 - 1000);
     }
     ok(bits, "any bits");
     ok(unit, "numbers from 0 to 1");
     ok(margins, "numbers from -10 to 10");
+    ok(small, "small probabilities");
     ok(short_ones, "numbers of three decimals");
 }
 

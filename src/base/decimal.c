@@ -1,10 +1,11 @@
 /* decimal.c: see decimal.h.
  *
- * Answers of the server are mostly numbers between 1e-4 and 1e6, and printf with a reading back
- * takes half a microsecond for each. Such a number is scaled by a power of ten to an integer of
- * as many digits as are tried; integer and power are exact doubles, so that their quotient is
- * what a correct reader makes of the text (Clinger 1990), and one division tells whether the
- * digits suffice. All others go through printf. Proof: tests/test_base_json.c, against printf.
+ * Answers of the server are mostly numbers between 1e-14 and 1e6, and printf with a reading
+ * back takes half a microsecond for each. Such a number is scaled by a power of ten to an
+ * integer of as many digits as are tried; integer and power are exact doubles, so that their
+ * quotient is what a correct reader makes of the text (Clinger 1990), and one division tells
+ * whether the digits suffice. All others go through printf. Proof: tests/test_base_json.c,
+ * against printf.
  */
 #include "base/decimal.h"
 
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MOST_EXACT = 22 }; /* 10^23 is no double */
 static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                 1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -86,6 +88,25 @@ static size_t put_fixed(uint64_t digits, size_t after, char *out)
     return n;
 }
 
+/* The same as 1.234e-05, as printf does below 1e-4. */
+static size_t put_scientific(uint64_t digits, size_t after, char *out)
+{
+    char text[24] = "";
+    while (digits % 10 == 0)
+        digits /= 10, after--;
+    size_t n = put_whole(digits, text), exponent = after - (n - 1), at = 0;
+    out[at++] = text[0];
+    if (n > 1) {
+        out[at++] = '.';
+        memcpy(out + at, text + 1, n - 1);
+        at += n - 1;
+    }
+    memcpy(out + at, "e-", 2);
+    put_digits(exponent, 2, out + at + 2);
+    out[at + 4] = 0;
+    return at + 4;
+}
+
 /* To the nearest integer, to the even one of two; 0 <= v < 2^51. */
 static double nearest(double v)
 {
@@ -102,6 +123,8 @@ struct scaled {
 static bool suffices(double a, int whole, int digits, bool single, struct scaled *out)
 {
     int after = digits - whole;
+    if (after > MOST_EXACT)
+        return false;
     double scaled = nearest(a * powers[after]), again = scaled / powers[after];
     if (single ? (float)again != (float)a : again != a)
         return false;
@@ -127,7 +150,7 @@ static size_t quickly(double v, bool single, char out[DECIMAL_ROOM])
 {
     double a = fabs(v);
     struct scaled s;
-    if (!(a >= 1e-4 && a < (single ? 1e6 : 1e15)))
+    if (!(a >= 1e-14 && a < (single ? 1e6 : 1e15)))
         return 0;
     int whole = a < 1 ? 0 : 1; /* digits before the point; below 1, less the zeros after it */
     while (whole > 0 && a >= powers[whole])
@@ -139,7 +162,10 @@ static size_t quickly(double v, bool single, char out[DECIMAL_ROOM])
     size_t sign = v < 0;
     if (sign)
         out[0] = '-';
-    return sign + put_fixed((uint64_t)s.digits, (size_t)s.after, out + sign);
+    /* printf decides by the exponent of what it has rounded */
+    bool tiny = s.digits * 1e4 < powers[s.after];
+    return sign +
+           (tiny ? put_scientific : put_fixed)((uint64_t)s.digits, (size_t)s.after, out + sign);
 }
 
 size_t decimal_double(double v, char out[DECIMAL_ROOM])
