@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/str.h"
+#include "serve/classify_request.h"
 #include "serve/server.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ enum {
     OPT_TTL,
     OPT_BODY,
     OPT_TIMEOUT,
+    OPT_DEADLINE,
     OPT_TOKEN,
     OPT_ADMIN_TOKEN,
     OPT_QUIET
@@ -46,6 +48,11 @@ static const struct argp_option options[] = {
     {"cache-ttl", OPT_TTL, "SECONDS", 0, "forget pairs after so long; 0: never [0]", 0},
     {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
     {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
+    {"deadline", OPT_DEADLINE, "MS", 0,
+     "answer after so long with the models that are done, unless a request says otherwise; 0: "
+     "wait "
+     "for all [0]",
+     0},
     {"token-file", OPT_TOKEN, "FILE", 0,
      "ask clients for the bearer token in this file; health and metrics stay open", 0},
     {"admin-token-file", OPT_ADMIN_TOKEN, "FILE", 0,
@@ -98,6 +105,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     case OPT_TIMEOUT:
         s->idle_seconds = s->body_seconds = (unsigned)cli_count("--timeout", text, 1, 3600);
+        return 0;
+    case OPT_DEADLINE:
+        s->deadline_ms = (double)cli_count("--deadline", text, 0, CLASSIFY_MAX_DEADLINE);
         return 0;
     case OPT_TOKEN:
         a->token_file = text;

@@ -62,10 +62,15 @@ __attribute__((unused)) static medley_status fake_classify(
         return fake_fail(err, MEDLEY_ENOMEM, "out of memory: somewhere");
     for (size_t i = 0; i < n; i++) {
         medley_text t = products[i].has_text ? products[i].title : products[i].id;
-        results[i] = (medley_result){.label = (uint8_t)(t.n % 3),
-                                     .known_product = !begins(t, "unknown"),
-                                     .models_used = begins(t, "unknown") ? 1 : 3,
-                                     .models_stored = begins(t, "frequent") ? 2 : 0};
+        results[i] =
+            (medley_result){.label = (uint8_t)(t.n % 3),
+                            .known_product = !begins(t, "unknown"),
+                            .models_used = begins(t, "unknown") ? 1 : 3,
+                            .models_late = begins(query, "late") && options->deadline_ms > 0 &&
+                                                   options->deadline_ms <= 20
+                                               ? 2
+                                               : 0,
+                            .models_stored = begins(t, "frequent") ? 2 : 0};
         for (size_t k = 0; k < 3; k++) {
             results[i].probabilities[k] = k == t.n % 3 ? 0.75f : 0.125f;
             results[i].margins[k] = (float)(call * 10 + k);

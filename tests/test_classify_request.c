@@ -92,6 +92,8 @@ static void test_refusals(void)
                "body:1: a string holds \\u0000");
     is_refused("{\"query\":\"\xFF\",\"products\":[\"B\"]}", "body:1: invalid UTF-8");
     is_refused("{\"query\":[[[[\"q\"]]]]}", "body: nested more than 4 deep");
+    is_refused("{\"query\":\"q\",\"products\":[\"B\"],\"deadline_ms\":0}",
+               "deadline_ms: must be a number from 1 to 600000");
     is_refused("{\"query\":\"q\",\"products\":[\"B\"],\"max_age_s\":-1}",
                "max_age_s: must be a number from 0 to 1000000000");
     is_refused("{\"query\":\"q\",\"products\":[\"B\"],\"models\":[]}",

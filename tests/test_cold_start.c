@@ -1,7 +1,7 @@
 /* test_cold_start.c: queries and products that the graph has never seen, in a synthetic shop:
- * they join by text, are answered better than by chance, and never crash. A fifth of the queries
- * and of the products are taken out of the graph, of the text features that it knows and of
- * training, and come back as new. */
+ * they join by text, are answered better than by chance, and never crash. A fifth of the
+ * queries and of the products are taken out of the graph, of the text features that it knows
+ * and of training, and come back as new. */
 #include "tests/tap.h"
 
 #include "base/file.h"

@@ -98,7 +98,8 @@ static void test_errors(void)
        "UTF-16");
     ok(strstr(read_all(at(folder, "none.csv"), true), "none.csv': No such file"),
        "no such file");
-    ok(strstr(read_all(at(folder, "t.xlsx"), true), "does not end in .csv, .tsv, .jsonl or .parquet"),
+    ok(strstr(read_all(at(folder, "t.xlsx"), true),
+              "does not end in .csv, .tsv, .jsonl or .parquet"),
        "an unknown ending");
 }
 

@@ -21,7 +21,8 @@ static double cosine_of(const float *a, const float *b, size_t width)
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
-/* Every row given is as near as claimed, in order, and no row left out is nearer than the last. */
+/* Every row given is as near as claimed, in order, and no row left out is nearer than the last.
+ */
 static bool is_exact(const struct neighbour_search *s, const uint32_t *id, const float *cosine)
 {
     for (size_t i = 0; i < s->n_asked; i++) {
@@ -38,8 +39,8 @@ static bool is_exact(const struct neighbour_search *s, const uint32_t *id, const
                 return false;
         }
         for (uint32_t j = 0; j < s->n_rows; j++) {
-            bool allowed = !(s->self && i == j) &&
-                           (!s->group || s->group[j] == s->asked_group[i]);
+            bool allowed =
+                !(s->self && i == j) && (!s->group || s->group[j] == s->asked_group[i]);
             bool taken = false;
             for (unsigned r = 0; r < s->k; r++)
                 taken |= mine[r] == j;

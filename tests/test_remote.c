@@ -197,6 +197,27 @@ static void test_training(struct stub *s, const char *folder)
        err.message);
 }
 
+/* A list whose time is over before the server's own time limit. */
+static void test_deadline(struct stub *s, const medley_bundle *b, size_t m)
+{
+    medley_product p = {.id = {"p0", 2}};
+    medley_classify_options o = {.deadline_ms = 5};
+    medley_result r = {0};
+    medley_error err = {0};
+    atomic_store(&s->mode, STUB_HANG);
+    ok(medley_bundle_classify(b, (medley_text){"red0 shoe0 big0", 15}, (medley_text){"us", 2},
+                              &p, 1, &o, &r, &err) == MEDLEY_OK &&
+           r.models_late == 1u << m && !r.models_failed && !(r.models_used >> m & 1),
+       "a deadline: answered without the one that hangs");
+    atomic_store(&s->mode, STUB_GOOD);
+    nanosleep(&(struct timespec){0, 60000000}, NULL);
+    o.deadline_ms = 60000;
+    ok(medley_bundle_classify(b, (medley_text){"red0 shoe0 big0", 15}, (medley_text){"us", 2},
+                              &p, 1, &o, &r, &err) == MEDLEY_OK &&
+           !r.models_late && r.models_used >> m & 1,
+       "and with it in good time");
+}
+
 static void test_serving(struct stub *s, const char *folder)
 {
     static const int ways[] = {STUB_HANG,  STUB_DIE, STUB_BROKEN,   STUB_HTML,
@@ -227,6 +248,7 @@ static void test_serving(struct stub *s, const char *folder)
         plugged_ask(b, 1, NULL, &last);
         ok(!last.models_failed && last.models_used >> m & 1, "and with it once more");
     }
+    test_deadline(s, b, m);
     stub_stop(s);
     plugged_ask(b, 5, NULL, &last);
     medley_model_health h = medley_bundle_health(b, m);

@@ -295,6 +295,17 @@ static void test_cache_options(uint16_t port)
               200, "results/0/cached", "false");
 }
 
+static void test_deadline(uint16_t port)
+{
+    is_answer(classify(port, "{\"query\":\"late\",\"deadline_ms\":15,\"products\":[\"B12\"]}"),
+              200, "results/0/models_late/0", "sage \"x\"");
+    is_answer(classify(port, "{\"query\":\"late\",\"products\":[\"B12\"]}"), 200,
+              "results/0/cached", "false"); /* it was not remembered */
+    struct reply r = ask(port, "GET", "/metrics", "", NULL);
+    ok(r.body.n && strstr(r.body.s, "medley_pairs_late_total 1\n"), "and is counted");
+    reply_free(&r);
+}
+
 static void test_models(uint16_t port)
 {
     is_answer(ask(port, "GET", "/v1/models", "", NULL), 200, "models/0/name", "minilm");
@@ -322,6 +333,7 @@ int main(void)
     struct server *s = start((struct server_options){0});
     test_rank(server_port(s));
     test_cache_options(server_port(s));
+    test_deadline(server_port(s));
     test_models(server_port(s));
     server_stop(s, 2);
     sb_deinit(&log_lines);

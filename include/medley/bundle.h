@@ -1,5 +1,5 @@
-/* bundle.h: the immutable, content-addressed folder that answers requests: selected base models,
- * ensemble, product texts, settings. What `medley serve` and `medley predict` load.
+/* bundle.h: the immutable, content-addressed folder that answers requests: selected base
+ * models, ensemble, product texts, settings. What `medley serve` and `medley predict` load.
  *
  * A bundle is immutable after opening; threads may share it. */
 #ifndef MEDLEY_BUNDLE_H
@@ -22,7 +22,8 @@ typedef struct medley_text {
     size_t n;
 } medley_text;
 
-/* A product by id (looked up among the bundle's products), or with text, or both (text wins). */
+/* A product by id (looked up among the bundle's products), or with text, or both (text wins).
+ */
 typedef struct medley_product {
     medley_text id;
     bool has_text;
@@ -30,12 +31,13 @@ typedef struct medley_product {
 } medley_product;
 
 typedef struct medley_result {
-    uint8_t label;         /* index of the most probable class */
-    bool known_product;    /* the id was found, or text was given */
-    uint8_t stages;        /* of the cascade that it took; 0: not in a cascade */
-    uint32_t models_used;  /* bit m: model m answered */
+    uint8_t label;          /* index of the most probable class */
+    bool known_product;     /* the id was found, or text was given */
+    uint8_t stages;         /* of the cascade that it took; 0: not in a cascade */
+    uint32_t models_used;   /* bit m: model m answered */
     uint32_t models_failed; /* bit m: model m was asked and failed: the answer is without it,
                                and should not be remembered for long */
+    uint32_t models_late;   /* bit m: model m had no answer when the time was over, as above */
     uint32_t models_stored; /* bit m: model m answered from embeddings made ahead */
     float probabilities[MEDLEY_MAX_CLASSES]; /* calibrated, if the bundle is */
     float margins[MEDLEY_MAX_CLASSES];       /* of the ensemble, before calibration */
@@ -43,16 +45,20 @@ typedef struct medley_result {
 
 /* All-zero: as the bundle is made to answer, no deadline. */
 typedef struct medley_classify_options {
-    uint32_t models;     /* bit mask of models to ask: these for every pair, the others count as
-                            missing. 0: all, or the bundle's cascade if it has one */
+    uint32_t models; /* bit mask of models to ask: these for every pair, the others count as
+                        missing. 0: all, or the bundle's cascade if it has one */
     float *contributions; /* NULL, or [n * (M+1) * K]: player m of row i adds
-                             contributions[(i*(M+1)+m)*K + c] to margin c; player M is the context */
-    float *said;         /* NULL, or [n * M * K]: the probabilities of every model itself; NaN
-                            where it was not asked or had no answer */
-    float *interactions; /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the
-                            players, as medley_explainer_interactions; a player's row sums to its
-                            contribution */
+                             contributions[(i*(M+1)+m)*K + c] to margin c; player M is the
+                             context */
+    float *said;          /* NULL, or [n * M * K]: the probabilities of every model itself; NaN
+                             where it was not asked or had no answer */
+    float *interactions;  /* NULL, or [n * (M+1) * (M+1) * K]: Shapley interaction values of the
+                             players, as medley_explainer_interactions; a player's row sums to
+                             its  contribution */
     const char *traceparent; /* W3C Trace Context header, passed on to remote models; or NULL */
+    double deadline_ms; /* from the call on; then the ensemble answers with what has arrived,
+                           and models still at work are given up, within a layer of an encoder
+                           (milliseconds). A plugin cannot be stopped. 0: none */
 } medley_classify_options;
 
 MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,
@@ -94,16 +100,18 @@ MEDLEY_API size_t medley_bundle_stages(const medley_bundle *b); /* 0: no cascade
 MEDLEY_API size_t medley_bundle_stage_model(const medley_bundle *b, size_t stage);
 /* The base of results with so many `stages`; 0: as medley_bundle_base. */
 MEDLEY_API void medley_bundle_stage_base(const medley_bundle *b, size_t stages, double *base);
-/* "none", "temperature" or "isotonic": how probabilities were made of margins, but for results of
- * a cascade, each of whose stages has a temperature. */
+/* "none", "temperature" or "isotonic": how probabilities were made of margins, but for results
+ * of a cascade, each of whose stages has a temperature. */
 MEDLEY_API const char *medley_bundle_calibration(const medley_bundle *b);
 
-/* One query with n candidate products; results[n]. The candidates are judged together: per-query
- * context features (minimum, median, maximum of each model over the candidates) depend on the list.
- * Errors: EINVAL (empty query, n 0 or above 1,000, invalid UTF-8), ENOMEM, EINTERRUPTED. */
+/* One query with n candidate products; results[n]. The candidates are judged together:
+ * per-query context features (minimum, median, maximum of each model over the candidates)
+ * depend on the list. Errors: EINVAL (empty query, n 0 or above 1,000, invalid UTF-8), ENOMEM,
+ * EINTERRUPTED. */
 MEDLEY_API medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
-                                                medley_text locale, const medley_product *products,
-                                                size_t n, const medley_classify_options *options,
+                                                medley_text locale,
+                                                const medley_product *products, size_t n,
+                                                const medley_classify_options *options,
                                                 medley_result *results, medley_error *err);
 
 #ifdef __cplusplus

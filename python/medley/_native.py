@@ -85,7 +85,7 @@ class Result(c.Structure):
     """medley_result of bundle.h."""
     _fields_ = [("label", c.c_uint8), ("known_product", c.c_bool), ("stages", c.c_uint8),
                 ("models_used", c.c_uint32), ("models_failed", c.c_uint32),
-                ("models_stored", c.c_uint32),
+                ("models_late", c.c_uint32), ("models_stored", c.c_uint32),
                 ("probabilities", c.c_float * MAX_CLASSES),
                 ("margins", c.c_float * MAX_CLASSES)]
 
@@ -93,7 +93,8 @@ class Result(c.Structure):
 class ClassifyOptions(c.Structure):
     """medley_classify_options of bundle.h."""
     _fields_ = [("models", c.c_uint32), ("contributions", c.c_void_p),
-                ("said", c.c_void_p), ("interactions", c.c_void_p), ("traceparent", c.c_char_p)]
+                ("said", c.c_void_p), ("interactions", c.c_void_p), ("traceparent", c.c_char_p),
+                ("deadline_ms", c.c_double)]
 
 
 def _open() -> c.CDLL:

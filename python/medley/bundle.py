@@ -58,13 +58,13 @@ class Bundle:
 
     def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
                  locale: str = "us", models: Optional[Sequence[str]] = None,
-                 explain: bool = False) -> List[Dict[str, Any]]:
+                 explain: bool = False, deadline_ms: float = 0) -> List[Dict[str, Any]]:
         """Judges one query's candidates, which are judged together: at most 1,000 products, each an
         id or ``{"id", "title", "description", "bullets", "brand", "color", "category"}`` (text wins
         over an id).
 
         Each answer has ``label``, ``probabilities`` (by class), ``margins``, ``known_product``,
-        ``models_used``, ``models_failed`` (asked in vain); with ``explain`` also ``contributions``: by model (and ``"context"``) and
+        ``models_used``, ``models_failed`` (asked in vain), ``models_late`` (without an answer after ``deadline_ms``; 0 waits for all); with ``explain`` also ``contributions``: by model (and ``"context"``) and
         class, which add up, with ``base``, to the margins. Of a bundle with a cascade, and without
         ``models``, also ``cascade_stage``, the number of models that it took, and with ``explain`` a
         ``base`` of its own.
@@ -78,7 +78,7 @@ class Bundle:
         items = (native.Product * n)(*(_product(p) for p in products))
         results = (native.Result * n)()
         values = np.zeros((n, m + 1, k), np.float32) if explain else None
-        options = native.ClassifyOptions(mask, native.address(values))
+        options = native.ClassifyOptions(mask, native.address(values), deadline_ms=deadline_ms)
         native.call_long(native.lib.medley_bundle_classify, self._handle.pointer, _text(query),
                          _text(locale), items, n, c.byref(options), results)
         return [self._answer(results[i], None if values is None else values[i])
@@ -92,6 +92,7 @@ class Bundle:
             "margins": dict(zip(self.classes, r.margins[:k])),
             "known_product": r.known_product,
             "models_used": [n for m, n in enumerate(self.models) if r.models_used >> m & 1],
+            "models_late": [n for m, n in enumerate(self.models) if r.models_late >> m & 1],
             "models_failed": [n for m, n in enumerate(self.models) if r.models_failed >> m & 1],
         }
         if r.stages:

@@ -12,6 +12,7 @@
 
 #include "medley/run.h"
 
+#include "base/cpu.h"
 #include "base/str.h"
 
 #include <pthread.h>
@@ -29,6 +30,7 @@ struct job {
     parallel_body *body;
     void *context;
     unsigned threads; /* workers 0 .. threads-1 may join */
+    double limit;     /* of the caller's time */
 };
 
 static struct {
@@ -72,9 +74,28 @@ void medley_interrupt(bool stop)
     atomic_store(&interrupt_wanted, stop);
 }
 
-bool interrupted(void)
+bool interrupt_requested(void)
 {
     return atomic_load_explicit(&interrupt_wanted, memory_order_relaxed);
+}
+
+static _Thread_local double limit; /* 0: none */
+
+bool interrupted(void)
+{
+    return interrupt_requested() || (limit > 0 && clock_seconds() >= limit);
+}
+
+double time_limit_set(double until)
+{
+    double before = limit;
+    limit = until;
+    return before;
+}
+
+double time_limit(void)
+{
+    return limit;
 }
 
 /* ---- how many
@@ -200,6 +221,7 @@ static void *helper(void *argument)
         pthread_mutex_unlock(&pool.lock);
         if (!join)
             continue;
+        limit = job.limit;
         run_chunks(&job, worker);
         pthread_mutex_lock(&pool.lock);
         if (atomic_fetch_sub(&pool.joined, 1) == 1)
@@ -287,7 +309,7 @@ void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context)
         return;
     if (chunk == 0)
         chunk = n / 128 + 1; /* of n alone, never of the number of threads */
-    struct job job = {n, chunk, body, context, pool_threads()};
+    struct job job = {n, chunk, body, context, pool_threads(), limit};
     size_t chunks = n / chunk + (n % chunk != 0);
     if (chunks < job.threads)
         job.threads = (unsigned)chunks;

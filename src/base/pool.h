@@ -24,6 +24,13 @@ void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context);
  * run for more than about a second check interrupted() and return MEDLEY_EINTERRUPTED. */
 void interrupt_request(void);
 void interrupt_clear(void);
-bool interrupted(void);
+bool interrupted(void); /* or the thread's time is over */
+bool interrupt_requested(void);
+
+/* Until when this thread, and what it hands to the pool, may work: interrupted() is true from
+ * then on. Seconds as of clock_seconds, 0: no limit. Returns the limit before, to be set again.
+ */
+double time_limit_set(double until);
+double time_limit(void);
 
 #endif

@@ -189,6 +189,22 @@ static medley_status open_models(medley_bundle *b, const char *folder, medley_er
     return st;
 }
 
+static size_t model_memory(const medley_bundle *b, size_t m)
+{
+    const struct base_model_ops *ops = base_model_kinds[b->models[m].config.kind];
+    return ops->memory ? ops->memory(b->models[m].model) : 0;
+}
+
+static void order_models(medley_bundle *b)
+{
+    for (size_t m = 0; m < b->n_models; m++) {
+        size_t i = m;
+        for (; i > 0 && model_memory(b, b->by_size[i - 1]) > model_memory(b, m); i--)
+            b->by_size[i] = b->by_size[i - 1];
+        b->by_size[i] = m;
+    }
+}
+
 static medley_status open_ensemble(medley_bundle *b, const char *folder, medley_error *err)
 {
     b->shape.n_models = b->n_models;
@@ -257,6 +273,8 @@ medley_status medley_bundle_open(const char *folder, medley_bundle **out, medley
         b->relations_open = true;
     if (!st)
         st = open_models(b, folder, err);
+    if (!st)
+        order_models(b);
     if (!st)
         st = open_ensemble(b, folder, err);
     if (!st)

@@ -1,16 +1,13 @@
-/* bundle_answer.c: one list of candidates through the models and the trees of a bundle: what the
- * header promises of medley_bundle_classify. In stages: bundle_cascade.c. */
+/* bundle_answer.c: one list of candidates through the models and the trees of a bundle: what
+ * the header promises of medley_bundle_classify. Asking the models: bundle_ask.c; in stages:
+ * bundle_cascade.c. */
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/pool.h"
-#include "base/progress.h"
-#include "ensemble/answers.h"
 #include "ensemble/bundle_private.h"
 #include "nn/ops.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
 enum { MAX_PRODUCTS = 1000 };
@@ -97,123 +94,6 @@ static medley_status take_request(struct request *r, medley_text query, medley_t
     return st;
 }
 
-/* Feature rows of what the graph has never seen: the query, and products that came with text.
- */
-static medley_status encode_new(struct request *r, size_t g, medley_error *err)
-{
-    const struct shared_graph *graph = &r->b->graphs[g];
-    size_t width = graph->inputs.width, n = r->model.n, fresh = 0;
-    float *rows = mem_zalloc(n + 1, width * sizeof *rows);
-    float *encoded = mem_alloc(n + 1, width * sizeof *encoded);
-    struct str *text = mem_alloc(n + 1, sizeof *text),
-               *locale = mem_alloc(n + 1, sizeof *locale);
-    size_t *to = mem_alloc(n + 1, sizeof *to), *offset = mem_alloc(n + 2, sizeof *offset);
-    struct strbuf built;
-    sb_init(&built);
-    medley_status st = MEDLEY_OK;
-    if (!rows || !encoded || !text || !locale || !to || !offset) {
-        st = fail_memory(err, "feature rows");
-        goto done;
-    }
-    for (size_t i = 0; i <= n; i++) {
-        bool is_query = i == n;
-        if (is_query ? r->model.query != UINT32_MAX : r->product[i] != UINT32_MAX)
-            continue;
-        offset[fresh] = built.n;
-        if (is_query)
-            sb_add(&built, r->texts[0].query.s, r->texts[0].query.n);
-        else
-            product_feature_text(&r->texts[i].product, &built);
-        locale[fresh] = r->texts[0].locale;
-        to[fresh++] = i;
-    }
-    if (built.failed) {
-        st = fail_memory(err, "feature texts");
-        goto done;
-    }
-    if (fresh) {
-        offset[fresh] = built.n;
-        for (size_t i = 0; i < fresh; i++)
-            text[i] =
-                (struct str){built.s ? built.s + offset[i] : "", offset[i + 1] - offset[i]};
-        st = feature_encoder_run(&graph->encoder, locale, text, fresh, NULL, encoded, err);
-    }
-    for (size_t i = 0; i < fresh && !st; i++)
-        memcpy(rows + to[i] * width, encoded + i * width, width * sizeof *rows);
-    r->new_rows[g] = rows;
-    rows = NULL;
-done:
-    sb_deinit(&built);
-    mem_free(rows);
-    mem_free(encoded);
-    mem_free(text);
-    mem_free(locale);
-    mem_free(to);
-    mem_free(offset);
-    return st;
-}
-
-static bool has_new(const struct request *r)
-{
-    for (size_t i = 0; i < r->model.n; i++)
-        if (r->product[i] == UINT32_MAX)
-            return true;
-    return r->model.query == UINT32_MAX;
-}
-
-/* What others run may fail: the ensemble then answers without it. So it does when any model
- * says what are no probabilities. */
-static medley_status settle_answer(struct request *r, size_t m,
-                                   const struct base_model_ops *ops, medley_status st,
-                                   const medley_error *why)
-{
-    size_t k = r->b->shape.n_classes, n = r->model.n;
-    bool ours = !ops->outside || st == MEDLEY_ENOMEM || st == MEDLEY_EINTERRUPTED;
-    if (st && ours)
-        return st;
-    if (st)
-        answers_none(r->probabilities[m], n, k);
-    else if (answers_drop(r->probabilities[m], n, k) == 0)
-        return MEDLEY_OK;
-    r->failed |= UINT32_C(1) << m;
-    uint64_t times = atomic_fetch_add(&r->b->failed[m], 1) + 1;
-    if ((times & (times - 1)) == 0) /* 1, 2, 4, ...: a server that is down fills no log */
-        progress_note("without '%s', %" PRIu64 " times so far: %s", r->b->models[m].config.name,
-                      times, st ? why->message : "it answered with what are no probabilities");
-    return MEDLEY_OK;
-}
-
-medley_status request_ask(struct request *r, size_t m, medley_error *err)
-{
-    const struct bundle_model *model = &r->b->models[m];
-    size_t k = r->b->shape.n_classes, n = r->model.n;
-    medley_status st = MEDLEY_OK;
-    if (!(r->probabilities[m] = mem_alloc(n, k * sizeof(float))))
-        return fail_memory(err, "probabilities");
-    r->model.query_features = r->model.product_features = NULL;
-    r->model.stored = NULL;
-    if (model->store) {
-        if (!(r->stored[m] = mem_zalloc(n, 1)))
-            return fail_memory(err, "probabilities");
-        r->model.stored = r->stored[m];
-    }
-    if (model->graph != SIZE_MAX && has_new(r)) {
-        if (!r->new_rows[model->graph])
-            st = encode_new(r, model->graph, err);
-        if (st)
-            return st;
-        r->model.product_features = r->new_rows[model->graph];
-        r->model.query_features = r->model.product_features + n * model->context.width;
-    }
-    const struct base_model_ops *ops = base_model_kinds[model->config.kind];
-    medley_error why = {.message = ""};
-    st = ops->answer(&model->context, model->model, &r->model, r->probabilities[m], &why);
-    st = settle_answer(r, m, ops, st, &why);
-    if (st && err)
-        *err = why;
-    return st;
-}
-
 static int locale_index(const struct dataset *d, struct str locale)
 {
     for (size_t l = 0; l < d->n_locales; l++)
@@ -272,6 +152,7 @@ static medley_status decide(struct request *r, const medley_classify_options *op
         }
         out->models_used = out->models_stored = 0;
         out->models_failed = r->failed;
+        out->models_late = r->late;
         for (size_t m = 0; m < b->n_models; m++) {
             if (r->probabilities[m] && !isnan(r->probabilities[m][i * k]))
                 out->models_used |= UINT32_C(1) << m;
@@ -301,19 +182,16 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
     uint32_t asked = how.models ? how.models : UINT32_MAX;
     struct request r = {.b = b};
     medley_status st = take_request(&r, query, locale, products, n, results, err);
-    r.model.traceparent = options ? options->traceparent : NULL;
+    r.model.traceparent = how.traceparent;
+    r.until = how.deadline_ms > 0 ? clock_seconds() + how.deadline_ms / 1e3 : 0;
     if (b->cascade && !how.models) {
         if (!st)
             st = bundle_cascade_answer(&r, &how, results, err);
         request_free(&r);
         return st;
     }
-    for (size_t m = 0; m < b->n_models && !st; m++) {
-        if (interrupted())
-            st = fail(err, MEDLEY_EINTERRUPTED, "interrupted");
-        else if (asked >> m & 1)
-            st = request_ask(&r, m, err);
-    }
+    if (!st)
+        st = request_ask_all(&r, asked, err);
     if (!st)
         st = build_row(&r, err);
     if (!st)

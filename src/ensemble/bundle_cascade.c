@@ -136,6 +136,7 @@ static medley_status part_open(const struct passing *t, struct request *part, me
     const struct request *r = t->r;
     part->b = r->b;
     part->model = r->model;
+    part->until = r->until;
     part->model.n = t->n_in;
     part->texts = mem_alloc(t->n_in, sizeof *part->texts);
     part->product = mem_alloc(t->n_in, sizeof *part->product);
@@ -169,6 +170,7 @@ static medley_status part_merge(const struct passing *t, const struct request *p
     struct request *r = t->r;
     size_t k = t->k;
     r->failed |= part->failed;
+    r->late |= part->late;
     if (part->stored[m] && !(r->stored[m] = mem_zalloc(t->n, 1)))
         return fail_memory(err, "a cascade");
     for (size_t i = 0; i < t->n_in; i++) {
@@ -246,6 +248,7 @@ static void fill_result(const struct passing *t, size_t j, size_t i)
     }
     out->models_used = out->models_stored = 0;
     out->models_failed = t->r->failed;
+    out->models_late = t->r->late;
     for (size_t m = 0; m < b->n_models; m++) {
         if (!(t->c->c.prefix[j] >> m & 1))
             continue;
@@ -324,7 +327,8 @@ static medley_status judge(struct passing *t, size_t j, medley_error *err)
         temperature_apply(c->temperature[j], t->p, t->n_in, k);
     for (size_t i = 0; i < t->n_in && !st; i++) {
         fill_result(t, j, i);
-        stops[i] = cascade_stops(c, j, t->p + i * k, k);
+        /* when the time is over, what has been found out has to do */
+        stops[i] = t->r->late || cascade_stops(c, j, t->p + i * k, k);
     }
     if (!st)
         st = explain_stopped(t, j, stops, err);

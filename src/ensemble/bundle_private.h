@@ -1,5 +1,5 @@
-/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c, bundle_answer.c
- * and bundle_cascade.c. */
+/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c, bundle_answer.c,
+ * bundle_ask.c and bundle_cascade.c. */
 #ifndef ENSEMBLE_BUNDLE_PRIVATE_H
 #define ENSEMBLE_BUNDLE_PRIVATE_H
 
@@ -37,6 +37,7 @@ struct medley_bundle {
     bool data_open, relations_open;
     size_t n_models, n_graphs;
     struct bundle_model models[MEDLEY_MAX_MODELS];
+    size_t by_size[MEDLEY_MAX_MODELS]; /* models, small ones first: those are quick */
     atomic_uint_least64_t *failed; /* [MEDLEY_MAX_MODELS]: lists in vain, by model */
     struct shared_graph graphs[MEDLEY_MAX_MODELS];
     medley_gbdt *gbdt;
@@ -63,10 +64,13 @@ struct request {
     float *new_rows[MEDLEY_MAX_MODELS]; /* by shared graph: [(n + 1) * width], the query last */
     float *probabilities[MEDLEY_MAX_MODELS]; /* [n * K]; NULL: not asked */
     uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
-    uint32_t failed;                         /* models that were asked in vain */
+    uint32_t failed, late;                   /* models that were asked in vain */
+    double until;                            /* when the time is over; 0: never */
     float *context, *x;
 };
 
+/* Asks the models of a bit mask, small ones first, those of others at the same time. */
+medley_status request_ask_all(struct request *r, uint32_t asked, medley_error *err);
 /* Asks model m for all of r's pairs: fills r->probabilities[m]. */
 medley_status request_ask(struct request *r, size_t m, medley_error *err);
 /* Fills r->context. */

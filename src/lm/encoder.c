@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "nn/recompute.h"
 
 #include <string.h>
@@ -100,7 +101,8 @@ struct tensor *encoder_forward(const struct encoder *e, struct tape *t,
     return finish(e, t, x);
 }
 
-/* The first `layers` layers; *on is the tape that holds the result. */
+/* The first `layers` layers; *on is the tape that holds the result. NULL: interrupted, or out
+ * of memory. */
 static struct tensor *infer_layers(const struct encoder *e, struct tape tapes[2],
                                    const struct encoder_batch *batch, unsigned layers,
                                    struct tape **on)
@@ -109,6 +111,8 @@ static struct tensor *infer_layers(const struct encoder *e, struct tape tapes[2]
     tape_reset(t, false, 0);
     struct tensor *x = e->family->embed(e, t, batch, 0);
     for (unsigned i = 0; i < layers; i++) {
+        if (interrupted())
+            return NULL;
         t = &tapes[(i + 1) % 2];
         tape_reset(t, false, 0);
         x = e->family->layer(e, t, i, x, batch, 0);
@@ -121,7 +125,7 @@ struct tensor *encoder_infer(const struct encoder *e, struct tape tapes[2],
                              const struct encoder_batch *batch, struct tape **on)
 {
     struct tensor *x = infer_layers(e, tapes, batch, e->config.layers, on);
-    return finish(e, *on, x);
+    return x ? finish(e, *on, x) : NULL;
 }
 
 struct tensor *encoder_infer_first(const struct encoder *e, struct tape tapes[2],
@@ -134,6 +138,8 @@ struct tensor *encoder_infer_first(const struct encoder *e, struct tape tapes[2]
         return encoder_infer(e, tapes, batch, on);
     }
     struct tensor *x = infer_layers(e, tapes, batch, last, on);
+    if (!x)
+        return NULL;
     *on = &tapes[(last + 1) % 2];
     tape_reset(*on, false, 0);
     x = e->family->layer_first(e, *on, last, x, batch);

@@ -69,6 +69,8 @@ static struct tensor *embeddings(const struct encoder *e, struct tape tapes[2],
 {
     struct tape *t;
     struct tensor *hidden = encoder_infer(e, tapes, batch, &t);
+    if (!hidden)
+        return NULL;
     return op_l2_normalize(t, op_mean_pool(t, hidden, batch->sequences));
 }
 
@@ -80,6 +82,8 @@ static struct tensor *logits(const struct cross_encoder *m, struct tape tapes[2]
     struct tensor *hidden = m->head == HEAD_CLS
                                 ? encoder_infer_first(&m->encoder, tapes, batch, &t, &read)
                                 : encoder_infer(&m->encoder, tapes, batch, &t);
+    if (!hidden)
+        return NULL;
     return lm_head_forward(m, t, hidden, &read, 0);
 }
 

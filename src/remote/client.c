@@ -111,7 +111,7 @@ static int stop_when_interrupted(void *context, curl_off_t a, curl_off_t b, curl
                                  curl_off_t d)
 {
     (void)context, (void)a, (void)b, (void)c, (void)d;
-    return interrupted();
+    return interrupt_requested();
 }
 
 static CURL *handle_take(struct client *c)
@@ -189,7 +189,7 @@ static medley_status judge(const struct client *c, CURLcode code, long status,
     *again = false;
     if (reply->body.failed)
         return fail_memory(err, "a reply");
-    if (interrupted())
+    if (interrupt_requested())
         return fail(err, MEDLEY_EINTERRUPTED, "interrupted");
     if (reply->too_long)
         return fail(err, MEDLEY_EFORMAT, "%s: the reply is longer than %zu bytes", c->o.url,
@@ -245,7 +245,7 @@ static medley_status send_once(struct client *c, struct str body, size_t n,
 
 static void sleep_ms(double ms)
 {
-    while (ms > 0 && !interrupted()) { /* in pieces, so that an interrupt is heard */
+    while (ms > 0 && !interrupt_requested()) { /* in pieces, so that an interrupt is heard */
         double piece = ms < 50 ? ms : 50;
         struct timespec t = {0, (long)(piece * 1e6)};
         nanosleep(&t, NULL);
@@ -281,8 +281,7 @@ static medley_status ask_batch(struct client *c, struct str body, size_t n,
         }
         if (end && left <= 0)
             return st ? st
-                      : fail(err, MEDLEY_EIO, "%s: no answer within %.0f ms", c->o.url,
-                             c->o.deadline_ms);
+                      : fail(err, MEDLEY_EIO, "%s: no answer in time", c->o.url);
         st = send_once(c, body, n, traceparent, end && left < timeout ? left : timeout, out,
                        &again, err);
         if (!st)
@@ -295,7 +294,9 @@ static medley_status ask_all(struct client *c, const struct pair_text *pairs, si
                              const char *traceparent, bool patient, float *out,
                              medley_error *err)
 {
-    double end = patient ? 0 : clock_seconds() + c->o.deadline_ms / 1e3;
+    double end = patient ? 0 : clock_seconds() + c->o.deadline_ms / 1e3, limit = time_limit();
+    if (limit > 0 && (end == 0 || limit < end))
+        end = limit;
     size_t k = c->o.protocol.n_classes;
     struct strbuf body;
     medley_status st = MEDLEY_OK;

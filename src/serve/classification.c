@@ -122,7 +122,8 @@ void classification_remember(const struct classification *c, struct label_cache 
 {
     int64_t now = now_ms();
     for (size_t i = 0; i < c->asked.n_products; i++) {
-        if (c->results[i].models_failed) /* the model may be back by the next request */
+        /* the model may be back, or in time, at the next request */
+        if (c->results[i].models_failed || c->results[i].models_late)
             continue;
         struct label_key key = key_at(c, i);
         label_cache_put(cache, &key, &c->results[i], now);
@@ -135,7 +136,13 @@ medley_status classification_run(struct classification *c, const struct engine *
                                  medley_error *err)
 {
     const struct classify_request *asked = &c->asked;
+    double deadline = asked->deadline_ms;
+    if (deadline > 0) { /* of it, what waiting for a worker has left: a little, if nothing */
+        deadline -= (clock_seconds() - c->started) * 1e3;
+        deadline = deadline > 0.001 ? deadline : 0.001;
+    }
     medley_classify_options options = {.models = c->models,
+                                       .deadline_ms = deadline,
                                        .contributions = c->contributions,
                                        .traceparent = *c->traceparent ? c->traceparent : NULL};
     return engine->classify(engine->context, asked->query, asked->locale, asked->products,

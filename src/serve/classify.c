@@ -49,8 +49,12 @@ static void evaluate(struct request *r)
         answer_failure(r, st, &err);
         return;
     }
-    for (size_t i = 0; i < c->asked.n_products; i++)
+    size_t late = 0;
+    for (size_t i = 0; i < c->asked.n_products; i++) {
         r->pairs_precomputed += c->results[i].models_stored != 0;
+        late += c->results[i].models_late != 0;
+    }
+    counters_add(&s->counters.pairs_late, late);
     counters_add(&s->counters.pairs_evaluated, c->asked.n_products);
     counters_add(&s->counters.pairs_precomputed, r->pairs_precomputed);
     if (uses_cache(r))
@@ -120,6 +124,8 @@ static enum handled classify(struct request *r, bool ranked)
     sb_deinit(&r->body); /* the parsed request has copies */
     sb_init(&r->body);
     r->classification->ranked = ranked;
+    if (!r->classification->asked.deadline_ms)
+        r->classification->asked.deadline_ms = s->options.deadline_ms;
     take_trace(r, r->classification);
     r->pairs = r->classification->asked.n_products;
     if (answer_from_cache(r))

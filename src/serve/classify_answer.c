@@ -65,7 +65,7 @@ static void pieces_init(struct pieces *p, const struct engine *e, bool contribut
         p->models[m] = piece(p, "", e->models[m], "");
     /* What all classes and models together take bounds what each list of them takes. */
     size_t numbers = p->text.n + MEDLEY_MAX_CLASSES * DECIMAL_ROOM;
-    p->room = 512 + 3 * DECIMAL_ROOM + 8 * numbers;
+    p->room = 512 + 3 * DECIMAL_ROOM + 9 * numbers;
     if (contributions)
         p->room += numbers * (e->n_models + 2);
 }
@@ -160,6 +160,7 @@ static char *put_judgement(char *to, const struct pieces *p, const struct classi
     to = put_bool(put(to, STR(",\"known_product\":")), r->known_product);
     to = put_models(put(to, STR(",\"models_used\":")), p, r->models_used);
     to = put_models(put(to, STR(",\"models_failed\":")), p, r->models_failed);
+    to = put_models(put(to, STR(",\"models_late\":")), p, r->models_late);
     to = put_models(put(to, STR(",\"models_precomputed\":")), p, r->models_stored);
     if (staged)
         to = put_i64(put(to, STR(",\"cascade_stage\":")), r->stages);

@@ -203,6 +203,15 @@ static medley_status read_max_age(const json *v, struct classify_request *r, med
     return MEDLEY_OK;
 }
 
+static medley_status read_deadline(const json *v, struct classify_request *r, medley_error *err)
+{
+    if (!json_as_double(v, &r->deadline_ms) ||
+        !(r->deadline_ms >= 1 && r->deadline_ms <= CLASSIFY_MAX_DEADLINE))
+        return fail(err, MEDLEY_EINVAL, "deadline_ms: must be a number from 1 to %d",
+                    CLASSIFY_MAX_DEADLINE);
+    return MEDLEY_OK;
+}
+
 static medley_status read_models(const json *v, struct classify_request *r, medley_error *err)
 {
     size_t n = json_kind_of(v) == JSON_ARRAY ? json_count(v) : 0;
@@ -233,7 +242,7 @@ static const struct {
     {"query", read_query, true},       {"locale", read_locale, false},
     {"products", read_products, true}, {"explain", read_explain, false},
     {"cache", read_cache, false},      {"max_age_s", read_max_age, false},
-    {"models", read_models, false},
+    {"models", read_models, false},    {"deadline_ms", read_deadline, false},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 

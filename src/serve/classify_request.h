@@ -7,9 +7,10 @@
 #include "medley/bundle.h"
 
 #define CLASSIFY_MAX_PRODUCTS 1000
-#define CLASSIFY_MAX_TEXT 65536 /* bytes of the query and of each text field */
-#define CLASSIFY_MAX_ID 1024    /* bytes */
-#define CLASSIFY_MAX_LOCALE 35  /* bytes; as long as a language tag may be (RFC 5646) */
+#define CLASSIFY_MAX_TEXT 65536      /* bytes of the query and of each text field */
+#define CLASSIFY_MAX_ID 1024         /* bytes */
+#define CLASSIFY_MAX_LOCALE 35       /* bytes; as long as a language tag may be (RFC 5646) */
+#define CLASSIFY_MAX_DEADLINE 600000 /* ms */
 
 enum cache_use {
     CACHE_ON,   /* unless the request says otherwise */
@@ -24,6 +25,7 @@ struct classify_request {
     size_t n_products;
     bool explain;
     enum cache_use cache;
+    double deadline_ms;  /* from when the request is complete; 0: not given */
     int64_t max_age_ms;  /* older labels are not taken from the cache; -1: any age */
     const char **models; /* [n_models] names, distinct; none: all */
     size_t n_models;

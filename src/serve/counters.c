@@ -230,6 +230,9 @@ static void write_pairs(const struct counters *c, struct strbuf *out)
     counter(out, "medley_pairs_precomputed",
             "Pairs of source bundle that a graph model answered from embeddings made ahead.",
             counters_get(&c->pairs_precomputed));
+    counter(out, "medley_pairs_late",
+            "Pairs judged without a model that had no answer by the deadline.",
+            counters_get(&c->pairs_late));
 }
 
 void counters_write(const struct counters *c, const struct gauges *g, struct strbuf *out)

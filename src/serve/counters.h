@@ -22,6 +22,7 @@ struct counters {
     atomic_uint_least64_t pairs_cached; /* answered from the cache */
     /* Of those evaluated: at least one graph model answered from embeddings made ahead. */
     atomic_uint_least64_t pairs_precomputed;
+    atomic_uint_least64_t pairs_late; /* a model of theirs was not in time */
     /* Cache look-ups of pairs: found and used, not there, found but judged anew because another
      * pair of the list was missing. */
     atomic_uint_least64_t cache_hits, cache_misses, cache_unused;

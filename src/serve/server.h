@@ -17,11 +17,12 @@ typedef void server_log(void *context, const char *line, size_t n);
 
 /* All-zero means the defaults in brackets. */
 struct server_options {
-    const char *host; /* name or number of the address to listen on ["127.0.0.1"] */
-    uint16_t port;    /* 0: any free one */
-    unsigned threads; /* workers that run the bundle [2] */
-    size_t max_queue; /* requests that may wait for a worker [128] */
-    size_t max_body;  /* bytes [4 MiB] */
+    const char *host;   /* name or number of the address to listen on ["127.0.0.1"] */
+    uint16_t port;      /* 0: any free one */
+    unsigned threads;   /* workers that run the bundle [2] */
+    size_t max_queue;   /* requests that may wait for a worker [128] */
+    size_t max_body;    /* bytes [4 MiB] */
+    double deadline_ms; /* of requests that name none; 0: none */
     bool no_cache;
     size_t cache_entries;    /* [100,000] */
     size_t cache_bytes;      /* [64 MiB] */
