@@ -135,7 +135,7 @@ static medley_status hash_one(struct walk *w, const char *path, const char *name
 
 medley_status bundle_hash(const char *folder, struct hash128 *out, medley_error *err)
 {
-    static const char *const skip[] = {"embeddings", NULL};
+    static const char *const skip[] = {"about", "embeddings", NULL};
     struct walk w = {.skip = skip, .file = hash_one};
     medley_status st = walk_folder(&w, folder, "", err);
     if (!st)
@@ -194,9 +194,10 @@ static medley_status move(const char *file, const char *other, medley_error *err
 }
 
 /* Each file takes the place of the old one whole; what the new folder lacks is removed. */
-static medley_status move_embeddings(const char *from, const char *to, medley_error *err)
+static medley_status move_folder(const char *from, const char *to, const char *name,
+                                 medley_error *err)
 {
-    struct path ours = joined(from, "embeddings"), theirs = joined(to, "embeddings");
+    struct path ours = joined(from, name), theirs = joined(to, name);
     if (!folder_exists(ours.s))
         return remove_tree(theirs.s, err);
     medley_status st = make_folders(theirs.s, err);
@@ -213,7 +214,9 @@ medley_status bundle_publish(const struct workspace *w, const char *folder, stru
     hash_text(hash, name);
     struct path final = workspace_path(w, "bundle/%s", name);
     if (folder_exists(final.s)) { /* the same content is there already */
-        st = move_embeddings(folder, final.s, err);
+        st = move_folder(folder, final.s, "embeddings", err);
+        if (!st)
+            st = move_folder(folder, final.s, "about", err);
         if (!st)
             st = remove_tree(folder, err);
     } else if (rename(folder, final.s) != 0) {

@@ -8,7 +8,9 @@
  *   features/ID.npy        node features of graph models
  *   encoders/ID/           the sentence encoders that made them
  *   embeddings/NAME.bin    graph models' embeddings of frequent queries and products
- * Its name is the hash of all names and contents but the embeddings (precompute.h says why). */
+ *   about/                 ranking.json and selection.json: how it was chosen, for who looks at
+ * it Its name is the hash of all names and contents but the embeddings (precompute.h says why)
+ * and about/, whose figures depend on the machine while the answers do not. */
 #include "ensemble/bundle_write.h"
 #include "ensemble/text_relations.h"
 
@@ -234,6 +236,20 @@ static medley_status add_all_embeddings(struct bundling *b, uint32_t mask, medle
     return st;
 }
 
+static medley_status add_about(struct bundling *b, medley_error *err)
+{
+    static const char *const names[] = {"ranking.json", "selection.json"};
+    medley_status st = MEDLEY_OK;
+    for (size_t i = 0; i < 2 && !st; i++) {
+        struct path from = workspace_path(b->w, "ensemble/%s", names[i]);
+        char name[64];
+        snprintf(name, sizeof name, "about/%s", names[i]);
+        if (file_exists(from.s))
+            st = add_file(b, from.s, name, err);
+    }
+    return st;
+}
+
 static medley_status build(struct bundling *b, uint32_t mask, medley_error *err)
 {
     b->folder = workspace_path(b->w, "bundle/.building");
@@ -246,6 +262,8 @@ static medley_status build(struct bundling *b, uint32_t mask, medley_error *err)
         st = bundle_hash(b->folder.s, &b->hash, err);
     if (!st)
         st = add_all_embeddings(b, mask, err);
+    if (!st)
+        st = add_about(b, err);
     return st ? st : bundle_publish(b->w, b->folder.s, b->hash, err);
 }
 
