@@ -53,7 +53,7 @@ SRC := $(wildcard src/*/*.c)
 CLI := $(wildcard cli/*.c)
 TESTS := $(wildcard tests/test_*.c)
 FUZZ := $(wildcard fuzz/fuzz_*.c)
-OBJ := $(SRC:%.c=$B/%.o)
+OBJ := $(SRC:%.c=$B/%.o) $B/web/page_files.o
 CLI_OBJ := $(CLI:%.c=$B/%.o)
 TEST_BIN := $(TESTS:%.c=$B/%)
 FUZZ_BIN := $(FUZZ:%.c=$B/%)
@@ -68,6 +68,19 @@ help:  ## list the targets
 
 # The library and the programs also obey the list of banned functions.
 $B/src/%.o $B/cli/%.o: ALL_CPPFLAGS += -include src/base/banned.h
+
+# The dashboard: one script of all of web/*.js, main.js last; then C (web/README.md).
+$B/web/page.js: $(sort $(filter-out web/main.js,$(wildcard web/*.js))) web/main.js
+	@mkdir -p $(@D)
+	@cat $^ >$@
+
+PAGE = page_html:'text/html; charset=utf-8':web/page.html page_css:'text/css; charset=utf-8':web/page.css \
+       page_js:'text/javascript; charset=utf-8':$B/web/page.js page_icon:image/svg+xml:web/page.svg
+$B/web/page_files.c: $B/web/page.js web/page.html web/page.css web/page.svg scripts/embed-web Makefile
+	@scripts/embed-web $(PAGE) >$@.tmp && mv $@.tmp $@
+
+$B/web/page_files.o: $B/web/page_files.c
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
@@ -142,6 +155,10 @@ fuzz-run: $(if $(FUZZER),$B/fuzz/fuzz_$(FUZZER),$(FUZZ_BIN))
 
 bench: $(BENCH_BIN)  ## run the benchmarks (bench/), CSV to stdout
 	@for b in $^; do $$b || exit 1; done
+
+# Debian's chromium and node; the driver and axe-core come from the npm registry, once.
+web-check: $B/medley  ## the dashboard in a headless browser, screenshots in $B/web-check
+	@B=$B scripts/web-check
 
 # ---- the Python package ------------------------------------------------------------------------
 python: all  ## a wheel with all it needs, in $B/python/dist
@@ -241,7 +258,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         install demo demo-deps clean
 .SECONDARY:
 

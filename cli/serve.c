@@ -130,7 +130,7 @@ static const struct argp argp = {
     options,
     parse_option,
     NULL,
-    "Answers POST /v1/classify, and a page to try it at /, until SIGINT or SIGTERM; then "
+    "Answers POST /v1/classify, and a dashboard at /, until SIGINT or SIGTERM; then "
     "finishes "
     "what it has begun and exits; SIGHUP opens the bundle's folder anew and lets what is there "
     "answer. Each request is one line of JSON on stderr. Pairs of "

@@ -27,6 +27,7 @@ struct engine {
     size_t stages[MEDLEY_MAX_MODELS];                         /* [n_stages] the model of each */
     double stage_base[MEDLEY_MAX_MODELS][MEDLEY_MAX_CLASSES]; /* as base, for each stage */
     const char *calibration;                                  /* its method; NULL: none */
+    const char *about;   /* JSON: its id, ranking and selection; NULL: unknown */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */
     /* How a model of kind remote or plugin fares; NULL: there is none. */
     medley_model_health (*health)(void *context, size_t model);

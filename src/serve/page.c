@@ -1,136 +1,87 @@
-/* page.c: the page at "/": what this server is, and a form to try it. Three files, so that a
- * strict content security policy holds (no inline script or style); nothing comes from
- * elsewhere, and texts enter the page as text nodes only.
+/* page.c: the routes of the dashboard. Its files are part of the program: nothing is read from
+ * disk and nothing comes from elsewhere. A browser may keep them, but asks each time whether
+ * they are still the same (304), so that a new program never meets an old script.
  *
- * clang-format would break the lines of the literals anew. */
+ * Proof: tests/test_serve.c; in a browser scripts/web-check. */
+#include "serve/page.h"
+
 #include "serve/server_private.h"
 
-/* clang-format off */
-const char page_html[] =
-    "<!doctype html>\n"
-    "<html lang=\"en\">\n"
-    "<head>\n"
-    "<meta charset=\"utf-8\">\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-    "<title>Medley</title>\n"
-    "<link rel=\"stylesheet\" href=\"page.css\">\n"
-    "<script src=\"page.js\" defer></script>\n"
-    "</head>\n"
-    "<body>\n"
-    "<main>\n"
-    "<h1>Medley</h1>\n"
-    "<p>For a search query and candidate products, this server says which are an exact match, a substitute,\n"
-    "a complement, or irrelevant, and which of its models said so.</p>\n"
-    "<p id=\"bundle\">&nbsp;</p>\n"
-    "<form id=\"form\">\n"
-    "<label>Query <input id=\"query\" required maxlength=\"1000\" value=\"wireless mouse\" autocomplete=\"off\"></label>\n"
-    "<label>Locale <input id=\"locale\" required maxlength=\"35\" value=\"us\" size=\"6\"></label>\n"
-    "<fieldset><legend>Products, one a line</legend>\n"
-    "<label class=\"inline\"><input type=\"radio\" name=\"kind\" value=\"title\" checked> titles</label>\n"
-    "<label class=\"inline\"><input type=\"radio\" name=\"kind\" value=\"id\"> product ids</label>\n"
-    "<textarea id=\"products\" rows=\"6\" required aria-label=\"Products, one a line\">Silent wireless mouse with USB receiver\n"
-    "Wired optical mouse\n"
-    "Mouse pad, black\n"
-    "Cast iron pan</textarea>\n"
-    "</fieldset>\n"
-    "<label class=\"inline\"><input type=\"checkbox\" id=\"explain\" checked> show what each model contributed</label>\n"
-    "<button>Classify</button>\n"
-    "</form>\n"
-    "<p id=\"status\" role=\"status\"></p>\n"
-    "<div id=\"answer\"></div>\n"
-    "<p class=\"small\">The same by program: <code>POST /v1/classify</code>. Also\n"
-    "<a href=\"v1/bundle\">/v1/bundle</a>, <a href=\"metrics\">/metrics</a>,\n"
-    "<a href=\"healthz\">/healthz</a>, <a href=\"readyz\">/readyz</a>.</p>\n"
-    "</main>\n"
-    "</body>\n"
-    "</html>\n";
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
-const char page_css[] =
-    ":root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }\n"
-    "body { margin: 0; }\n"
-    "main { max-width: 56rem; margin: 0 auto; padding: 1rem; }\n"
-    "form { display: grid; gap: .75rem; }\n"
-    "label { display: grid; gap: .2rem; }\n"
-    "label.inline { display: inline-flex; gap: .4rem; margin-right: 1rem; }\n"
-    "fieldset { border: 1px solid #8888; border-radius: .3rem; }\n"
-    "input, textarea, button { font: inherit; }\n"
-    "textarea { width: 100%; box-sizing: border-box; margin-top: .4rem; }\n"
-    "button { justify-self: start; padding: .3rem 1.2rem; }\n"
-    "table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }\n"
-    "th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }\n"
-    "td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }\n"
-    "td.label { font-weight: 600; }\n"
-    "#answer { overflow-x: auto; }\n"
-    "#status.error { color: #c22; }\n"
-    ".small { font-size: .875rem; }\n";
+static const char *header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
 
-const char page_js[] =
-    "'use strict';\n"
-    "const $ = id => document.getElementById(id);\n"
-    "const el = (tag, text, className) => {\n"
-    "  const e = document.createElement(tag);\n"
-    "  if (text !== undefined) e.textContent = text;\n"
-    "  if (className) e.className = className;\n"
-    "  return e;\n"
-    "};\n"
-    "const row = (tag, cells) => {\n"
-    "  const tr = el('tr');\n"
-    "  for (const [text, className] of cells) tr.append(el(tag, text, className));\n"
-    "  return tr;\n"
-    "};\n"
-    "const fixed = (x, digits) => x === null ? '' : x.toFixed(digits);\n"
-    "\n"
-    "function table(names, answer) {\n"
-    "  const classes = Object.keys(answer.results[0].probabilities);\n"
-    "  const t = el('table');\n"
-    "  t.append(row('th', [['product'], ['label'], ...classes.map(c => [c, 'n']), ['from']]));\n"
-    "  answer.results.forEach((r, i) => t.append(row('td', [\n"
-    "    [names[i]], [r.label, 'label'], ...classes.map(c => [fixed(r.probabilities[c], 3), 'n']),\n"
-    "    [r.cached ? 'cache, ' + r.age_s + ' s old' : r.models_used.join(', ') || 'no model']])));\n"
-    "  return t;\n"
-    "}\n"
-    "\n"
-    "function reasons(names, answer) {\n"
-    "  const out = el('section');\n"
-    "  out.append(el('h2', 'Why'), el('p', 'What each model added to the margin of the chosen label.'));\n"
-    "  const players = Object.keys(answer.results[0].contributions);\n"
-    "  const t = el('table');\n"
-    "  t.append(row('th', [['product'], ['label'], ['base', 'n'], ...players.map(p => [p, 'n'])]));\n"
-    "  answer.results.forEach((r, i) => t.append(row('td', [\n"
-    "    [names[i]], [r.label, 'label'], [fixed(answer.base[r.label], 2), 'n'],\n"
-    "    ...players.map(p => [fixed(r.contributions[p][r.label], 2), 'n'])])));\n"
-    "  out.append(t);\n"
-    "  return out;\n"
-    "}\n"
-    "\n"
-    "async function classify(event) {\n"
-    "  event.preventDefault();\n"
-    "  const names = $('products').value.split('\\n').map(s => s.trim()).filter(s => s);\n"
-    "  const kind = document.querySelector('input[name=kind]:checked').value;\n"
-    "  const status = $('status');\n"
-    "  status.className = '';\n"
-    "  status.textContent = 'classifying ...';\n"
-    "  $('answer').replaceChildren();\n"
-    "  try {\n"
-    "    const reply = await fetch('v1/classify', {\n"
-    "      method: 'POST',\n"
-    "      headers: {'Content-Type': 'application/json'},\n"
-    "      body: JSON.stringify({query: $('query').value, locale: $('locale').value,\n"
-    "        products: names.map(s => ({[kind]: s})), explain: $('explain').checked})});\n"
-    "    const answer = await reply.json();\n"
-    "    if (!reply.ok) throw new Error(answer.error);\n"
-    "    status.textContent = answer.results.length + ' products in ' + answer.took_ms + ' ms';\n"
-    "    $('answer').append(table(names, answer));\n"
-    "    if (answer.base) $('answer').append(reasons(names, answer));\n"
-    "  } catch (e) {\n"
-    "    status.className = 'error';\n"
-    "    status.textContent = e.message;\n"
-    "  }\n"
-    "}\n"
-    "\n"
-    "$('form').addEventListener('submit', classify);\n"
-    "fetch('v1/bundle').then(r => r.json()).then(b => {\n"
-    "  $('bundle').textContent = 'Bundle ' + b.id.slice(0, 12) + ': ' +\n"
-    "    b.models.map(m => m.name + ' (' + m.kind + ')').join(', ');\n"
-    "}).catch(() => {});\n";
-/* clang-format on */
+/* One member of Accept-Encoding: gzip, and not with the weight 0. */
+static bool is_gzip(struct str member)
+{
+    struct str name = str_trim(member);
+    const char *weight = memchr(name.s, ';', name.n);
+    double q = 1;
+    if (weight) {
+        const char *end = name.s + name.n;
+        name = str_trim((struct str){name.s, (size_t)(weight - name.s)});
+        struct str value = str_trim((struct str){weight + 1, (size_t)(end - weight - 1)});
+        if (value.n > 2 && strncasecmp(value.s, "q=", 2) == 0)
+            q = strspn(value.s + 2, "0.") < value.n - 2;
+    }
+    return q > 0 && name.n == 4 && strncasecmp(name.s, "gzip", 4) == 0;
+}
+
+static bool takes_gzip(const struct request *r)
+{
+    const char *list = header(r, "Accept-Encoding");
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        if (is_gzip((struct str){list, n}))
+            return true;
+        list += n + (list[n] == ',');
+    }
+    return false;
+}
+
+/* Tags in their quotes are not part of each other, so looking for one in the list will do. */
+static bool has_it(const struct request *r, const char *tag)
+{
+    const char *known = header(r, "If-None-Match");
+    return known && (strcmp(known, "*") == 0 || strstr(known, tag));
+}
+
+static enum handled send_file(struct request *r, const struct page_file *f)
+{
+    r->packed = takes_gzip(r);
+    r->tag = r->packed ? f->packed_tag : f->tag;
+    if (has_it(r, r->tag)) {
+        answer(r, 304, f->type);
+        r->packed = false;
+        return HANDLED;
+    }
+    r->fixed = r->packed ? (struct str){(const char *)f->packed, f->n_packed}
+                         : (struct str){(const char *)f->data, f->n};
+    answer(r, 200, f->type);
+    return HANDLED;
+}
+
+enum handled handle_page(struct request *r)
+{
+    return send_file(r, &page_html);
+}
+
+enum handled handle_css(struct request *r)
+{
+    return send_file(r, &page_css);
+}
+
+enum handled handle_js(struct request *r)
+{
+    return send_file(r, &page_js);
+}
+
+enum handled handle_icon(struct request *r)
+{
+    return send_file(r, &page_icon);
+}

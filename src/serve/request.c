@@ -49,13 +49,21 @@ static void add_headers(const struct request *r, struct MHD_Response *response)
 {
     MHD_add_response_header(response, "Content-Type", r->content_type);
     MHD_add_response_header(response, "X-Request-Id", r->id);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "Cache-Control", r->tag ? "no-cache" : "no-store");
+    if (r->tag) {
+        MHD_add_response_header(response, "ETag", r->tag);
+        MHD_add_response_header(response, "Vary", "Accept-Encoding");
+    }
+    if (r->packed)
+        MHD_add_response_header(response, "Content-Encoding", "gzip");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     if (strncmp(r->content_type, "text/html", 9) == 0)
         MHD_add_response_header(response, "Content-Security-Policy",
                                 "default-src 'none'; script-src 'self'; style-src 'self'; "
-                                "connect-src 'self'; base-uri 'none'; form-action 'none'; "
-                                "frame-ancestors 'none'");
+                                "img-src 'self'; connect-src 'self'; base-uri 'none'; "
+                                "form-action 'none'; frame-ancestors 'none'; "
+                                "require-trusted-types-for 'script'; trusted-types 'none'");
     if (r->status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (r->allow[0])

@@ -160,6 +160,13 @@ static void write_cascade(struct json_writer *w, const struct engine *e)
     jw_textz(w, e->calibration ? e->calibration : "none");
 }
 
+void write_make(struct json_writer *w, const struct engine *e)
+{
+    jw_key(w, "models");
+    write_models(w, e);
+    write_cascade(w, e);
+}
+
 static void write_memory(struct json_writer *w, const struct engine *e)
 {
     jw_object(w);
@@ -242,9 +249,7 @@ static enum handled handle_bundle(struct request *r)
     jw_textz(&w, medley_version());
     jw_key(&w, "classes");
     write_classes(&w, e);
-    jw_key(&w, "models");
-    write_models(&w, e);
-    write_cascade(&w, e);
+    write_make(&w, e);
     jw_key(&w, "base");
     write_double_classes(&w, e, e->base);
     jw_key(&w, "memory");
@@ -263,26 +268,24 @@ static enum handled handle_bundle(struct request *r)
     return HANDLED;
 }
 
-/* ---- the page ---------------------------------------------------------------------------- */
-
-static enum handled handle_page(struct request *r)
+/* How the bundle was chosen; nulls where it does not tell. */
+static enum handled handle_ensemble(struct request *r)
 {
-    r->fixed = str_of(page_html);
-    answer(r, 200, "text/html; charset=utf-8");
-    return HANDLED;
-}
-
-static enum handled handle_css(struct request *r)
-{
-    r->fixed = str_of(page_css);
-    answer(r, 200, "text/css; charset=utf-8");
-    return HANDLED;
-}
-
-static enum handled handle_js(struct request *r)
-{
-    r->fixed = str_of(page_js);
-    answer(r, 200, "text/javascript; charset=utf-8");
+    r->deployment = deployment_enter(&r->server->deployments);
+    const struct engine *e = &r->deployment->engine;
+    struct json_writer w;
+    if (e->about) {
+        r->fixed = str_of(e->about);
+    } else {
+        jw_init(&w, &r->out, false);
+        jw_object(&w);
+        jw_key(&w, "bundle"), jw_textz(&w, e->id);
+        jw_key(&w, "ranking"), jw_null(&w);
+        jw_key(&w, "selection"), jw_null(&w);
+        jw_object_end(&w);
+        sb_addc(&r->out, '\n');
+    }
+    answer(r, 200, "application/json");
     return HANDLED;
 }
 
@@ -295,6 +298,12 @@ const struct route routes[N_ROUTES] = {
     {"GET", "/v1/bundle", handle_bundle, NULL, false, FOR_CLIENTS,
      "what answers: models, classes, limits"},
     {"GET", "/v1/models", handle_models, NULL, false, FOR_CLIENTS, "the base models"},
+    {"GET", "/v1/ensemble", handle_ensemble, NULL, false, FOR_CLIENTS,
+     "ranking of the models, and how they were chosen"},
+    {"GET", "/v1/shadow", handle_shadow_state, NULL, false, FOR_CLIENTS,
+     "the bundle in the shadow beside the active one"},
+    {"GET", "/v1/shadow/changes", handle_shadow_changes, NULL, false, FOR_ADMINS,
+     "pairs that it labels otherwise"},
     {"POST", "/v1/bundles:activate", handle_activate, "application/json", false, FOR_ADMINS,
      "let another bundle answer"},
     {"POST", "/v1/bundles:rollback", handle_rollback, "application/json", false, FOR_ADMINS,
@@ -306,7 +315,8 @@ const struct route routes[N_ROUTES] = {
      "200 while requests are welcome, else 503"},
     {"GET", "/metrics", handle_metrics, NULL, true, OPEN_TO_ALL,
      "counters for Prometheus (OpenMetrics)"},
-    {"GET", "/", handle_page, NULL, false, OPEN_TO_ALL, "a page to try it"},
+    {"GET", "/", handle_page, NULL, false, OPEN_TO_ALL, "the dashboard"},
     {"GET", "/page.css", handle_css, NULL, false, OPEN_TO_ALL, "its style"},
     {"GET", "/page.js", handle_js, NULL, false, OPEN_TO_ALL, "its script"},
+    {"GET", "/page.svg", handle_icon, NULL, false, OPEN_TO_ALL, "its icon"},
 };

@@ -150,6 +150,7 @@ static void server_free(struct server *s)
     label_cache_free(s->cache);
     deployments_deinit(&s->deployments);
     recent_deinit(&s->recent);
+    shadow_changes_deinit(&s->shadow_changes);
     pthread_mutex_destroy(&s->change_lock);
     mem_free(s);
 }
@@ -168,6 +169,7 @@ medley_status server_start(const struct engine *engine, const struct server_opti
         s->id_seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
     pthread_mutex_init(&s->change_lock, NULL);
     recent_init(&s->recent);
+    shadow_changes_init(&s->shadow_changes);
     medley_status st = deployments_init(&s->deployments, engine, err);
     if (!st)
         st = make_cache(s, err);

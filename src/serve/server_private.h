@@ -13,6 +13,7 @@
 #include "serve/recent.h"
 #include "serve/server.h"
 #include "serve/shadow.h"
+#include "serve/shadow_changes.h"
 
 #include <microhttpd.h>
 #include <pthread.h>
@@ -42,6 +43,7 @@ struct server {
     struct jobs *admin_jobs, *shadow_jobs;
     struct recent recent;
     struct shadow_counters shadow;
+    struct shadow_changes shadow_changes;
     pthread_mutex_t change_lock; /* one change of bundles at a time */
     struct MHD_Daemon *daemon;
     int listen_fd; /* -1: none */
@@ -90,7 +92,9 @@ struct request {
     const char *content_type; /* static */
     char allow[64];           /* methods, for 405 */
     struct strbuf out;
-    struct str fixed; /* sent instead of `out` when not empty; static */
+    struct str fixed; /* sent instead of `out` when not empty; outlives the request */
+    const char *tag;  /* ETag: it may be kept, and asked for again; NULL: it may not */
+    bool packed;      /* fixed is packed with gzip */
     /* for the log */
     size_t pairs, pairs_cached, pairs_precomputed, sent;
     char error[256];
@@ -108,7 +112,7 @@ struct route {
     enum access access;
     const char *summary;
 };
-#define N_ROUTES 13 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 17 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -137,7 +141,13 @@ enum handled handle_rollback(struct request *r);
 enum handled handle_shadow(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
 
-/* The page at "/": its three files. */
-extern const char page_html[], page_css[], page_js[];
+/* "models", "cascade" and "calibration", as members of an object. */
+void write_make(struct json_writer *w, const struct engine *e);
+enum handled handle_shadow_state(struct request *r); /* shadow_changes.c */
+enum handled handle_shadow_changes(struct request *r);
+enum handled handle_page(struct request *r); /* page.c: the dashboard */
+enum handled handle_css(struct request *r);
+enum handled handle_js(struct request *r);
+enum handled handle_icon(struct request *r);
 
 #endif

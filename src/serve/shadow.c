@@ -31,9 +31,10 @@ static double distance(const medley_result *a, const medley_result *b, size_t n_
     return sum / 2;
 }
 
-static void compare(struct server *s, const struct classification *c,
-                    const medley_result *answers, size_t n_classes)
+static void compare(struct server *s, const struct engine *candidate,
+                    const struct classification *c, const medley_result *answers)
 {
+    size_t n_classes = candidate->n_classes;
     uint64_t agreed = 0;
     double apart = 0;
     for (size_t i = 0; i < c->asked.n_products; i++) {
@@ -43,6 +44,7 @@ static void compare(struct server *s, const struct classification *c,
     counters_add(&s->shadow.agreed, agreed);
     counters_add(&s->shadow.differed, c->asked.n_products - agreed);
     counters_add(&s->shadow.distance_millionths, (uint64_t)(apart * 1e6));
+    shadow_changes_add(&s->shadow_changes, candidate->id, c, answers, n_classes);
 }
 
 /* On the shadow's own worker. */
@@ -58,7 +60,7 @@ static void run_job(struct job *job)
     if (answers && !stop &&
         e->classify(e->context, asked->query, asked->locale, asked->products, asked->n_products,
                     &options, answers, &err) == MEDLEY_OK)
-        compare(j->server, j->asked, answers, e->n_classes);
+        compare(j->server, e, j->asked, answers);
     else
         counters_add(&j->server->shadow.failed, 1);
     mem_free(answers);

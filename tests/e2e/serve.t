@@ -92,6 +92,13 @@ ok $? 'the second time they come from the cache'
 [ -n "$fresh" ] && [ "$(grep -o '"margins":{[^}]*}' "$folder/answer")" = "$fresh" ]
 ok $? 'with the same margins'
 
+curl -s "$url/v1/ensemble" >"$folder/answer" && grep -q '"worth"' "$folder/answer" &&
+    grep -q '"subsets"' "$folder/answer" && grep -q "^{\"bundle\":\"$(readlink "$folder/ws/bundle/current")\"" "$folder/answer"
+ok $? 'how the ensemble was chosen'
+curl -s "$url/page.js" >"$folder/plain" && curl -s --compressed "$url/page.js" | cmp -s - "$folder/plain" &&
+    curl -s "$url/" | grep -q '<script src="page.js" defer></script>'
+ok $? 'the dashboard'
+
 # A listed pair by its id, and a product the query does not list: both were made ahead.
 pair=$(sed -n 2p "$folder/shop/examples.csv")
 echo "# $pair"
@@ -151,6 +158,13 @@ cp -r "$real" "$folder/bad" && printf 'x' |
 timeout 20 "$MEDLEY" serve --bundle "$folder/bad" --port 0 >"$folder/out" 2>&1
 [ $? -eq 1 ] && grep -q 'sage.bin: precomputed embeddings: the contents were altered' "$folder/out"
 ok $? 'a damaged file is refused at the start'
+
+rm -r "$folder/bad"
+cp -r "$real" "$folder/bad" && rm "$folder/bad/about/selection.json" &&
+    printf '{"selected": [' >"$folder/bad/about/selection.json"
+timeout 20 "$MEDLEY" serve --bundle "$folder/bad" --port 0 >"$folder/out" 2>&1
+[ $? -eq 1 ] && grep -q 'about/selection.json:' "$folder/out"
+ok $? 'so is what tells nothing of how it was chosen'
 
 echo "1..$n"
 exit $failed

@@ -1,0 +1,342 @@
+/* dashboard.mjs: the dashboard in a headless browser; scripts/web-check starts servers and calls it. TAP on
+ * stdout, screenshots in OUT. */
+import {readFileSync} from 'node:fs';
+import {createRequire} from 'node:module';
+
+const {OPEN, CLOSED, SHADOW, OUT, TOOLS, CHROMIUM, SHOP} = process.env;
+const {chromium} = createRequire(TOOLS + '/')('playwright-core');
+const axe = readFileSync(TOOLS + '/node_modules/axe-core/axe.min.js', 'utf8');
+const ADMIN = 'a-token-for-admins', CLIENT = 'a-token-for-clients';
+
+let tests = 0, failed = 0;
+function ok(good, name, note) {
+  tests++;
+  if (!good) failed++;
+  console.log((good ? 'ok ' : 'not ok ') + tests + ' - ' + name);
+  if (!good && note !== undefined) console.log('# ' + String(note).slice(0, 3000).replaceAll('\n', '\n# '));
+}
+const is = (got, wanted, name) => ok(got === wanted, name, `got ${got}, wanted ${wanted}`);
+
+async function post(path, body, token) {
+  const headers = {'Content-Type': 'application/json'};
+  if (token) headers.Authorization = 'Bearer ' + token;
+  const reply = await fetch(OPEN + path, {method: 'POST', headers, body: JSON.stringify(body)});
+  return reply.json();
+}
+const get = async path => (await fetch(OPEN + path)).json();
+
+/* Lists of the shop: [query, locale, [products]]. */
+function shopLists() {
+  const lists = new Map();
+  for (const line of readFileSync(SHOP + '/examples.csv', 'utf8').split('\n').slice(1)) {
+    const [, query, , product] = line.split(',');
+    if (!product) continue;
+    if (!lists.has(query)) lists.set(query, []);
+    lists.get(query).push(product);
+  }
+  return [...lists];
+}
+
+async function traffic(lists) {
+  for (const [query, products] of lists)
+    await post('/v1/classify', {query, products});
+}
+
+/* ---- the browser ------------------------------------------------------------------------- */
+
+const browser = await chromium.launch({executablePath: CHROMIUM, args: ['--no-sandbox']});
+
+async function open(url, options = {}) {
+  const context = await browser.newContext({viewport: {width: 1280, height: 900}, ...options});
+  const page = await context.newPage();
+  page.problems = [];
+  page.elsewhere = [];
+  page.on('console', m => {
+    if (m.type() === 'error' || m.type() === 'warning') page.problems.push(m.text());
+  });
+  page.on('pageerror', e => page.problems.push(e.message));
+  page.on('request', r => {
+    if (!r.url().startsWith(new URL(url).origin)) page.elsewhere.push(r.url());
+  });
+  await page.goto(url);
+  return page;
+}
+
+async function go(page, view) {
+  await page.click(`nav a[href="#${view}"]`);
+  await page.waitForSelector(`#${view}:not([hidden])`);
+}
+
+const text = (page, selector) => page.locator(selector).first().innerText();
+
+async function accessible(page, name) {
+  /* The page's policy does not bind the debugger. */
+  const client = await page.context().newCDPSession(page);
+  await client.send('Runtime.evaluate', {expression: axe});
+  const result = await client.send('Runtime.evaluate', {awaitPromise: true, returnByValue: true,
+    expression: `axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+      'best-practice']}).then(r => ({passes: r.passes.length, violations: r.violations.map(v =>
+      v.id + ': ' + v.nodes.map(n => n.html.slice(0, 200) + ' | ' + n.failureSummary).join('\\n  '))}))`});
+  const value = result.result.value;
+  ok(value && value.passes > 10 && value.violations.length === 0, name + ': axe-core finds nothing',
+    value ? value.violations.join('\n') : JSON.stringify(result));
+}
+
+async function fits(page, name) {
+  const [wide, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  ok(wide <= inner, name + ': nothing sticks out', `${wide} in ${inner}`);
+}
+
+/* ---- the views --------------------------------------------------------------------------- */
+
+async function testLive(page, lists) {
+  await page.waitForSelector('#tiles .tile');
+  for (let i = 0; i < 4; i++) {
+    await traffic(lists.slice(0, 12));
+    await page.waitForTimeout(1000);
+  }
+  const shown = await page.locator('#tiles .tile').allInnerTexts();
+  ok(shown.some(t => /^p99\s+[\d.,]+ ms/.test(t)), 'live: percentiles', shown.join(' / '));
+  ok(shown.some(t => /^Cache hits\s+[\d.]+%/.test(t)), 'live: the cache', shown.join(' / '));
+  ok(!shown.some(t => /NaN|undefined|Infinity/.test(t)), 'live: all figures are figures', shown);
+  is(await page.locator('#charts figure').count(), 4, 'live: four charts');
+  ok(await page.locator('#charts path.line[d^="M"]').count() >= 7, 'live: with lines');
+  const bundle = await get('/v1/bundle');
+  is(await page.locator('#models tbody tr').count(), bundle.models.length, 'live: the models');
+  ok((await text(page, '#bundle')).includes(bundle.id.slice(0, 12)), 'live: the bundle');
+  const plot = page.locator('#charts .plot').nth(1);
+  await plot.focus();
+  const now = await plot.getAttribute('aria-valuetext');
+  await page.keyboard.press('ArrowLeft');
+  const before = await plot.getAttribute('aria-valuetext');
+  ok(now.startsWith('now:') && /^\d+ seconds ago: p50/.test(before), 'live: arrow keys read a chart',
+    now + ' / ' + before);
+  await page.keyboard.press('Escape');
+  await page.click('#pause');
+  is(await text(page, '#pause'), 'Go on', 'live: it can be paused');
+  let asked = 0;
+  page.on('request', r => { asked += r.url().endsWith('/metrics'); });
+  await page.waitForTimeout(2500);
+  is(asked, 0, 'live: and then asks nothing');
+  await page.click('#pause');
+}
+
+/* What /v1/models says of models that run elsewhere. */
+async function testBreaker(page) {
+  await page.route('**/v1/models', async route => {
+    const reply = await route.fetch(), body = await reply.json();
+    Object.assign(body.models[0], {kind: 'remote', breaker: 'open', latency: {p50_ms: 12, p99_ms: 345}});
+    await route.fulfill({response: reply, json: body});
+  });
+  await page.waitForSelector('#models .state.open');
+  const row = await text(page, '#models tbody tr');
+  ok(/12/.test(row) && /345/.test(row), 'live: a breaker that is open, and latencies', row);
+  await page.unroute('**/v1/models');
+}
+
+async function testTry(page, lists) {
+  await go(page, 'try');
+  await page.fill('#query', lists[0][0]);
+  await page.fill('#products', 'Red shoe\n<img src=x onerror=alert(1)>\nMouse pad');
+  await page.focus('#query');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.result');
+  is(await page.locator('.result').count(), 3, 'try: a card for each product');
+  is(await page.locator('.result img').count(), 0, 'try: markup in a title is text');
+  ok((await text(page, '.result:nth-child(2) h3')).includes('<img src=x'), 'try: and is shown');
+  const shown = await page.locator('.result').first().locator('.bars:not(.wide) .n').allInnerTexts();
+  ok(Math.abs(shown.reduce((a, b) => a + Number(b), 0) - 1) < 0.005, 'try: probabilities', shown);
+  const reply = await post('/v1/classify', {query: lists[0][0], explain: true,
+    products: ['Red shoe', '<img src=x onerror=alert(1)>', 'Mouse pad'].map(title => ({title}))});
+  const first = reply.results[0], players = Object.keys(first.contributions);
+  const bars = await page.locator('.result').first().locator('.bars.wide li').allInnerTexts();
+  ok(players.every((p, i) => bars[i].replace(/\s+/g, ' ').replace('\u2212', '-') ===
+    p + ' ' + (first.contributions[p][first.label] >= 0 ? '+' : '') +
+    first.contributions[p][first.label].toFixed(2)), 'try: contributions, as the interface says', bars);
+  ok(/rather than/.test(await text(page, '.result')), 'try: why');
+  ok(/stopped at stage \d of \d/.test(await text(page, '.result')), 'try: the stage of the cascade',
+    await text(page, '.result'));
+  await page.selectOption('#towards', 'lead');
+  ok(/Added to the lead/.test(await text(page, '.result .halves')), 'try: contributions to the lead');
+  await page.selectOption('#order', 'gain');
+  is(await page.locator('.result').count(), 3, 'try: in another order');
+  await page.check('input[value=id]');
+  await page.fill('#products', lists[0][1].slice(0, 2).join('\n') + '\nno-such-id');
+  await page.uncheck('#ask-models input >> nth=0');
+  await page.click('#go');
+  await page.waitForFunction(() => /not known/.test(document.querySelector('#results').innerText));
+  ok(true, 'try: ids, and an unknown one is told');
+  ok(!/small/.test(await text(page, '.result .muted')), 'try: only the models that were chosen',
+    await text(page, '.result .muted'));
+  await page.fill('#query', '   ');
+  await page.click('#go');
+  await page.waitForSelector('#try-status.error');
+  ok(/query: blank/.test(await text(page, '#try-status')), 'try: a refusal says why');
+  await page.fill('#query', lists[0][0]);
+  await page.check('#ask-models input >> nth=0');
+  await page.click('#go');
+  await page.waitForSelector('.result');
+}
+
+async function testEnsemble(page) {
+  await go(page, 'ensemble');
+  await page.waitForSelector('#ranking tbody tr');
+  const {ranking, selection} = await get('/v1/ensemble');
+  is(await page.locator('#ranking tbody tr').count(), ranking.worth.players.length,
+    'ensemble: a row for each player');
+  ok(await page.locator('#ranking .whisker').count() > 0, 'ensemble: with intervals');
+  const asked = selection.subsets.filter(s => s.models.length);
+  is(await page.locator('#front circle.subset, #front circle.best').count(), asked.length,
+    'ensemble: every subset is a point');
+  const best = await page.locator('#front circle.best').count();
+  is(await page.locator('#front-table tbody tr').count(), best, 'ensemble: the front as a table');
+  await page.focus('#limit-latency');
+  await page.keyboard.press('Home');
+  const quickest = asked.reduce((a, b) => b.latency_ms < a.latency_ms ? b : a);
+  ok((await text(page, '#kept')).startsWith('Keeps ' + quickest.models.join(', ')),
+    'ensemble: the least latency keeps the quickest', await text(page, '#kept'));
+  await page.keyboard.press('End');
+  await page.selectOption('#limit-models', '1');
+  const single = asked.filter(s => s.models.length === 1)
+    .reduce((a, b) => b[selection.metric] > a[selection.metric] ? b : a);
+  ok((await text(page, '#kept')).startsWith('Keeps ' + single.models[0]), 'ensemble: the best single model',
+    await text(page, '#kept'));
+  await page.selectOption('#limit-models', String(Math.max(...asked.map(s => s.models.length))));
+  await page.fill('#limit-loss', '1');
+  ok((await text(page, '#kept')).startsWith('Keeps ' + quickest.models.join(', ')),
+    'ensemble: who may lose all gets the quickest', await text(page, '#kept'));
+  await page.fill('#limit-loss', '0');
+  await page.selectOption('#metric', 'log_loss');
+  ok(/log-loss/.test(await text(page, '#budget-table')), 'ensemble: by another metric');
+  await page.selectOption('#metric', 'macro_f1');
+}
+
+async function testCompare(page, lists) {
+  await go(page, 'compare');
+  await page.waitForSelector('#no-shadow:not([hidden])');
+  ok(true, 'compare: nothing stands in the shadow');
+  const put = await post('/v1/bundles:shadow', {bundle: SHADOW, share: 1}, ADMIN);
+  is(put.shadow, SHADOW, 'compare: a bundle is put there');
+  for (const [query, products] of lists.slice(0, 40))
+    await post('/v1/classify', {query, products, cache: 'off'});
+  await page.waitForSelector('#with-shadow:not([hidden])');
+  await page.waitForFunction(() => !/\b0 pairs compared/.test(document.querySelector('#compare-tiles').innerText));
+  await page.waitForTimeout(4000);
+  const state = await get('/v1/shadow');
+  const tiles = await text(page, '#compare-tiles');
+  ok(tiles.includes(state.pairs.toLocaleString('en') + ' pairs compared'), 'compare: how many pairs', tiles);
+  ok(state.pairs_differing > 0, 'compare: the bundles differ', JSON.stringify(state));
+  is(state.labels.flat().reduce((a, b) => a + b), state.pairs, 'compare: the labels that move add up');
+  is(await page.locator('#compare-moves tbody tr').count(), state.classes.length, 'compare: are shown');
+  ok(/gone in the shadow/.test(await text(page, '#compare-models')), 'compare: which models are gone');
+  await page.fill('#admin-token', 'this is the wrong one');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#admin-status.error');
+  ok(true, 'compare: pairs are not for all');
+  await page.fill('#admin-token', ADMIN);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#changes tbody tr');
+  is(await page.locator('#changes tbody tr').count(), Math.min(32, state.pairs_differing),
+    'compare: pairs that change');
+}
+
+async function testKeyboard(page) {
+  await page.goto(OPEN);
+  await page.waitForSelector('#tiles .tile');
+  await page.keyboard.press('Tab');
+  is(await page.evaluate(() => document.activeElement.className), 'skip', 'keyboard: first the skip link');
+  await page.keyboard.press('Enter');
+  is(await page.evaluate(() => document.activeElement.id), 'main', 'keyboard: it leads to the content');
+  ok(await page.locator('#live').isVisible(), 'keyboard: of the view that is seen');
+  await page.goto(OPEN);
+  for (const view of ['live', 'try', 'ensemble', 'compare']) {
+    await page.focus(`nav a[href="#${view}"]`);
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`#${view}:not([hidden])`);
+  }
+  is(await page.evaluate(() => document.activeElement.id), 'compare-title',
+    'keyboard: views by the navigation, the focus follows');
+  await page.goBack();
+  await page.waitForSelector('#ensemble:not([hidden])');
+  ok(true, 'keyboard: back goes back');
+}
+
+async function testToken() {
+  const page = await open(CLOSED);
+  await page.waitForSelector('#token-form:not([hidden])');
+  ok(true, 'token: it is asked for');
+  await page.fill('#token', CLIENT);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#tiles .tile');
+  await page.waitForSelector('#token-form', {state: 'hidden'});
+  await go(page, 'try');
+  await page.click('#go');
+  await page.waitForSelector('.result');
+  ok(true, 'token: and then all works');
+  await accessible(page, 'with a token');
+  await page.context().close();
+}
+
+/* Every view in a setting: what sticks out, what axe-core finds, a picture. */
+async function testLook(name, options, lists) {
+  const page = await open(OPEN, options);
+  await page.waitForSelector('#charts path.line[d*="L"]', {state: 'attached'});
+  for (const view of ['live', 'try', 'ensemble', 'compare']) {
+    await go(page, view);
+    if (view === 'try') {
+      await page.fill('#query', lists[1][0]);
+      await page.check('input[value=id]');
+      await page.fill('#products', lists[1][1].slice(0, 3).join('\n') + '\n' + lists[2][1][0]);
+      await page.click('#go');
+      await page.waitForSelector('.result');
+    }
+    if (view === 'compare') {
+      await page.waitForSelector('#compare-moves table');
+      await page.fill('#admin-token', ADMIN);
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('#changes tbody tr');
+    }
+    if (view === 'ensemble') {
+      await page.waitForSelector('#front circle.best');
+      await page.click('summary');
+    }
+    for (let i = 0; view === 'live' && i < 5; i++) {
+      await traffic(lists.slice(0, 6 + 3 * i));
+      await page.waitForTimeout(1500);
+    }
+    await fits(page, `${name}, ${view}`);
+    await accessible(page, `${name}, ${view}`);
+    await page.screenshot({path: `${OUT}/${name}-${view}.png`, fullPage: true});
+  }
+  is(page.problems.join('\n'), '', `${name}: the browser has no complaint`);
+  await page.context().close();
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+const lists = shopLists();
+try {
+  const page = await open(OPEN);
+  await testLive(page, lists);
+  await testBreaker(page);
+  await testTry(page, lists);
+  await testEnsemble(page);
+  await testCompare(page, lists);
+  const mine = page.problems.filter(p => !/status of 40[01]/.test(p)); /* the refusals that were asked for */
+  is(mine.join('\n'), '', 'the browser has no complaint, nor has the policy');
+  is(page.elsewhere.join(' '), '', 'nothing is asked elsewhere');
+  await page.context().close();
+  await testKeyboard(await open(OPEN));
+  await testToken();
+  await testLook('desktop', {}, lists);
+  await testLook('dark', {colorScheme: 'dark'}, lists);
+  await testLook('phone', {viewport: {width: 360, height: 740}, deviceScaleFactor: 2, hasTouch: true,
+    isMobile: true, reducedMotion: 'reduce'}, lists);
+  await testLook('phone-dark', {viewport: {width: 390, height: 800}, colorScheme: 'dark'}, lists);
+  await testLook('forced', {forcedColors: 'active'}, lists);
+} catch (e) {
+  ok(false, 'to the end', e.stack);
+}
+await browser.close();
+console.log('1..' + tests);
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,186 @@
+/* live.js: what the server does now, from /metrics and /v1/models, asked every two seconds. */
+'use strict';
+
+const LIVE = {every: 2, span: 300, window: 10}; /* seconds; percentiles are of the window */
+const live = {samples: [], charts: null, paused: false, timer: null, busy: false};
+
+/* Routes that judge pairs: the others (metrics, this page) would blur the percentiles. */
+const judges = labels => /classify|rank|infer/.test(labels.route || labels.path || '');
+
+function takeSample(m) {
+  const pairs = total(m, 'medley_pairs_classified_total');
+  const judged = total(m, 'medley_http_requests_total', judges);
+  const failed = l => /^5|^429|^other/.test(l.status);
+  return {
+    t: performance.now() / 1000,
+    judged,
+    other: total(m, 'medley_http_requests_total') - judged,
+    failed: total(m, 'medley_http_requests_total', failed),
+    refused: total(m, 'medley_http_requests_total', l => /^4/.test(l.status) && !failed(l)),
+    latency: histogram(m, 'medley_http_request_duration_seconds', judges),
+    pairs,
+    evaluated: total(m, 'medley_pairs_classified_total', l => l.source === 'bundle'),
+    uptime: total(m, 'medley_uptime_seconds'),
+  };
+}
+
+function rate(samples, i, field) {
+  if (i === 0) return null;
+  const a = samples[i - 1], b = samples[i];
+  return (b[field] - a[field]) / (b.t - a.t);
+}
+
+/* The sample from which the window that ends at i begins. */
+function windowStart(samples, i) {
+  let from = i;
+  while (from > 0 && samples[i].t - samples[from].t < LIVE.window) from--;
+  return samples[from];
+}
+
+function percentile(samples, i, q) {
+  const from = windowStart(samples, i);
+  const seconds = quantile(since(samples[i].latency, from.latency), q);
+  return seconds === null ? null : 1000 * seconds;
+}
+
+function hitRate(samples, i) {
+  const from = windowStart(samples, i), pairs = samples[i].pairs - from.pairs;
+  return pairs > 0 ? 1 - (samples[i].evaluated - from.evaluated) / pairs : null;
+}
+
+function remember(sample) {
+  const s = live.samples, last = s[s.length - 1];
+  if (last && sample.uptime < last.uptime) s.length = 0; /* another process: it counts from 0 */
+  s.push(sample);
+  while (sample.t - s[0].t > LIVE.span) s.shift();
+}
+
+function makeCharts() {
+  const options = format => ({span: LIVE.span, format});
+  live.charts = {
+    requests: new LineChart('Requests a second', ['judging', 'other'], options(short)),
+    latency: new LineChart('Latency of judging requests, ms', ['p50', 'p95', 'p99'],
+      options(short)),
+    cache: new LineChart('Pairs answered from the cache', ['share'],
+      {span: LIVE.span, most: 1, format: v => percent(v, 0), tick: v => percent(v, 0)}),
+    pairs: new LineChart('Pairs a second', ['all', 'evaluated'], options(short)),
+  };
+  $('charts').replaceChildren(...Object.values(live.charts).map(c => c.node));
+}
+
+function drawCharts() {
+  const s = live.samples, times = s.map(x => x.t);
+  const each = f => s.map((x, i) => f(i));
+  const {requests, latency, cache, pairs} = live.charts;
+  requests.show(times, ['judged', 'other'].map(k => each(i => rate(s, i, k))));
+  latency.show(times, [0.5, 0.95, 0.99].map(q => each(i => percentile(s, i, q))));
+  cache.show(times, [each(i => hitRate(s, i))]);
+  pairs.show(times, ['pairs', 'evaluated'].map(k => each(i => rate(s, i, k))));
+}
+
+function tile(name, value, note, className) {
+  return el('div', {class: 'tile ' + (className || '')}, el('dt', {text: name}),
+    el('dd', {}, el('b', {text: value}), note ? el('small', {text: note}) : null));
+}
+
+function drawTiles(m) {
+  const s = live.samples, i = s.length - 1, now = s[i];
+  const gauge = name => total(m, name);
+  const bad = rate(s, i, 'failed');
+  $('tiles').replaceChildren(
+    tile('Judging', rate(s, i, 'judged') === null ? 'n/a' : short(rate(s, i, 'judged')) + ' /s',
+      now.judged.toLocaleString('en') + ' in all'),
+    tile('p50', percentile(s, i, 0.5) === null ? 'n/a' : short(percentile(s, i, 0.5)) + ' ms',
+      'last ' + LIVE.window + ' s'),
+    tile('p99', percentile(s, i, 0.99) === null ? 'n/a' : short(percentile(s, i, 0.99)) + ' ms',
+      'last ' + LIVE.window + ' s'),
+    tile('Cache hits', percent(hitRate(s, i)),
+      gauge('medley_cache_entries').toLocaleString('en') + ' pairs, ' +
+      bytes(gauge('medley_cache_bytes'))),
+    tile('Failed', bad === null ? 'n/a' : short(bad) + ' /s',
+      now.failed.toLocaleString('en') + ' failed, ' + now.refused.toLocaleString('en') +
+      ' refused in all', bad > 0 ? 'bad' : ''),
+    tile('Waiting', gauge('medley_queue_length').toLocaleString('en'),
+      gauge('medley_http_requests_in_flight') + ' in flight'),
+    tile('Memory', bytes(gauge('process_resident_memory_bytes')), 'resident'),
+    tile('Up', age(now.uptime), gauge('medley_bundle_changes_total') + ' bundle changes'));
+}
+
+/* ---- models ------------------------------------------------------------------------------ */
+
+const BREAKER = ['closed', 'open', 'half-open'];
+
+/* /v1/models tells latency and breaker by the model's name; counts of failures come from /metrics. */
+function modelRow(model, m) {
+  const mine = l => l.model === model.name;
+  const count = name => m.has(name) && m.get(name).some(s => mine(s.labels))
+    ? total(m, name, mine).toLocaleString('en') : 'n/a';
+  const took = model.latency || {};
+  const state = typeof model.breaker === 'string' ? model.breaker
+    : model.breaker && model.breaker.state ? model.breaker.state
+    : (m.get('medley_model_breaker_state') || []).filter(s => mine(s.labels))
+      .map(s => BREAKER[s.value])[0] || (/remote/.test(model.kind) ? 'closed' : 'none');
+  return [model.name, model.kind,
+    {text: short(took.p50_ms), class: 'n'}, {text: short(took.p99_ms), class: 'n'},
+    {node: el('span', {class: 'state ' + state, text: state === 'none' ? 'in process' : state})},
+    {text: count('medley_model_failures_total'), class: 'n'},
+    {text: count('medley_model_retries_total'), class: 'n'}];
+}
+
+function drawModels(models, m) {
+  $('models').replaceChildren(table('Models', ['model', 'kind', {text: 'p50, ms', class: 'n'},
+    {text: 'p99, ms', class: 'n'}, 'breaker', {text: 'failures', class: 'n'},
+    {text: 'retries', class: 'n'}], models.map(x => modelRow(x, m))));
+}
+
+/* ---- asking ------------------------------------------------------------------------------ */
+
+async function pollLive() {
+  const [text, models] = await Promise.all([
+    ask('metrics').then(r => r.text()), askJson('v1/models')]);
+  const m = parseMetrics(text);
+  if (!live.charts) makeCharts();
+  remember(takeSample(m));
+  drawCharts();
+  drawTiles(m);
+  drawModels(models.models, m);
+  drawDrift(m);
+  const active = (m.get('medley_bundle_info') || [])[0];
+  if (bundle && active && active.labels.id !== bundle.id) refreshBundle().catch(() => {});
+}
+
+/* Population stability of each model, and the other drift figures, where the server has them. */
+function drawDrift(m) {
+  const rows = [];
+  for (const [name, samples] of m) {
+    if (!/^medley_drift_|_psi$|^medley_population_stability/.test(name)) continue;
+    for (const s of samples)
+      rows.push([name.replace(/^medley_(drift_)?/, '').replace(/_/g, ' '),
+        Object.values(s.labels).join(', '), {text: short(s.value), class: 'n'}]);
+  }
+  $('drift-card').hidden = rows.length === 0;
+  $('drift').replaceChildren(table('Drift', ['figure', 'of', {text: 'value', class: 'n'}], rows));
+}
+
+/* One question at a time, none while nobody looks. */
+async function tick() {
+  if (live.busy || live.paused || document.hidden || view() !== 'live') return;
+  live.busy = true;
+  try {
+    await pollLive();
+    setStatus('live-status', '');
+  } catch (e) {
+    setStatus('live-status', e.message, true);
+  }
+  live.busy = false;
+}
+
+function startLive() {
+  $('pause').addEventListener('click', () => {
+    live.paused = !live.paused;
+    $('pause').textContent = live.paused ? 'Go on' : 'Pause';
+    tick();
+  });
+  live.timer = setInterval(tick, 1000 * LIVE.every);
+  document.addEventListener('visibilitychange', tick);
+}
