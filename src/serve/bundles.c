@@ -112,6 +112,7 @@ medley_status server_activate(struct server *s, const char *name, struct server_
         counters_add(&s->counters.bundle_changes, 1);
         deployment_leave(before);
         deployment_leave(next);
+        server_tidy_cache(s);
     }
     pthread_mutex_unlock(&s->change_lock);
     return st;

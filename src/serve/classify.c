@@ -4,7 +4,8 @@
  * whole: either every pair is remembered and the answer comes from the cache, or all pairs are
  * judged together and remembered anew. With "explain" the cache is not read, because
  * contributions are not kept (they would make an entry M times as large), but it is written;
- * with "cache": "off" it is neither; with "only" what is remembered is all there is. */
+ * with "cache": "off" it is neither; with "only" what is remembered is all there is. Lists that
+ * are being judged already are not judged twice (flight.h). */
 #include "serve/classification.h"
 
 #include "base/cpu.h"
@@ -15,7 +16,7 @@
 
 /* What the client did wrong it is told; what went wrong in here goes to the log alone, since it
  * may name files. */
-static void answer_failure(struct request *r, medley_status st, const medley_error *err)
+void classification_fail(struct request *r, medley_status st, const medley_error *err)
 {
     if (st == MEDLEY_EINVAL || st == MEDLEY_EFORMAT) {
         answer_error(r, 400, "%s", err->message);
@@ -46,7 +47,8 @@ static void evaluate(struct request *r)
     if (!st)
         st = classification_run(c, &r->deployment->engine, &err);
     if (st) {
-        answer_failure(r, st, &err);
+        flight_land(r, st, &err);
+        classification_fail(r, st, &err);
         return;
     }
     size_t late = 0;
@@ -59,22 +61,14 @@ static void evaluate(struct request *r)
     counters_add(&s->counters.pairs_precomputed, r->pairs_precomputed);
     if (uses_cache(r))
         classification_remember(c, s->cache);
+    flight_land(r, MEDLEY_OK, NULL);
     classification_answer(r);
     shadow_offer(r);
 }
 
-/* On a worker. */
-static void run_job(struct job *job)
-{
-    struct request *r = (struct request *)job;
-    struct server *s = r->server;
-    evaluate(r);
-    request_done(r);
-    atomic_fetch_sub(&s->classifying, 1);
-}
-
-/* Answers from the cache if it can, or must. */
-static bool answer_from_cache(struct request *r)
+/* Answers from the cache if it can, or must. Near tiers are asked on the HTTP thread, far ones
+ * on a worker, when there are any. */
+static bool answer_from_cache(struct request *r, enum label_reach reach)
 {
     struct server *s = r->server;
     struct classification *c = r->classification;
@@ -82,7 +76,10 @@ static bool answer_from_cache(struct request *r)
     size_t n = c->asked.n_products;
     if (!uses_cache(r) || (c->asked.explain && !only))
         return false;
-    size_t found = classification_look_up(c, s->cache);
+    size_t found = classification_look_up(c, s->cache, reach);
+    c->look_far = reach == LABELS_NEAR && found < n && label_cache_has_far(s->cache);
+    if (c->look_far)
+        return false;
     counters_add(found == n || only ? &s->counters.cache_hits : &s->counters.cache_unused,
                  found);
     counters_add(&s->counters.cache_misses, n - found);
@@ -91,8 +88,21 @@ static bool answer_from_cache(struct request *r)
     c->from_cache = true;
     r->pairs_cached = found;
     counters_add(&s->counters.pairs_cached, found);
+    if (reach == LABELS_FAR)
+        flight_land(r, MEDLEY_OK, NULL);
     classification_answer(r);
     return true;
+}
+
+/* On a worker. */
+static void run_job(struct job *job)
+{
+    struct request *r = (struct request *)job;
+    struct server *s = r->server;
+    if (!r->classification->look_far || !answer_from_cache(r, LABELS_FAR))
+        evaluate(r);
+    request_done(r);
+    atomic_fetch_sub(&s->classifying, 1);
 }
 
 /* Version 00 of https://www.w3.org/TR/trace-context/; anything else is not passed on. */
@@ -110,10 +120,10 @@ static enum handled classify(struct request *r, bool ranked)
     struct server *s = r->server;
     medley_error err = {0};
     r->deployment = deployment_enter(&s->deployments);
-    medley_status st = classification_new(sb_str(&r->body), &r->deployment->engine,
-                                          s->cache != NULL, &r->classification, &err);
+    medley_status st = classification_new(sb_str(&r->body), &r->deployment->engine, s->cache,
+                                          &r->classification, &err);
     if (st) {
-        answer_failure(r, st, &err);
+        classification_fail(r, st, &err);
         return HANDLED;
     }
     if (r->classification->asked.cache == CACHE_ONLY && !s->cache) {
@@ -128,10 +138,10 @@ static enum handled classify(struct request *r, bool ranked)
         r->classification->asked.deadline_ms = s->options.deadline_ms;
     take_trace(r, r->classification);
     r->pairs = r->classification->asked.n_products;
-    if (answer_from_cache(r))
+    if (answer_from_cache(r, LABELS_NEAR))
         return HANDLED;
     r->job.run = run_job;
-    request_submit(r);
+    flight_submit(r);
     return SUBMITTED;
 }
 

@@ -225,8 +225,10 @@ static void write_pairs(const struct counters *c, struct strbuf *out)
              "Pairs answered, by where the answer came from.");
     sb_addf(out,
             "medley_pairs_classified_total{source=\"bundle\"} %" PRIu64 "\n"
-            "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n",
-            counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached));
+            "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n"
+            "medley_pairs_classified_total{source=\"shared\"} %" PRIu64 "\n",
+            counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached),
+            counters_get(&c->pairs_shared));
     counter(out, "medley_pairs_precomputed",
             "Pairs of source bundle that a graph model answered from embeddings made ahead.",
             counters_get(&c->pairs_precomputed));
@@ -250,6 +252,7 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
             g->cache_evicted);
     counter(out, "medley_cache_expirations", "Pairs forgotten for their age.",
             g->cache_expired);
+    sb_add(out, g->more.s, g->more.n);
     gauge(out, "medley_http_requests_in_flight", "Requests begun and not ended.", g->in_flight);
     gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
     write_bundle(g, out);

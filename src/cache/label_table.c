@@ -1,5 +1,5 @@
-/* label_cache.c: the sharded table and its S3-FIFO queues; label_cache.h says what and why. */
-#include "serve/label_cache.h"
+/* label_table.c: the sharded table and its S3-FIFO queues; label_table.h says what and why. */
+#include "cache/label_table.h"
 
 #include "base/memory.h"
 
@@ -28,6 +28,7 @@ struct entry {
     uint8_t queue;     /* enum queue_name */
     bool known_product;
     uint8_t stages;
+    bool kept;
     float numbers[]; /* [2K] */
 };
 
@@ -48,7 +49,7 @@ struct shard {
     uint64_t evicted, expired;
 };
 
-struct label_cache {
+struct label_table {
     size_t n_shards; /* a power of two */
     size_t n_classes, n_ghosts;
     size_t max_entries, max_bytes; /* of one shard */
@@ -88,13 +89,13 @@ static void shard_deinit(struct shard *s)
     pthread_mutex_destroy(&s->lock);
 }
 
-struct label_cache *label_cache_new(const struct label_cache_options *options)
+struct label_table *label_table_new(const struct label_table_options *options)
 {
     size_t entries = options->entries ? options->entries : 100000;
     size_t bytes = options->bytes ? options->bytes : (size_t)64 << 20;
     assert(options->n_classes >= 1 && options->n_classes <= MEDLEY_MAX_CLASSES);
     size_t n_shards = count_shards(entries, bytes);
-    struct label_cache *c = mem_zalloc(1, sizeof *c + n_shards * sizeof c->shards[0]);
+    struct label_table *c = mem_zalloc(1, sizeof *c + n_shards * sizeof c->shards[0]);
     if (!c)
         return NULL;
     c->n_shards = n_shards;
@@ -110,13 +111,13 @@ struct label_cache *label_cache_new(const struct label_cache_options *options)
     for (size_t i = 0; i < n_shards; i++)
         good = shard_init(&c->shards[i], c->n_ghosts) && good;
     if (!good) {
-        label_cache_free(c);
+        label_table_free(c);
         return NULL;
     }
     return c;
 }
 
-void label_cache_free(struct label_cache *c)
+void label_table_free(struct label_table *c)
 {
     for (size_t i = 0; c && i < c->n_shards; i++)
         shard_deinit(&c->shards[i]);
@@ -125,28 +126,28 @@ void label_cache_free(struct label_cache *c)
 
 /* ---- entries ----------------------------------------------------------------------------- */
 
-static size_t numbers_bytes(const struct label_cache *c)
+static size_t numbers_bytes(const struct label_table *c)
 {
     return 2 * c->n_classes * sizeof(float);
 }
 
-static char *entry_key(const struct label_cache *c, struct entry *e)
+static char *entry_key(const struct label_table *c, struct entry *e)
 {
     return (char *)e->numbers + numbers_bytes(c);
 }
 
-static size_t entry_bytes(const struct label_cache *c, size_t key_bytes)
+static size_t entry_bytes(const struct label_table *c, size_t key_bytes)
 {
     /* 16 for malloc's own bookkeeping and two bucket pointers. */
     return sizeof(struct entry) + numbers_bytes(c) + key_bytes + 16 + 2 * sizeof(void *);
 }
 
-static size_t bytes_of(const struct label_cache *c, const struct entry *e)
+static size_t bytes_of(const struct label_table *c, const struct entry *e)
 {
     return entry_bytes(c, (size_t)e->shared_n + e->own_n);
 }
 
-static bool has_key(const struct label_cache *c, struct entry *e, const struct label_key *key)
+static bool has_key(const struct label_table *c, struct entry *e, const struct label_key *key)
 {
     const char *bytes = entry_key(c, e);
     return e->hash.low == key->hash.low && e->hash.high == key->hash.high &&
@@ -155,7 +156,7 @@ static bool has_key(const struct label_cache *c, struct entry *e, const struct l
            (key->shared.n == 0 || memcmp(bytes, key->shared.s, key->shared.n) == 0);
 }
 
-static struct shard *shard_of(struct label_cache *c, struct hash128 hash)
+static struct shard *shard_of(struct label_table *c, struct hash128 hash)
 {
     return &c->shards[hash.high & (c->n_shards - 1)];
 }
@@ -165,7 +166,7 @@ static struct entry **bucket_of(struct shard *s, struct hash128 hash)
     return &s->buckets[hash.low & (s->n_buckets - 1)];
 }
 
-static struct entry *find(const struct label_cache *c, struct shard *s,
+static struct entry *find(const struct label_table *c, struct shard *s,
                           const struct label_key *key)
 {
     struct entry *e = *bucket_of(s, key->hash);
@@ -174,10 +175,11 @@ static struct entry *find(const struct label_cache *c, struct shard *s,
     return e;
 }
 
-static void fill(const struct label_cache *c, struct entry *e, const medley_result *value,
-                 int64_t now_ms)
+static void fill(const struct label_table *c, struct entry *e, const struct label *from)
 {
-    e->stored_ms = now_ms;
+    const medley_result *value = from->result;
+    e->stored_ms = from->stored_ms;
+    e->kept = from->kept;
     e->models_used = value->models_used;
     e->label = value->label;
     e->known_product = value->known_product;
@@ -187,15 +189,15 @@ static void fill(const struct label_cache *c, struct entry *e, const medley_resu
 }
 
 /* Outside the lock, because malloc may take its time. */
-static struct entry *entry_new(const struct label_cache *c, const struct label_key *key,
-                               const medley_result *value, int64_t now_ms)
+static struct entry *entry_new(const struct label_table *c, const struct label_key *key,
+                               const struct label *value)
 {
     struct entry *e = mem_alloc(1, sizeof *e + numbers_bytes(c) + key->shared.n + key->own.n);
     if (!e)
         return NULL;
     *e = (struct entry){
         .hash = key->hash, .shared_n = (uint32_t)key->shared.n, .own_n = (uint32_t)key->own.n};
-    fill(c, e, value, now_ms);
+    fill(c, e, value);
     char *bytes = entry_key(c, e);
     if (key->shared.n)
         memcpy(bytes, key->shared.s, key->shared.n);
@@ -206,7 +208,7 @@ static struct entry *entry_new(const struct label_cache *c, const struct label_k
 
 /* ---- queues and table; the shard's lock is held ------------------------------------------ */
 
-static void push(const struct label_cache *c, struct shard *s, enum queue_name name,
+static void push(const struct label_table *c, struct shard *s, enum queue_name name,
                  struct entry *e)
 {
     struct queue *q = &s->queues[name];
@@ -222,7 +224,7 @@ static void push(const struct label_cache *c, struct shard *s, enum queue_name n
     q->bytes += bytes_of(c, e);
 }
 
-static void unlink_from_queue(const struct label_cache *c, struct shard *s, struct entry *e)
+static void unlink_from_queue(const struct label_table *c, struct shard *s, struct entry *e)
 {
     struct queue *q = &s->queues[e->queue];
     *(e->newer ? &e->newer->older : &q->newest) = e->older;
@@ -231,7 +233,7 @@ static void unlink_from_queue(const struct label_cache *c, struct shard *s, stru
     q->bytes -= bytes_of(c, e);
 }
 
-static void forget(const struct label_cache *c, struct shard *s, struct entry *e)
+static void forget(const struct label_table *c, struct shard *s, struct entry *e)
 {
     struct entry **at = bucket_of(s, e->hash);
     while (*at != e)
@@ -277,14 +279,14 @@ static uint32_t fingerprint(struct hash128 hash)
     return (uint32_t)(hash.high >> 32) | 1; /* never 0, the empty slot */
 }
 
-static uint32_t *ghost_slot(const struct label_cache *c, struct shard *s, struct hash128 hash)
+static uint32_t *ghost_slot(const struct label_table *c, struct shard *s, struct hash128 hash)
 {
     return &s->ghosts[hash.low % c->n_ghosts];
 }
 
 /* Takes the oldest entry of the small queue: up to the main queue when it was asked for more
  * than once since it came, else out, leaving its ghost. */
-static void evict_from_small(const struct label_cache *c, struct shard *s)
+static void evict_from_small(const struct label_table *c, struct shard *s)
 {
     struct entry *e = s->queues[SMALL].oldest;
     if (e->frequency > 1) {
@@ -299,7 +301,7 @@ static void evict_from_small(const struct label_cache *c, struct shard *s)
 }
 
 /* Takes the oldest entry of the main queue: once more round for each hit, else out. */
-static void evict_from_main(const struct label_cache *c, struct shard *s)
+static void evict_from_main(const struct label_table *c, struct shard *s)
 {
     struct entry *e = s->queues[MAIN].oldest;
     if (e->frequency > 0) {
@@ -313,7 +315,7 @@ static void evict_from_main(const struct label_cache *c, struct shard *s)
 }
 
 /* Each step drops an entry or uses up one of at most 4 * entries hits, so this ends. */
-static void make_room(const struct label_cache *c, struct shard *s, size_t need)
+static void make_room(const struct label_table *c, struct shard *s, size_t need)
 {
     while (shard_entries(s) + 1 > c->max_entries || shard_bytes(s) + need > c->max_bytes) {
         const struct queue *small = &s->queues[SMALL];
@@ -326,7 +328,7 @@ static void make_room(const struct label_cache *c, struct shard *s, size_t need)
     }
 }
 
-static void insert(const struct label_cache *c, struct shard *s, struct entry *e)
+static void insert(const struct label_table *c, struct shard *s, struct entry *e)
 {
     uint32_t *ghost = ghost_slot(c, s, e->hash);
     bool returns = *ghost == fingerprint(e->hash);
@@ -343,8 +345,8 @@ static void insert(const struct label_cache *c, struct shard *s, struct entry *e
 
 /* ---- the interface ----------------------------------------------------------------------- */
 
-bool label_cache_get(struct label_cache *c, const struct label_key *key, int64_t now_ms,
-                     medley_result *out, int64_t *stored_ms)
+bool label_table_get(struct label_table *c, const struct label_key *key, int64_t now_ms,
+                     struct label *out)
 {
     struct shard *s = shard_of(c, key->hash);
     pthread_mutex_lock(&s->lock);
@@ -356,30 +358,33 @@ bool label_cache_get(struct label_cache *c, const struct label_key *key, int64_t
     }
     if (e) {
         e->frequency += e->frequency < MAX_FREQUENCY;
-        *out = (medley_result){.label = e->label,
-                               .known_product = e->known_product,
-                               .stages = e->stages,
-                               .models_used = e->models_used};
-        memcpy(out->probabilities, e->numbers, c->n_classes * sizeof(float));
-        memcpy(out->margins, e->numbers + c->n_classes, c->n_classes * sizeof(float));
-        *stored_ms = e->stored_ms;
+        medley_result *r = out->result;
+        *r = (medley_result){.label = e->label,
+                             .known_product = e->known_product,
+                             .stages = e->stages,
+                             .models_used = e->models_used};
+        memcpy(r->probabilities, e->numbers, c->n_classes * sizeof(float));
+        memcpy(r->margins, e->numbers + c->n_classes, c->n_classes * sizeof(float));
+        out->stored_ms = e->stored_ms;
+        out->kept = e->kept;
+        e->kept = true;
     }
     pthread_mutex_unlock(&s->lock);
     return e != NULL;
 }
 
-void label_cache_put(struct label_cache *c, const struct label_key *key,
-                     const medley_result *value, int64_t now_ms)
+void label_table_put(struct label_table *c, const struct label_key *key,
+                     const struct label *value)
 {
     size_t key_bytes = key->shared.n + key->own.n;
     bool fits = key->shared.n <= UINT32_MAX && key->own.n <= UINT32_MAX && c->max_entries > 0 &&
                 entry_bytes(c, key_bytes) <= c->max_bytes / 2;
-    struct entry *fresh = fits ? entry_new(c, key, value, now_ms) : NULL;
+    struct entry *fresh = fits ? entry_new(c, key, value) : NULL;
     struct shard *s = shard_of(c, key->hash);
     pthread_mutex_lock(&s->lock);
     struct entry *e = find(c, s, key);
     if (e && fresh) {
-        fill(c, e, value, now_ms);
+        fill(c, e, value);
     } else if (e) { /* an outdated answer is worse than none */
         forget(c, s, e);
     } else if (fresh) {
@@ -390,9 +395,21 @@ void label_cache_put(struct label_cache *c, const struct label_key *key,
     mem_free(fresh);
 }
 
-struct label_cache_stats label_cache_stats(struct label_cache *c)
+void label_table_clear(struct label_table *c)
 {
-    struct label_cache_stats total = {0};
+    for (size_t i = 0; i < c->n_shards; i++) {
+        struct shard *s = &c->shards[i];
+        pthread_mutex_lock(&s->lock);
+        for (size_t q = 0; q < QUEUES; q++)
+            while (s->queues[q].oldest)
+                forget(c, s, s->queues[q].oldest);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+struct label_table_stats label_table_stats(struct label_table *c)
+{
+    struct label_table_stats total = {0};
     for (size_t i = 0; i < c->n_shards; i++) {
         struct shard *s = &c->shards[i];
         pthread_mutex_lock(&s->lock);
