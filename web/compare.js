@@ -45,13 +45,14 @@ function drawShadow(shadow) {
   $('compare-moves').replaceChildren(moves(shadow));
 }
 
+const judged = j => ({text: j.label + ' ' + fixed(j.probability, 3), class: 'whole'});
+
 function drawChanges(list) {
   $('changes').replaceChildren(list.length === 0
     ? el('p', {class: 'muted', text: 'No pair has changed yet.'})
-    : table('Pairs whose label would change', ['query', 'locale', 'product', 'active', 'shadow',
-      {text: 'distance', class: 'n'}], list.map(c => [c.query, c.locale, c.product,
-      c.active.label + ' ' + fixed(c.active.probability, 3),
-      c.shadow.label + ' ' + fixed(c.shadow.probability, 3),
+    : table('Pairs whose label would change', ['query', {text: 'locale', class: 'aside'}, 'product', 'active', 'shadow',
+      {text: 'distance', class: 'n'}], list.map(c => [c.query, {text: c.locale, class: 'aside'}, c.product,
+      judged(c.active), judged(c.shadow),
       {text: fixed(c.distance, 3), class: 'n'}])));
 }
 
