@@ -161,7 +161,7 @@ static void write_or_drop(struct disk *d, struct outbox_item **items, size_t n)
 /* A transaction of a small file must be small: each label may touch a page of its own. */
 static size_t batch_size(const struct disk *d)
 {
-    size_t n = d->bytes / 4096 / 16;
+    size_t n = d->bytes / 4096 / 8;
     return n > MAX_BATCH ? MAX_BATCH : n;
 }
 

@@ -108,7 +108,8 @@ enum record_kind label_record_read(const void *bytes, size_t n, const struct lab
 int64_t label_record_time(const void *bytes, size_t n)
 {
     int64_t stored = INT64_MIN;
-    if (n >= HEAD)
+    uint32_t numbers[4];
+    if (n >= HEAD && is_whole(bytes, n, ((const uint8_t *)bytes)[1], numbers))
         memcpy(&stored, (const char *)bytes + STORED_AT, sizeof stored);
     return stored;
 }

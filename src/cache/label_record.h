@@ -21,7 +21,7 @@ enum record_kind { RECORD_GOOD, RECORD_OF_OTHER, RECORD_DAMAGED };
  * with so many classes. */
 enum record_kind label_record_read(const void *bytes, size_t n, const struct label_key *key,
                                    size_t n_classes, struct label *out);
-/* When it was stored, of bytes that may be anything; INT64_MIN: too short to tell. */
+/* When it was stored; INT64_MIN: it is damaged. */
 int64_t label_record_time(const void *bytes, size_t n);
 
 #endif

@@ -4,8 +4,9 @@
  * come before it has its answer follow: they wait without a worker or a place in the queue, and
  * get the same answer. When the leader fails for a reason that need not be theirs, the first
  * follower leads the others on. A request that asks for contributions, leaves the cache alone
- * or wants nothing judged goes alone; so does one that names another deadline, since an answer
- * may depend on it. Proof: tests/test_flight.c. */
+ * or wants nothing judged goes alone. Only requests with the same deadline_ms share an answer:
+ * the leader's deadline is then before its followers', who get what they might have got alone.
+ * Proof: tests/test_flight.c. */
 #ifndef SERVE_FLIGHT_H
 #define SERVE_FLIGHT_H
 
