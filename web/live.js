@@ -89,7 +89,8 @@ function drawTiles(m) {
   const bad = rate(s, i, 'failed');
   $('tiles').replaceChildren(
     tile('Judging', rate(s, i, 'judged') === null ? 'n/a' : short(rate(s, i, 'judged')) + ' /s',
-      now.judged.toLocaleString('en') + ' in all'),
+      now.judged.toLocaleString('en') + ' in all' + (gauge('medley_pairs_late_total')
+        ? ', ' + gauge('medley_pairs_late_total').toLocaleString('en') + ' pairs late' : '')),
     tile('p50', percentile(s, i, 0.5) === null ? 'n/a' : short(percentile(s, i, 0.5)) + ' ms',
       'last ' + LIVE.window + ' s'),
     tile('p99', percentile(s, i, 0.99) === null ? 'n/a' : short(percentile(s, i, 0.99)) + ' ms',

@@ -182,6 +182,11 @@ async function testTry(page, lists) {
   ok(true, 'try: ids, and an unknown one is told');
   ok(!/small/.test(await text(page, '.result .muted')), 'try: only the models that were chosen',
     await text(page, '.result .muted'));
+  await page.fill('#deadline', '600000');
+  const [asked] = await Promise.all([page.waitForRequest('**/v1/classify'), page.click('#go')]);
+  is(asked.postDataJSON().deadline_ms, 600000, 'try: a deadline');
+  await page.waitForSelector('.result');
+  await page.fill('#deadline', '');
   await page.fill('#query', '   ');
   await page.click('#go');
   await page.waitForSelector('#try-status.error');
@@ -235,7 +240,10 @@ async function testCompare(page, lists) {
     await post('/v1/classify', {query, products, cache: 'off'});
   await page.waitForSelector('#with-shadow:not([hidden])');
   await page.waitForFunction(() => !/\b0 pairs compared/.test(document.querySelector('#compare-tiles').innerText));
+  await page.waitForTimeout(3500);
+  await traffic(lists.slice(40, 60));
   await page.waitForTimeout(4000);
+  ok(/\d%/.test(await text(page, '#compare-agree .legend')), 'compare: agreement over time');
   const state = await get('/v1/shadow');
   const tiles = await text(page, '#compare-tiles');
   ok(tiles.includes(state.pairs.toLocaleString('en') + ' pairs compared'), 'compare: how many pairs', tiles);
