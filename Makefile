@@ -23,7 +23,7 @@ SONAME := libmedley.so.$(firstword $(subst ., ,$(VERSION)))
 # ---- dependencies ------------------------------------------------------------------------------
 # build/deps.mk holds the flags of the libraries. Making it installs what is missing; make then reads
 # itself anew, so that a bare machine needs one command. Targets that compile nothing do without.
-PKGS = libmicrohttpd libcjson yaml-0.1 libutf8proc libxxhash zlib libpcre2-8 libcurl snappy libzstd lmdb hiredis
+PKGS = libmicrohttpd libcjson yaml-0.1 libutf8proc libxxhash zlib libpcre2-8 libcurl snappy libzstd lmdb
 PASSIVE = help clean format layers
 
 ifneq ($(filter-out $(PASSIVE),$(or $(MAKECMDGOALS),all)),)
@@ -231,24 +231,7 @@ headers:  ## each header compiles alone, the public ones as C and as C++
 layers:  ## includes between the folders of src/ point one way
 	scripts/check-layers
 
-# ---- installing, trying ------------------------------------------------------------------------
-# Libs.private, not Requires.private: the latter would also ask for what libmicrohttpd needs when it is
-# itself linked statically, which nobody has installed.
-install: all  ## library, headers, program and medley.pc under PREFIX (and DESTDIR)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
-	    $(DESTDIR)$(PREFIX)/include/medley
-	install -m 755 $B/medley $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $B/libmedley.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 $B/libmedley.so $(DESTDIR)$(LIBDIR)/libmedley.so.$(VERSION)
-	ln -sf libmedley.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libmedley.so
-	install -m 644 include/medley/*.h $(DESTDIR)$(PREFIX)/include/medley/
-	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
-	    'Name: medley' 'Description: Interpretable ensembles for product search' \
-	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmedley' \
-	    'Libs.private: -pthread $(ALL_LDLIBS)' \
-	    >$(DESTDIR)$(LIBDIR)/pkgconfig/medley.pc
-
+# ---- trying ------------------------------------------------------------------------------------
 demo: demo-deps all  ## from a bare checkout to a served shop, step by step
 	B=$B scripts/demo '$(DATA)'
 
@@ -259,7 +242,9 @@ clean:  ## remove everything that was built
 	rm -rf build
 
 .PHONY: all help web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
-        install demo demo-deps clean
+        demo demo-deps clean
 .SECONDARY:
+
+include scripts/packaging.mk
 
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(wildcard $B/bench/*.d)

@@ -45,8 +45,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
     {"loss", KEY_LOSS, "L", 0, "macro-F1 that may be given up [decide.cascade_loss, 0.003]", 0},
-    {"save", KEY_SAVE, "WHAT", 0,
-     "time (of the processor) or models (evaluations) [decide.save, time]", 0},
+    {"save", KEY_SAVE, "time|models", 0,
+     "time of the processor, or evaluations of models [decide.save, time]", 0},
     {"all", KEY_ALL, NULL, 0, "of all models instead of the selected ones", 0},
     {0}};
 
@@ -132,5 +132,6 @@ void show_cascade(const struct workspace *w, const json *c)
     show_run(c, "out_of_fold", "out of fold");
     show_run(c, "test", "test split");
     if (!w->config.decide.cascade)
-        printf("  not served; decide: {cascade: true} in medley.yaml puts it into the bundle\n");
+        printf(
+            "  not served; decide: {cascade: true} in medley.yaml puts it into the bundle\n");
 }

@@ -45,6 +45,11 @@ int cli_fail(const medley_error *err);
 /* Prints "medley: MESSAGE" and a hint at --help; returns 2. */
 int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Runs the sub-verb that argv[1] names, or prints `doc` and what there is. argv[0] is
+ * "medley VERB"; that of the sub-verb "medley VERB SUBVERB". */
+int cli_sub_verbs(const char *verb, const char *doc, const struct verb *list, int argc,
+                  char **argv);
+
 /* Runs argp so that a usage error exits with 2 and --help with 0. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 

@@ -41,7 +41,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"to", 't', "FORMAT", 0, "medley, lightgbm, xgboost-json or xgboost-ubj", 0},
+    {"to", 't', "medley|lightgbm|xgboost-json|xgboost-ubj", 0, "the format to write", 0},
     {0},
 };
 

@@ -51,7 +51,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"by", OPT_BY, "WHAT", 0, "feature or player (feature)", 1},
+    {"by", OPT_BY, "feature|player", 0, "whose values (feature)", 1},
     {"players", OPT_PLAYERS, "SPEC", 0,
      "features of each player, as bert=0-3,sage=4-7+9; features left out are the player "
      "'other'",

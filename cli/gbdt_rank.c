@@ -76,9 +76,7 @@ static const struct argp_option options[] = {
      "features of each player, as bert=0-3,sage=4-7+9; features left out are in every "
      "coalition",
      0},
-    {"metric", OPT_METRIC, "NAME", 0,
-     "accuracy, macro_f1 or log_loss: order of the players "
-     "(macro_f1)",
+    {"metric", OPT_METRIC, "accuracy|macro_f1|log_loss", 0, "order of the players (macro_f1)",
      0},
     {"exact", OPT_EXACT, "N", 0, "up to N players all coalitions are refitted (12)", 0},
     {"refits", OPT_REFITS, "N", 0, "with more players, about N coalitions (1000)", 0},

@@ -3,9 +3,6 @@
 
 #include "lm/verify.h"
 
-#include <stdio.h>
-#include <string.h>
-
 static const char doc[] =
     "Compare a checkpoint with its reference implementation on recorded inputs: hidden "
     "states, logits, loss, the gradient of every parameter, steps of AdamW. Prints the "
@@ -14,29 +11,17 @@ static const char doc[] =
     "where wanted, grads.safetensors and expected.json.\nExample:\n"
     "  medley lm verify golden/lm/deberta-v3";
 
-static void print_usage(FILE *out)
+static int verify(int argc, char **argv)
 {
-    fputs("Usage: medley lm verify [OPTION...] DIR...\n"
-          "Look into language models.\n\n"
-          "  verify     compare a checkpoint with its reference implementation\n\n"
-          "Example:\n  medley lm verify golden/lm/deberta-v3\n",
-          out);
+    return checks_verb(argc, argv, doc, lm_verify);
 }
+
+static const struct verb sub_verbs[] = {
+    {"verify", "compare a checkpoint with its reference implementation", verify},
+    {NULL, NULL, NULL},
+};
 
 int verb_lm(int argc, char **argv)
 {
-    if (argc < 2) {
-        print_usage(stderr);
-        return 2;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0) {
-        print_usage(stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "verify") == 0) {
-        static char verb[] = "medley lm verify";
-        argv[1] = verb;
-        return checks_verb(argc - 1, argv + 1, doc, lm_verify);
-    }
-    return cli_usage("lm", "unknown sub-verb '%s' (expected verify)", argv[1]);
+    return cli_sub_verbs("lm", "Look into language models.", sub_verbs, argc, argv);
 }

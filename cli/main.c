@@ -1,5 +1,5 @@
 /* main.c: `medley VERB ...`: finds the verb, installs progress and signal handling, runs it. */
-#include "cli/cli.h"
+#include "cli/describe.h"
 
 #include "base/pool.h"
 #include "base/str.h"
@@ -17,11 +17,13 @@ static void on_interrupt(int signal_number)
     signal(signal_number, SIG_DFL); /* a second Ctrl-C ends at once */
 }
 
+static const char doc[] =
+    "Interpretable ensembles for product search: is a product an exact match, a\n"
+    "substitute, a complement of the query, or irrelevant?";
+
 static void print_help(FILE *out)
 {
-    fprintf(out, "Usage: medley VERB [OPTION...]\n"
-                 "Interpretable ensembles for product search: is a product an exact match, a\n"
-                 "substitute, a complement of the query, or irrelevant?\n\nVerbs:\n");
+    fprintf(out, "Usage: medley VERB [OPTION...]\n%s\n\nVerbs:\n", doc);
     for (const struct verb *v = verbs; v->name; v++)
         fprintf(out, "  %-10s %s\n", v->name, v->summary);
     fprintf(out, "\nStart with:   medley init my-shop && medley run -C my-shop\n"
@@ -49,6 +51,8 @@ int cli_usage(const char *verb, const char *format, ...)
 
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
+    if (describe_asked(argc, argv))
+        exit(describe_argp(argv[0], argp));
     argp_err_exit_status = 2;
     error_t e = argp_parse(argp, argc, argv, 0, NULL, input);
     if (e) {
@@ -90,6 +94,8 @@ static int run(int argc, char **argv)
         printf("medley %s\n", medley_version());
         return 0;
     }
+    if (describe_asked(argc, argv))
+        return describe_verbs("medley", doc, verbs);
     for (const struct verb *v = verbs; v->name; v++) {
         if (strcmp(argv[1], v->name) != 0)
             continue;
@@ -106,7 +112,8 @@ static int run(int argc, char **argv)
     return 2;
 }
 
-/* What could not be written is a failure: a full disk, but not a reader that has seen enough. */
+/* What could not be written is a failure: a full disk, but not a reader that has seen enough.
+ */
 static int flushed(int status)
 {
     bool lost = ferror(stdout);

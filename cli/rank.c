@@ -47,8 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-    {"players", KEY_PLAYERS, "WHO", 0,
-     "model, family (lm, gnn, table), relation or probability [model]", 0},
+    {"players", KEY_PLAYERS, "model|family|relation|probability", 0,
+     "who plays [model]; families are lm, gnn, table", 0},
     {"seeds", KEY_SEEDS, "N", 0, "refit with so many seeds, for stability [3]", 0},
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
     {0}};

@@ -127,9 +127,9 @@ static const struct argp_option options[] = {
     {"price", KEY_PRICE, "P", 0, "price of a million pairs", 0},
     {"core-hour", KEY_CORE_HOUR, "P", 0, "what a core costs for an hour", 0},
     {"top", KEY_TOP, "K", 0, "at most K models", 0},
-    {"metric", KEY_METRIC, "NAME", 0, "what to keep high: macro_f1, accuracy or log_loss", 0},
-    {"prefer", KEY_PREFER, "WHICH", 0,
-     "best; knee of the front; cheapest that is not worse beyond noise [best]", 0},
+    {"metric", KEY_METRIC, "macro_f1|accuracy|log_loss", 0, "what to keep high", 0},
+    {"prefer", KEY_PREFER, "best|knee|cheapest", 0,
+     "the best; the knee of the front; the cheapest that is not worse beyond noise [best]", 0},
     {"pin", KEY_PIN, "MODEL", 0, "keep this model in any case; may be given again", 0},
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
     {0}};

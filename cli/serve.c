@@ -28,10 +28,6 @@ enum {
     OPT_ENTRIES,
     OPT_BYTES,
     OPT_TTL,
-    OPT_CACHE_DIR,
-    OPT_CACHE_DISK,
-    OPT_REDIS,
-    OPT_REDIS_TIMEOUT,
     OPT_BODY,
     OPT_TIMEOUT,
     OPT_DEADLINE,
@@ -50,13 +46,6 @@ static const struct argp_option options[] = {
     {"cache-entries", OPT_ENTRIES, "N", 0, "pairs remembered; 0: none [100000]", 0},
     {"cache-bytes", OPT_BYTES, "N", 0, "memory for them [67108864]", 0},
     {"cache-ttl", OPT_TTL, "SECONDS", 0, "forget pairs after so long; 0: never [0]", 0},
-    {"cache-dir", OPT_CACHE_DIR, "FOLDER", 0,
-     "remember them on disk, too, over restarts and crashes", 0},
-    {"cache-disk", OPT_CACHE_DISK, "BYTES", 0, "room for them there [1073741824]", 0},
-    {"redis", OPT_REDIS, "ADDRESS", 0,
-     "share them with other servers, in Redis at host:port[/database] or /socket[#database]",
-     0},
-    {"redis-timeout", OPT_REDIS_TIMEOUT, "MS", 0, "do without it after so long [20]", 0},
     {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
     {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
     {"deadline", OPT_DEADLINE, "MS", 0,
@@ -116,18 +105,6 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     case OPT_TIMEOUT:
         s->idle_seconds = s->body_seconds = (unsigned)cli_count("--timeout", text, 1, 3600);
-        return 0;
-    case OPT_CACHE_DIR:
-        s->cache_folder = text;
-        return 0;
-    case OPT_CACHE_DISK:
-        s->cache_disk_bytes = cli_count("--cache-disk", text, 1 << 20, SIZE_MAX / 2);
-        return 0;
-    case OPT_REDIS:
-        s->redis = text;
-        return 0;
-    case OPT_REDIS_TIMEOUT:
-        s->redis_timeout_ms = (double)cli_count("--redis-timeout", text, 1, 10000);
         return 0;
     case OPT_DEADLINE:
         s->deadline_ms = (double)cli_count("--deadline", text, 0, CLASSIFY_MAX_DEADLINE);

@@ -45,7 +45,7 @@ static const struct argp_option options[] = {
      "products of a workspace's folder",
      1},
     {"locale", KEY_LOCALE, "NAME", 0, "texts of a workspace: of this locale only", 1},
-    {"kind", KEY_KIND, "KIND", 0, "wordpiece (the default) or unigram", 1},
+    {"kind", KEY_KIND, "wordpiece|unigram", 0, "what to train (wordpiece)", 1},
     {"vocabulary", KEY_SIZE, "N", 0, "number of tokens, special ones among them (8192)", 1},
     {"vocab-size", 0, NULL, OPTION_ALIAS, NULL, 1},
     {"keep-case", KEY_CASE, NULL, 0, "tell upper from lower case, and accents apart", 1},

@@ -1,7 +1,7 @@
 /* fuzz_classify_request.c: any bytes as the body of POST /v1/classify: refused with a message,
  * or within the promised limits; then also through the cache's keys. */
 #include "serve/classify_request.h"
-#include "cache/label_cache.h"
+#include "serve/label_cache.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -56,7 +56,7 @@ __attribute__((unused)) static medley_status fake_classify(
         return fake_fail(err, MEDLEY_EINTERRUPTED, "interrupted");
     if (begins(query, "bad"))
         return fake_fail(err, MEDLEY_EINVAL, "query: the engine does not like it");
-    if ((begins(query, "crash") || begins(query, "hold then crash")))
+    if (begins(query, "crash"))
         return fake_fail(err, MEDLEY_EIO, "/secret/path: broken");
     if (begins(query, "full"))
         return fake_fail(err, MEDLEY_ENOMEM, "out of memory: somewhere");

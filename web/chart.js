@@ -16,7 +16,7 @@ function niceStep(most, n) {
  * format: a value as text; tick: one of the scale, where that is not just a number. */
 class LineChart {
   constructor(title, series, {span, most, format, tick}) {
-    Object.assign(this, {title, series, span, most, format, tick, times: [], values: [], at: null});
+    Object.assign(this, {title, series, span, longest: span, most, format, tick, times: [], values: [], at: null});
     this.plot = svg('svg', {class: 'plot', height: CHART.height, tabindex: '0', role: 'slider',
       'aria-label': title, 'aria-valuemin': -span, 'aria-valuemax': 0, 'aria-valuenow': 0,
       'aria-valuetext': 'no data yet'});
@@ -37,9 +37,13 @@ class LineChart {
     new ResizeObserver(() => this.draw()).observe(this.plot);
   }
 
-  /* times in seconds, ascending, the last is now; values[series][time], null: unknown. */
+  /* times in seconds, ascending, the last is now; values[series][time], null: unknown. What is seen
+   * grows by whole minutes up to the longest span. */
   show(times, values) {
-    Object.assign(this, {times, values});
+    const past = times[times.length - 1] - times[0];
+    Object.assign(this, {times, values,
+      span: Math.min(this.longest, 60 * Math.max(1, Math.ceil(past / 60)))});
+    this.plot.setAttribute('aria-valuemin', -this.span);
     this.draw();
   }
 
@@ -68,11 +72,12 @@ class LineChart {
         svg('text', {x: CHART.left - 6, y, class: 'tick end',
           text: this.tick ? this.tick(v) : fixed(v, decimals(this.step))}));
     }
-    for (let s = 0; s <= this.span; s += 60) {
+    const step = this.span <= 60 ? 15 : this.span <= 120 ? 30 : 60;
+    for (let s = 0; s <= this.span; s += step) {
       const x = this.x(this.times[this.times.length - 1] - s).toFixed(1);
       out.push(svg('text', {x, y: CHART.height - 6,
         class: 'tick ' + (s === 0 ? 'end' : 'centre'),
-        text: s === 0 ? 'now' : MINUS + s / 60 + ' min'}));
+        text: s === 0 ? 'now' : MINUS + (s % 60 ? s + ' s' : s / 60 + ' min')}));
     }
     return out;
   }
@@ -92,18 +97,18 @@ class LineChart {
     return d;
   }
 
-  draw() {
+  draw(moved) {
     this.width = this.plot.clientWidth;
     if (!this.width || this.times.length === 0) return;
     this.plot.setAttribute('viewBox', `0 0 ${this.width} ${CHART.height}`);
     this.scale();
     this.plot.replaceChildren(...this.grid(), ...this.values.map((line, i) =>
       svg('path', {class: 'line s' + i, d: this.path(line)})));
-    this.tell();
+    this.tell(moved);
   }
 
   /* The figures at the cursor, or the newest. */
-  tell() {
+  tell(moved) {
     const last = this.times.length - 1;
     const i = this.at === null ? last : Math.min(this.at, last);
     const told = this.series.map((s, k) => {
@@ -113,21 +118,22 @@ class LineChart {
     });
     const back = Math.round(this.times[last] - this.times[i]);
     this.when.textContent = back ? ' ' + back + ' s ago' : '';
-    this.plot.setAttribute('aria-valuenow', -back);
-    this.plot.setAttribute('aria-valuetext', (back ? back + ' seconds ago: ' : 'now: ') +
-      told.join(', '));
     if (this.at !== null) {
       const x = this.x(this.times[i]).toFixed(1);
       this.plot.append(svg('path', {class: 'cursor',
         d: `M${x} ${CHART.top}V${CHART.height - CHART.bottom}`}));
     }
+    if (!moved && document.activeElement === this.plot) return; /* read out on a key, not each time */
+    this.plot.setAttribute('aria-valuenow', -back);
+    this.plot.setAttribute('aria-valuetext', (back ? back + ' seconds ago: ' : 'now: ') +
+      told.join(', '));
   }
 
   move(at) {
     if (at === null && this.at === null) return;
     this.at = at === null || this.times.length === 0 ? null
       : Math.max(0, Math.min(this.times.length - 1, at));
-    this.draw();
+    this.draw(true);
   }
 
   point(event) {

@@ -1,7 +1,8 @@
 /* compare.js: the bundle that answers beside the one in the shadow: /v1/shadow. */
 'use strict';
 
-const compare = {busy: false, changes: null};
+const compare = {busy: false, samples: [], chart: null};
+const AGREEMENT_WINDOW = 30; /* seconds */
 
 function sideBySide(active, shadow) {
   const names = [...new Set([...active.models, ...shadow.models].map(m => m.name))];
@@ -29,6 +30,28 @@ function moves(shadow) {
       ({text: n.toLocaleString('en'), class: 'n' + (i !== j && n ? ' moved' : i === j ? ' same' : '')}))]));
 }
 
+/* The share of pairs with the same label, of those judged in the last half minute. */
+function agreement(samples, i) {
+  let from = i;
+  while (from > 0 && samples[i].t - samples[from].t < AGREEMENT_WINDOW) from--;
+  const pairs = samples[i].pairs - samples[from].pairs;
+  return pairs > 0 ? 1 - (samples[i].differing - samples[from].differing) / pairs : null;
+}
+
+function drawAgreement(shadow) {
+  const s = compare.samples, last = s[s.length - 1];
+  if (last && (last.id !== shadow.id || last.pairs > shadow.pairs)) s.length = 0;
+  s.push({t: performance.now() / 1000, id: shadow.id, pairs: shadow.pairs,
+    differing: shadow.pairs_differing});
+  while (s[s.length - 1].t - s[0].t > LIVE.span) s.shift();
+  if (!compare.chart) {
+    compare.chart = new LineChart('Same label, of the last half minute', ['share'], {span: LIVE.span,
+      most: 1, format: v => percent(v), tick: v => percent(v, 0)});
+    $('compare-agree').append(compare.chart.node);
+  }
+  compare.chart.show(s.map(x => x.t), [s.map((x, i) => agreement(s, i))]);
+}
+
 function drawShadow(shadow) {
   const agree = shadow.pairs ? 1 - shadow.pairs_differing / shadow.pairs : null;
   $('compare-tiles').replaceChildren(
@@ -40,18 +63,19 @@ function drawShadow(shadow) {
     tile('Dropped', shadow.requests_dropped.toLocaleString('en'), 'requests: the shadow was too slow'),
     tile('Failed', shadow.requests_failed.toLocaleString('en'), 'requests',
       shadow.requests_failed ? 'bad' : ''));
-  $('compare-agree').replaceChildren(bar(agree, 'c0'));
+  drawAgreement(shadow);
   $('compare-models').replaceChildren(sideBySide(bundle, shadow));
   $('compare-moves').replaceChildren(moves(shadow));
 }
 
+const judged = j => ({text: j.label + ' ' + fixed(j.probability, 3), class: 'whole'});
+
 function drawChanges(list) {
   $('changes').replaceChildren(list.length === 0
     ? el('p', {class: 'muted', text: 'No pair has changed yet.'})
-    : table('Pairs whose label would change', ['query', 'locale', 'product', 'active', 'shadow',
-      {text: 'distance', class: 'n'}], list.map(c => [c.query, c.locale, c.product,
-      c.active.label + ' ' + fixed(c.active.probability, 3),
-      c.shadow.label + ' ' + fixed(c.shadow.probability, 3),
+    : table('Pairs whose label would change', ['query', {text: 'locale', class: 'aside'}, 'product', 'active', 'shadow',
+      {text: 'distance', class: 'n'}], list.map(c => [c.query, {text: c.locale, class: 'aside'}, c.product,
+      judged(c.active), judged(c.shadow),
       {text: fixed(c.distance, 3), class: 'n'}])));
 }
 

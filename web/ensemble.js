@@ -132,8 +132,11 @@ function drawBudget() {
 
 /* ---- the front ---------------------------------------------------------------------------- */
 
+/* 1, 2 and 5 times powers of ten, or even steps where the range is too narrow for those. */
 function logTicks(low, high) {
-  const out = [];
+  const out = [], step = niceStep(high - low, 5);
+  for (let v = Math.ceil(low / step) * step; high / low < 6 && v <= high; v += step) out.push(v);
+  if (out.length) return out;
   for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
     for (const m of [1, 2, 5]) {
       const v = m * 10 ** p;
@@ -145,7 +148,8 @@ function logTicks(low, high) {
 function frontScales(points, metric, width) {
   const xs = points.map(s => Math.max(s.latency_ms, 1e-4));
   const ys = points.map(s => s[metric]);
-  const low = Math.min(...xs) / 1.15, high = Math.max(...xs) * 1.15;
+  const room = Math.max(1.01, (Math.max(...xs) / Math.min(...xs)) ** 0.05);
+  const low = Math.min(...xs) / room, high = Math.max(...xs) * room;
   const bottom = Math.min(...ys), top = Math.max(...ys), pad = (top - bottom || 0.01) * 0.06;
   const wide = width - PLOT.left - PLOT.right, tall = PLOT.height - PLOT.top - PLOT.bottom;
   return {low, high, bottom: bottom - pad, top: top + pad,
@@ -166,7 +170,7 @@ function frontAxes(scale, metric, width) {
     right = scale.x(v) + 44;
     out.push(svg('path', {class: 'grid', d: `M${scale.x(v).toFixed(1)} ${PLOT.top}V${base}`}),
       svg('text', {class: 'tick centre', x: scale.x(v).toFixed(1), y: base + 14,
-        text: String(Number(v.toPrecision(1)))}));
+        text: String(Number(v.toPrecision(3)))}));
   }
   out.push(svg('text', {class: 'tick centre', x: (PLOT.left + width - PLOT.right) / 2,
     y: PLOT.height - 9, text: 'milliseconds a list, p50 (logarithmic)'}));
@@ -210,13 +214,14 @@ function setLimits(selection) {
   ensemble.latencies = distinct(asked.map(s => s.latency_ms));
   ensemble.memories = distinct(asked.map(s => s.memory_bytes));
   const most = Math.max(...asked.map(s => s.models.length));
-  const slide = (id, n) => Object.assign($(id), {min: 0, max: n - 1, step: 1, value: n - 1});
-  slide('limit-latency', ensemble.latencies.length);
-  slide('limit-memory', ensemble.memories.length);
+  const budget = selection.budget || {};
+  const slide = (id, values, limit) => Object.assign($(id), {min: 0, max: values.length - 1, step: 1,
+    value: Math.max(0, limit ? values.filter(v => v <= limit).length - 1 : values.length - 1)});
+  slide('limit-latency', ensemble.latencies, budget.latency_ms);
+  slide('limit-memory', ensemble.memories, budget.memory_bytes);
   $('limit-models').replaceChildren(...Array.from({length: most}, (x, i) =>
     el('option', {value: most - i, text: String(most - i)})));
-  if (selection.budget && selection.budget.top)
-    $('limit-models').value = Math.min(most, selection.budget.top);
+  if (budget.top) $('limit-models').value = Math.min(most, budget.top);
   if (METRIC_NAMES[selection.metric]) $('metric').value = selection.metric;
 }
 

@@ -89,7 +89,8 @@ function drawTiles(m) {
   const bad = rate(s, i, 'failed');
   $('tiles').replaceChildren(
     tile('Judging', rate(s, i, 'judged') === null ? 'n/a' : short(rate(s, i, 'judged')) + ' /s',
-      now.judged.toLocaleString('en') + ' in all'),
+      now.judged.toLocaleString('en') + ' in all' + (gauge('medley_pairs_late_total')
+        ? ', ' + gauge('medley_pairs_late_total').toLocaleString('en') + ' pairs late' : '')),
     tile('p50', percentile(s, i, 0.5) === null ? 'n/a' : short(percentile(s, i, 0.5)) + ' ms',
       'last ' + LIVE.window + ' s'),
     tile('p99', percentile(s, i, 0.99) === null ? 'n/a' : short(percentile(s, i, 0.99)) + ' ms',
@@ -120,17 +121,17 @@ function modelRow(model, m) {
     : model.breaker && model.breaker.state ? model.breaker.state
     : (m.get('medley_model_breaker_state') || []).filter(s => mine(s.labels))
       .map(s => BREAKER[s.value])[0] || (/remote/.test(model.kind) ? 'closed' : 'none');
-  return [model.name, model.kind,
+  return [model.name, {text: model.kind, class: 'aside'},
     {text: short(took.p50_ms), class: 'n'}, {text: short(took.p99_ms), class: 'n'},
     {node: el('span', {class: 'state ' + state, text: state === 'none' ? 'in process' : state})},
     {text: count('medley_model_failures_total'), class: 'n'},
-    {text: count('medley_model_retries_total'), class: 'n'}];
+    {text: count('medley_model_retries_total'), class: 'n aside'}];
 }
 
 function drawModels(models, m) {
-  $('models').replaceChildren(table('Models', ['model', 'kind', {text: 'p50, ms', class: 'n'},
+  $('models').replaceChildren(table('Models', ['model', {text: 'kind', class: 'aside'}, {text: 'p50, ms', class: 'n'},
     {text: 'p99, ms', class: 'n'}, 'breaker', {text: 'failures', class: 'n'},
-    {text: 'retries', class: 'n'}], models.map(x => modelRow(x, m))));
+    {text: 'retries', class: 'n aside'}], models.map(x => modelRow(x, m))));
 }
 
 /* ---- asking ------------------------------------------------------------------------------ */

@@ -13,6 +13,7 @@ function requestBody(names) {
   const boxes = [...document.querySelectorAll('#ask-models input')];
   const asked = boxes.filter(b => b.checked).map(b => b.value);
   if (boxes.length && asked.length < boxes.length) body.models = asked;
+  if ($('deadline').value) body.deadline_ms = Number($('deadline').value);
   if (!$('use-cache').checked) body.cache = 'off';
   return body;
 }
@@ -52,6 +53,7 @@ function originText(r) {
   const stage = stageText(r);
   if (stage) parts.push(stage);
   if ((r.models_failed || []).length) parts.push('no answer from ' + r.models_failed.join(', '));
+  if ((r.models_late || []).length) parts.push('too late: ' + r.models_late.join(', '));
   if ((r.models_precomputed || []).length)
     parts.push('embeddings made ahead: ' + r.models_precomputed.join(', '));
   if (r.known_product === false) parts.push('this product is not known: its label says little');

@@ -1,406 +1,285 @@
-/* label_cache.c: the sharded table and its S3-FIFO queues; label_cache.h says what and why. */
+/* label_cache.c: the tiers as one; label_cache.h says what goes where. */
 #include "cache/label_cache.h"
 
+#include "base/cpu.h"
+#include "base/error.h"
 #include "base/memory.h"
+#include "cache/admission.h"
+#include "cache/disk.h"
+#include "cache/epochs.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <string.h>
+#include <stdio.h>
+#include <time.h>
 
-#define MAX_SHARDS 64
-#define LEAST_PER_SHARD 64 /* fewer shards rather than fewer entries in each */
-#define LEAST_BYTES_PER_SHARD (1 << 18)
-#define MAX_FREQUENCY 3
-#define FIRST_BUCKETS 16
-
-enum queue_name { SMALL, MAIN, QUEUES };
-
-/* One allocation: this, then probabilities[K], margins[K], then the key's bytes. */
-struct entry {
-    struct entry *chain;         /* next in the bucket */
-    struct entry *newer, *older; /* neighbours in the queue */
-    struct hash128 hash;
-    int64_t stored_ms;
-    uint32_t shared_n, own_n; /* bytes of the key */
-    uint32_t models_used;
-    uint8_t label;
-    uint8_t frequency; /* hits since it entered the queue, at most MAX_FREQUENCY */
-    uint8_t queue;     /* enum queue_name */
-    bool known_product;
-    uint8_t stages;
-    float numbers[]; /* [2K] */
-};
-
-struct queue {
-    struct entry *newest, *oldest;
-    size_t entries, bytes;
-};
-
-struct shard {
-    pthread_mutex_t lock;
-    struct queue queues[QUEUES];
-    struct entry **buckets; /* [n_buckets], a power of two; grows with the entries */
-    size_t n_buckets;
-    /* Keys lately dropped from the small queue: slot hash % n_ghosts keeps the last one's
-     * fingerprint. A lossy stand-in for the paper's ghost queue: no memory management, and a
-     * lost ghost only costs one more turn through the small queue. 0: empty. */
-    uint32_t *ghosts;
-    uint64_t evicted, expired;
-};
+#define DISK_BYTES ((size_t)1 << 30)
+#define TYPICAL_RECORD 256 /* bytes of a label on the disk, with its share of pages */
 
 struct label_cache {
-    size_t n_shards; /* a power of two */
-    size_t n_classes, n_ghosts;
-    size_t max_entries, max_bytes; /* of one shard */
-    int64_t ttl_ms;
-    struct shard shards[];
+    struct label_cache_options options; /* its texts are not used after the start */
+    struct label_table *table;
+    struct disk *disk; /* NULL: none */
+    struct epochs *epochs;
+    struct admission *admission; /* NULL: there is nothing below memory */
+    struct tier_counters memory;
 };
 
-/* ---- life -------------------------------------------------------------------------------- */
-
-static size_t count_shards(size_t entries, size_t bytes)
+int64_t label_cache_now(void)
 {
-    size_t n = MAX_SHARDS;
-    while (n > 1 && (entries / n < LEAST_PER_SHARD || bytes / n < LEAST_BYTES_PER_SHARD))
-        n /= 2;
-    return n;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool shard_init(struct shard *s, size_t n_ghosts)
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static void set_defaults(struct label_cache_options *o)
 {
-    *s = (struct shard){.n_buckets = FIRST_BUCKETS};
-    pthread_mutex_init(&s->lock, NULL);
-    s->buckets = mem_zalloc(s->n_buckets, sizeof *s->buckets);
-    s->ghosts = mem_zalloc(n_ghosts, sizeof *s->ghosts);
-    return s->buckets && s->ghosts;
+    o->entries = o->entries ? o->entries : 100000;
+    o->bytes = o->bytes ? o->bytes : (size_t)64 << 20;
+    o->disk_bytes = o->disk_bytes ? o->disk_bytes : DISK_BYTES;
 }
 
-static void shard_deinit(struct shard *s)
+static medley_status open_disk(struct label_cache *c, medley_error *err)
 {
-    for (size_t q = 0; q < QUEUES; q++) {
-        for (struct entry *e = s->queues[q].oldest, *next; e; e = next) {
-            next = e->newer;
-            mem_free(e);
-        }
+    const struct label_cache_options *o = &c->options;
+    struct disk_options disk = {.folder = o->folder,
+                                .bytes = o->disk_bytes,
+                                .n_classes = o->n_classes,
+                                .ttl_ms = o->ttl_ms,
+                                .warn = o->warn,
+                                .warn_context = o->warn_context};
+    medley_error why = {0};
+    if (!o->folder)
+        return MEDLEY_OK;
+    medley_status st = disk_open(&disk, c->epochs, &c->disk, &why);
+    if (st == MEDLEY_ENOMEM)
+        return fail(err, st, "%s", why.message);
+    if (st && o->warn) {
+        char text[sizeof why.message + 64];
+        snprintf(text, sizeof text, "label cache: no disk tier: %s", why.message);
+        o->warn(o->warn_context, text);
     }
-    mem_free(s->buckets);
-    mem_free(s->ghosts);
-    pthread_mutex_destroy(&s->lock);
+    return MEDLEY_OK;
 }
 
-struct label_cache *label_cache_new(const struct label_cache_options *options)
+medley_status label_cache_open(const struct label_cache_options *options,
+                               struct label_cache **out, medley_error *err)
 {
-    size_t entries = options->entries ? options->entries : 100000;
-    size_t bytes = options->bytes ? options->bytes : (size_t)64 << 20;
     assert(options->n_classes >= 1 && options->n_classes <= MEDLEY_MAX_CLASSES);
-    size_t n_shards = count_shards(entries, bytes);
-    struct label_cache *c = mem_zalloc(1, sizeof *c + n_shards * sizeof c->shards[0]);
+    struct label_cache *c = mem_zalloc(1, sizeof *c);
     if (!c)
-        return NULL;
-    c->n_shards = n_shards;
-    c->n_classes = options->n_classes;
-    c->max_entries = entries / n_shards;
-    c->max_bytes = bytes / n_shards;
-    c->ttl_ms = options->ttl_ms;
-    /* Twice as many as the queues could hold, were their entries small ones: then a ghost is
-     * still there with a chance of 0.6 when as many others as that have come. */
-    size_t fit = c->max_bytes / 128;
-    c->n_ghosts = 2 * (c->max_entries < fit ? c->max_entries : fit) + 1;
-    bool good = true;
-    for (size_t i = 0; i < n_shards; i++)
-        good = shard_init(&c->shards[i], c->n_ghosts) && good;
-    if (!good) {
-        label_cache_free(c);
-        return NULL;
-    }
-    return c;
+        return fail_memory(err, "the label cache");
+    c->options = *options;
+    set_defaults(&c->options);
+    const struct label_cache_options *o = &c->options;
+    medley_status st = MEDLEY_OK;
+    c->table = label_table_new(&(struct label_table_options){.entries = o->entries,
+                                                             .bytes = o->bytes,
+                                                             .ttl_ms = o->ttl_ms,
+                                                             .n_classes = o->n_classes});
+    c->epochs = epochs_new();
+    if (o->folder)
+        c->admission = admission_new(o->disk_bytes / TYPICAL_RECORD);
+    if (!c->table || !c->epochs || (o->folder && !c->admission))
+        st = fail_memory(err, "the label cache");
+    if (!st)
+        st = open_disk(c, err);
+    if (st)
+        label_cache_close(c);
+    else
+        *out = c;
+    return st;
 }
 
-void label_cache_free(struct label_cache *c)
+void label_cache_close(struct label_cache *c)
 {
-    for (size_t i = 0; c && i < c->n_shards; i++)
-        shard_deinit(&c->shards[i]);
+    if (!c)
+        return;
+    disk_close(c->disk);
+    label_table_free(c->table);
+    epochs_free(c->epochs);
+    admission_free(c->admission);
     mem_free(c);
 }
 
-/* ---- entries ----------------------------------------------------------------------------- */
+/* ---- labels ------------------------------------------------------------------------------ */
 
-static size_t numbers_bytes(const struct label_cache *c)
+static void offer_below(struct label_cache *c, uint64_t bundle, const struct label_key *key,
+                        const struct label *label)
 {
-    return 2 * c->n_classes * sizeof(float);
+    if (c->disk)
+        disk_offer(c->disk, bundle, key, label);
 }
 
-static char *entry_key(const struct label_cache *c, struct entry *e)
+/* The first hit is the second time that somebody asks: the label has earned its place below. */
+static bool find_in_memory(struct label_cache *c, const struct label_list *list, size_t i,
+                           const struct label_search *s)
 {
-    return (char *)e->numbers + numbers_bytes(c);
-}
-
-static size_t entry_bytes(const struct label_cache *c, size_t key_bytes)
-{
-    /* 16 for malloc's own bookkeeping and two bucket pointers. */
-    return sizeof(struct entry) + numbers_bytes(c) + key_bytes + 16 + 2 * sizeof(void *);
-}
-
-static size_t bytes_of(const struct label_cache *c, const struct entry *e)
-{
-    return entry_bytes(c, (size_t)e->shared_n + e->own_n);
-}
-
-static bool has_key(const struct label_cache *c, struct entry *e, const struct label_key *key)
-{
-    const char *bytes = entry_key(c, e);
-    return e->hash.low == key->hash.low && e->hash.high == key->hash.high &&
-           e->shared_n == key->shared.n && e->own_n == key->own.n &&
-           (key->own.n == 0 || memcmp(bytes + e->shared_n, key->own.s, key->own.n) == 0) &&
-           (key->shared.n == 0 || memcmp(bytes, key->shared.s, key->shared.n) == 0);
-}
-
-static struct shard *shard_of(struct label_cache *c, struct hash128 hash)
-{
-    return &c->shards[hash.high & (c->n_shards - 1)];
-}
-
-static struct entry **bucket_of(struct shard *s, struct hash128 hash)
-{
-    return &s->buckets[hash.low & (s->n_buckets - 1)];
-}
-
-static struct entry *find(const struct label_cache *c, struct shard *s,
-                          const struct label_key *key)
-{
-    struct entry *e = *bucket_of(s, key->hash);
-    while (e && !has_key(c, e, key))
-        e = e->chain;
-    return e;
-}
-
-static void fill(const struct label_cache *c, struct entry *e, const medley_result *value,
-                 int64_t now_ms)
-{
-    e->stored_ms = now_ms;
-    e->models_used = value->models_used;
-    e->label = value->label;
-    e->known_product = value->known_product;
-    e->stages = value->stages;
-    memcpy(e->numbers, value->probabilities, c->n_classes * sizeof(float));
-    memcpy(e->numbers + c->n_classes, value->margins, c->n_classes * sizeof(float));
-}
-
-/* Outside the lock, because malloc may take its time. */
-static struct entry *entry_new(const struct label_cache *c, const struct label_key *key,
-                               const medley_result *value, int64_t now_ms)
-{
-    struct entry *e = mem_alloc(1, sizeof *e + numbers_bytes(c) + key->shared.n + key->own.n);
-    if (!e)
-        return NULL;
-    *e = (struct entry){
-        .hash = key->hash, .shared_n = (uint32_t)key->shared.n, .own_n = (uint32_t)key->own.n};
-    fill(c, e, value, now_ms);
-    char *bytes = entry_key(c, e);
-    if (key->shared.n)
-        memcpy(bytes, key->shared.s, key->shared.n);
-    if (key->own.n)
-        memcpy(bytes + key->shared.n, key->own.s, key->own.n);
-    return e;
-}
-
-/* ---- queues and table; the shard's lock is held ------------------------------------------ */
-
-static void push(const struct label_cache *c, struct shard *s, enum queue_name name,
-                 struct entry *e)
-{
-    struct queue *q = &s->queues[name];
-    e->queue = (uint8_t)name;
-    e->newer = NULL;
-    e->older = q->newest;
-    if (q->newest)
-        q->newest->newer = e;
-    else
-        q->oldest = e;
-    q->newest = e;
-    q->entries++;
-    q->bytes += bytes_of(c, e);
-}
-
-static void unlink_from_queue(const struct label_cache *c, struct shard *s, struct entry *e)
-{
-    struct queue *q = &s->queues[e->queue];
-    *(e->newer ? &e->newer->older : &q->newest) = e->older;
-    *(e->older ? &e->older->newer : &q->oldest) = e->newer;
-    q->entries--;
-    q->bytes -= bytes_of(c, e);
-}
-
-static void forget(const struct label_cache *c, struct shard *s, struct entry *e)
-{
-    struct entry **at = bucket_of(s, e->hash);
-    while (*at != e)
-        at = &(*at)->chain;
-    *at = e->chain;
-    unlink_from_queue(c, s, e);
-    mem_free(e);
-}
-
-static size_t shard_entries(const struct shard *s)
-{
-    return s->queues[SMALL].entries + s->queues[MAIN].entries;
-}
-
-static size_t shard_bytes(const struct shard *s)
-{
-    return s->queues[SMALL].bytes + s->queues[MAIN].bytes;
-}
-
-/* Twice the buckets; when memory is short chains just get longer. */
-static void grow_buckets(struct shard *s)
-{
-    size_t n = s->n_buckets * 2;
-    struct entry **old = s->buckets, **larger = mem_zalloc(n, sizeof *larger);
-    if (!larger)
-        return;
-    size_t n_old = s->n_buckets;
-    s->buckets = larger;
-    s->n_buckets = n;
-    for (size_t b = 0; b < n_old; b++) {
-        for (struct entry *e = old[b], *next; e; e = next) {
-            next = e->chain;
-            struct entry **at = bucket_of(s, e->hash);
-            e->chain = *at;
-            *at = e;
-        }
+    struct label label = {.result = &s->results[i]};
+    struct label_key key = label_list_key(list, i);
+    if (!label_table_get(c->table, &key, s->now_ms, &label))
+        return false;
+    if (tier_judge_age(label.stored_ms, s, c->options.ttl_ms) != LABEL_SEEN) {
+        tier_count(&c->memory.stale, 1);
+        return false;
     }
-    mem_free(old);
+    if (!label.kept)
+        offer_below(c, list->bundle, &key, &label);
+    s->stored_ms[i] = label.stored_ms;
+    return true;
 }
 
-static uint32_t fingerprint(struct hash128 hash)
+static size_t search_memory(struct label_cache *c, const struct label_list *list,
+                            const struct label_search *s)
 {
-    return (uint32_t)(hash.high >> 32) | 1; /* never 0, the empty slot */
-}
-
-static uint32_t *ghost_slot(const struct label_cache *c, struct shard *s, struct hash128 hash)
-{
-    return &s->ghosts[hash.low % c->n_ghosts];
-}
-
-/* Takes the oldest entry of the small queue: up to the main queue when it was asked for more
- * than once since it came, else out, leaving its ghost. */
-static void evict_from_small(const struct label_cache *c, struct shard *s)
-{
-    struct entry *e = s->queues[SMALL].oldest;
-    if (e->frequency > 1) {
-        unlink_from_queue(c, s, e);
-        e->frequency = 0;
-        push(c, s, MAIN, e);
-        return;
+    size_t found = 0, missed = 0;
+    double started = clock_seconds();
+    for (size_t i = 0; i < list->n; i++) {
+        if (s->stored_ms[i] >= 0)
+            continue;
+        bool there = find_in_memory(c, list, i, s);
+        found += there;
+        missed += !there;
     }
-    *ghost_slot(c, s, e->hash) = fingerprint(e->hash);
-    forget(c, s, e);
-    s->evicted++;
+    tier_count(&c->memory.hits, found);
+    tier_count(&c->memory.misses, missed);
+    tier_took(&c->memory, clock_seconds() - started);
+    return found;
 }
 
-/* Takes the oldest entry of the main queue: once more round for each hit, else out. */
-static void evict_from_main(const struct label_cache *c, struct shard *s)
+static size_t search_disk(struct label_cache *c, const struct label_list *list,
+                          const struct label_search *s)
 {
-    struct entry *e = s->queues[MAIN].oldest;
-    if (e->frequency > 0) {
-        unlink_from_queue(c, s, e);
-        e->frequency--;
-        push(c, s, MAIN, e);
-        return;
+    return c->disk ? disk_find(c->disk, list, s) : 0;
+}
+
+/* One tier's look-up; what it finds that was not known before is taken up into memory. */
+static size_t search_below(struct label_cache *c, const struct label_list *list,
+                           const struct label_search *s,
+                           size_t (*search)(struct label_cache *, const struct label_list *,
+                                            const struct label_search *))
+{
+    bool *known = mem_alloc(list->n, sizeof *known);
+    for (size_t i = 0; known && i < list->n; i++)
+        known[i] = s->stored_ms[i] >= 0;
+    size_t found = search(c, list, s);
+    for (size_t i = 0; known && found && i < list->n; i++) {
+        if (known[i] || s->stored_ms[i] < 0)
+            continue;
+        struct label_key key = label_list_key(list, i);
+        label_table_put(c->table, &key, &(struct label){&s->results[i], s->stored_ms[i], true});
     }
-    forget(c, s, e);
-    s->evicted++;
+    mem_free(known);
+    return found;
 }
 
-/* Each step drops an entry or uses up one of at most 4 * entries hits, so this ends. */
-static void make_room(const struct label_cache *c, struct shard *s, size_t need)
+static size_t count_found(const struct label_search *s, size_t n)
 {
-    while (shard_entries(s) + 1 > c->max_entries || shard_bytes(s) + need > c->max_bytes) {
-        const struct queue *small = &s->queues[SMALL];
-        bool small_is_full =
-            small->entries * 10 >= c->max_entries || small->bytes >= c->max_bytes / 10;
-        if (small->entries && (small_is_full || s->queues[MAIN].entries == 0))
-            evict_from_small(c, s);
-        else
-            evict_from_main(c, s);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found += s->stored_ms[i] >= 0;
+    return found;
+}
+
+size_t label_cache_find(struct label_cache *c, const struct label_list *list,
+                        enum label_reach reach, const struct label_search *s)
+{
+    size_t found = count_found(s, list->n);
+    if (reach == LABELS_NEAR && found < list->n)
+        found += search_memory(c, list, s);
+    if (reach == LABELS_NEAR && found < list->n && c->disk)
+        found += search_below(c, list, s, search_disk);
+    return found;
+}
+
+bool label_cache_has_far(struct label_cache *c)
+{
+    (void)c;
+    return false;
+}
+
+void label_cache_keep(struct label_cache *c, const struct label_list *list,
+                      const medley_result *results, int64_t now_ms)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        /* the model may be back, or in time, at the next request */
+        if (results[i].models_failed || results[i].models_late)
+            continue;
+        struct label_key key = label_list_key(list, i);
+        medley_result copy = results[i];
+        struct label label = {.result = &copy, .stored_ms = now_ms};
+        /* Asked even when all are let in: it is how the next time is known to be the second. */
+        bool again = c->admission && admission_ask(c->admission, key.hash);
+        label.kept = again || c->options.admit_all;
+        label_table_put(c->table, &key, &label);
+        if (label.kept)
+            offer_below(c, list->bundle, &key, &label);
     }
 }
 
-static void insert(const struct label_cache *c, struct shard *s, struct entry *e)
+/* ---- forgetting -------------------------------------------------------------------------- */
+
+uint64_t label_cache_epoch(struct label_cache *c, medley_text id)
 {
-    uint32_t *ghost = ghost_slot(c, s, e->hash);
-    bool returns = *ghost == fingerprint(e->hash);
-    if (returns)
-        *ghost = 0;
-    make_room(c, s, bytes_of(c, e));
-    if (shard_entries(s) >= s->n_buckets)
-        grow_buckets(s);
-    struct entry **at = bucket_of(s, e->hash);
-    e->chain = *at;
-    *at = e;
-    push(c, s, returns ? MAIN : SMALL, e);
+    return epochs_of(c->epochs, (struct str){id.s, id.n});
 }
 
-/* ---- the interface ----------------------------------------------------------------------- */
-
-bool label_cache_get(struct label_cache *c, const struct label_key *key, int64_t now_ms,
-                     medley_result *out, int64_t *stored_ms)
+medley_status label_cache_invalidate(struct label_cache *c, const medley_text *ids, size_t n,
+                                     medley_error *err)
 {
-    struct shard *s = shard_of(c, key->hash);
-    pthread_mutex_lock(&s->lock);
-    struct entry *e = find(c, s, key);
-    if (e && c->ttl_ms > 0 && now_ms - e->stored_ms > c->ttl_ms) {
-        forget(c, s, e);
-        s->expired++;
-        e = NULL;
+    medley_status st = MEDLEY_OK;
+    struct hash128 *products = mem_alloc(n, sizeof *products);
+    if (!products)
+        return fail_memory(err, "an invalidation");
+    uint64_t epoch = epochs_next(c->epochs, label_cache_now());
+    for (size_t i = 0; i < n; i++) {
+        bool everything;
+        products[i] = epochs_hash((struct str){ids[i].s, ids[i].n});
+        epochs_set(c->epochs, products[i], epoch, &everything);
+        if (everything)
+            products[i] = epochs_everything;
     }
-    if (e) {
-        e->frequency += e->frequency < MAX_FREQUENCY;
-        *out = (medley_result){.label = e->label,
-                               .known_product = e->known_product,
-                               .stages = e->stages,
-                               .models_used = e->models_used};
-        memcpy(out->probabilities, e->numbers, c->n_classes * sizeof(float));
-        memcpy(out->margins, e->numbers + c->n_classes, c->n_classes * sizeof(float));
-        *stored_ms = e->stored_ms;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return e != NULL;
+    if (c->disk)
+        st = disk_write_epochs(c->disk, products, n, epoch, err);
+    mem_free(products);
+    return st;
 }
 
-void label_cache_put(struct label_cache *c, const struct label_key *key,
-                     const medley_result *value, int64_t now_ms)
+void label_cache_keep_bundles(struct label_cache *c, const char *const *bundles, size_t n)
 {
-    size_t key_bytes = key->shared.n + key->own.n;
-    bool fits = key->shared.n <= UINT32_MAX && key->own.n <= UINT32_MAX && c->max_entries > 0 &&
-                entry_bytes(c, key_bytes) <= c->max_bytes / 2;
-    struct entry *fresh = fits ? entry_new(c, key, value, now_ms) : NULL;
-    struct shard *s = shard_of(c, key->hash);
-    pthread_mutex_lock(&s->lock);
-    struct entry *e = find(c, s, key);
-    if (e && fresh) {
-        fill(c, e, value, now_ms);
-    } else if (e) { /* an outdated answer is worse than none */
-        forget(c, s, e);
-    } else if (fresh) {
-        insert(c, s, fresh);
-        fresh = NULL;
-    }
-    pthread_mutex_unlock(&s->lock);
-    mem_free(fresh);
+    if (c->disk)
+        disk_keep_bundles(c->disk, bundles, n);
 }
 
-struct label_cache_stats label_cache_stats(struct label_cache *c)
+void label_cache_clear(struct label_cache *c)
 {
-    struct label_cache_stats total = {0};
-    for (size_t i = 0; i < c->n_shards; i++) {
-        struct shard *s = &c->shards[i];
-        pthread_mutex_lock(&s->lock);
-        total.entries += shard_entries(s);
-        total.bytes += shard_bytes(s);
-        total.evicted += s->evicted;
-        total.expired += s->expired;
-        pthread_mutex_unlock(&s->lock);
-    }
-    return total;
+    label_table_clear(c->table);
+    if (c->disk)
+        disk_clear(c->disk);
+}
+
+void label_cache_flush(struct label_cache *c)
+{
+    if (c->disk)
+        disk_flush(c->disk);
+}
+
+/* ---- about itself ------------------------------------------------------------------------ */
+
+size_t label_cache_tiers(struct label_cache *c, struct tier_stats out[TIERS])
+{
+    size_t n = 0;
+    struct label_table_stats memory = label_table_stats(c->table);
+    out[n] = (struct tier_stats){.name = "memory", .up = true};
+    tier_read(&c->memory, &out[n]);
+    out[n].entries = memory.entries;
+    out[n].bytes = memory.bytes;
+    out[n].max_bytes = c->options.bytes;
+    out[n].evicted = memory.evicted;
+    out[n].stale += memory.expired;
+    n++;
+    if (c->disk)
+        disk_stats(c->disk, &out[n++]);
+    return n;
 }

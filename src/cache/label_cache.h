@@ -1,73 +1,87 @@
-/* label_cache.h: remembers the labels of judged pairs in memory, bounded by entries and bytes.
+/* label_cache.h: remembers the labels of judged pairs: in memory, below that on a disk.
  *
  * What an answer means: the ensemble looks at a product together with the other candidates of
  * its list, so a remembered label is that of the list in which the pair was last judged.
  *
- * Up to 64 shards, each with a mutex of its own; inside a shard S3-FIFO decides what to forget
- * (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new entries
- * enter a small queue that holds a tenth; those asked for again before they reach its end move
- * to the main queue, the others leave and only a fingerprint of their key stays, by which a
- * prompt return is recognised and put into the main queue. Chosen over LRU because a hit only
- * sets a counter (no list surgery under the lock), and over CLOCK because the long tail of
- * queries that are asked once must not push out the head; tests/test_cache.c shows that it does
- * not.
+ *   label_table.h  memory: a sharded table
+ *   disk.h         LMDB: survives the process, however it ends
  *
- * All functions except new and free may be called from any thread. Proof: tests/test_cache.c.
- */
+ * A label found below is taken up into memory. Downwards go only labels that were asked for a
+ * second time (admission.h), so that a crawler's labels stay out; on threads of their own,
+ * so that nobody waits for a write. Ages are checked on every read, in every tier. Whatever a
+ * lower tier suffers is counted and is a miss, never a failed request.
+ *
+ * Times are milliseconds since 1970 (label_cache_now), since labels outlive the process. All
+ * functions except open and close may be called from any thread. Proof:
+ * tests/test_label_cache.c, test_disk.c. */
 #ifndef CACHE_LABEL_CACHE_H
 #define CACHE_LABEL_CACHE_H
 
-#include "base/file.h"
-#include "medley/bundle.h"
-
-/* A key in two parts, so that the pairs of one request share the first. Borrowed bytes. The
- * hash finds, the bytes decide: two keys with one hash are still told apart. */
-struct label_key {
-    struct hash128 hash;
-    struct str shared; /* bundle, models, locale, normalised query */
-    struct str own;    /* product id, hash of the product's text */
-};
+#include "cache/label_table.h"
+#include "cache/tier.h"
 
 struct label_cache; /* opaque */
 
+/* All-zero but n_classes means the defaults in brackets. Texts are copied. */
 struct label_cache_options {
-    size_t entries;   /* at most so many; 0: [100,000] */
-    size_t bytes;     /* keys, values and bookkeeping; 0: [64 MiB] */
-    int64_t ttl_ms;   /* older entries are not returned; 0: no limit */
-    size_t n_classes; /* probabilities and margins kept per entry, 1..MEDLEY_MAX_CLASSES */
+    size_t entries;   /* in memory [100,000] */
+    size_t bytes;     /* in memory [64 MiB] */
+    int64_t ttl_ms;   /* older labels are not returned by any tier; 0: no limit */
+    size_t n_classes; /* 1..MEDLEY_MAX_CLASSES */
+    bool admit_all;   /* labels go down when first asked for, too */
+
+    const char *folder; /* of the LMDB files, made when it is not there; NULL: no such tier */
+    size_t disk_bytes;  /* of its file at most [1 GiB] */
+
+    /* Told once of each kind of trouble; from any thread. NULL: nobody is. */
+    void (*warn)(void *context, const char *text);
+    void *warn_context;
 };
 
-struct label_cache_stats {
-    size_t entries, bytes;     /* now */
-    uint64_t evicted, expired; /* since the start */
-};
+/* A disk tier that cannot be opened is warned of and left out: a cache is no reason not to
+ * serve. Errors: ENOMEM. */
+medley_status label_cache_open(const struct label_cache_options *options,
+                               struct label_cache **out, medley_error *err);
+void label_cache_close(struct label_cache *c); /* writes what waits; accepts NULL */
 
-struct label_cache *label_cache_new(
-    const struct label_cache_options *options); /* NULL: memory */
-void label_cache_free(struct label_cache *c);   /* accepts NULL */
+int64_t label_cache_now(void);
 
-/* The first part of the keys of one request: appended to `out`. The query should be normalised
- * by label_cache_fold. */
-void label_key_shared(struct strbuf *out, const char *bundle, uint32_t models,
-                      struct str locale, struct str folded_query);
-/* The second part: appended to `out`. */
-void label_key_own(struct strbuf *out, const medley_product *product);
-/* The hash of both parts, from label_key_hash(shared), which is made once for a request; the
- * bytes stay the caller's. */
-struct hash128 label_key_hash(struct str shared);
-struct label_key label_key_of(struct str shared, struct hash128 shared_hash, struct str own);
+/* ---- labels ------------------------------------------------------------------------------ */
 
-/* Case folded, NFC, runs of white space made one space and trimmed off the ends; appended to
- * out. The text must be valid UTF-8. */
-medley_status label_cache_fold(struct str text, struct strbuf *out, medley_error *err);
+/* Where to look: near tiers take microseconds; far ones are a network away, and not for threads
+ * that must not wait. */
+enum label_reach { LABELS_NEAR, LABELS_FAR };
 
-/* Times are milliseconds of any clock that does not run backwards. get writes *out and the time
- * of the put on a hit only. put replaces; when memory is short, or the entry alone would fill a
- * shard, it forgets the pair instead. */
-bool label_cache_get(struct label_cache *c, const struct label_key *key, int64_t now_ms,
-                     medley_result *out, int64_t *stored_ms);
-void label_cache_put(struct label_cache *c, const struct label_key *key,
-                     const medley_result *value, int64_t now_ms);
-struct label_cache_stats label_cache_stats(struct label_cache *c);
+/* Fills in what is remembered; how many of the list's pairs are found now. */
+size_t label_cache_find(struct label_cache *c, const struct label_list *list,
+                        enum label_reach reach, const struct label_search *s);
+/* Is there a far tier, and does it answer at present? */
+bool label_cache_has_far(struct label_cache *c);
+/* Remembers results[list->n], but for those that a model failed or was late for. */
+void label_cache_keep(struct label_cache *c, const struct label_list *list,
+                      const medley_result *results, int64_t now_ms);
+
+/* ---- forgetting -------------------------------------------------------------------------- */
+
+/* From here on no label of these products, judged before or being judged now, is returned by
+ * any tier; nor after a restart, if there is a disk or Redis. Waits for the disk: some
+ * milliseconds. EIO, ENOMEM: done in memory, but a restart may bring the labels back. */
+medley_status label_cache_invalidate(struct label_cache *c, const medley_text *ids, size_t n,
+                                     medley_error *err);
+/* The product's part in the keys, raised by label_cache_invalidate; 0: never. Read it before
+ * the product's text is: a label made of an older text is then stored under an older epoch. */
+uint64_t label_cache_epoch(struct label_cache *c, medley_text id);
+
+/* Labels of any other bundle are dropped from the disk, in the background. */
+void label_cache_keep_bundles(struct label_cache *c, const char *const *bundles, size_t n);
+/* Of memory and disk. */
+void label_cache_clear(struct label_cache *c);
+/* Waits until what was offered to the disk is there. */
+void label_cache_flush(struct label_cache *c);
+
+/* ---- about itself ------------------------------------------------------------------------ */
+
+/* Tiers there are, fastest first. */
+size_t label_cache_tiers(struct label_cache *c, struct tier_stats out[TIERS]);
 
 #endif

@@ -1,8 +1,8 @@
-/* label_key.c: what a remembered label is looked up by. Every part is written with its length
- * before it, so that two different keys never have the same bytes. */
-#include "cache/label_cache.h"
+/* label_key.c: writing and hashing the keys of labels; label_key.h. */
+#include "cache/label_key.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,17 +31,18 @@ static struct hash128 hash_field(medley_text field, struct hash128 seed)
 
 /* The text enters as its 128-bit hash alone: keeping it would make an entry some kilobytes
  * long. */
-void label_key_own(struct strbuf *out, const medley_product *p)
+void label_key_own(struct strbuf *out, const medley_product *p, uint64_t epoch)
 {
     struct hash128 text = {0, 0};
     add_part(out, p->id.s, p->id.n);
-    if (!p->has_text)
-        return;
     const medley_text fields[] = {p->title, p->description, p->bullets,
                                   p->brand, p->color,       p->category};
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    for (size_t i = 0; p->has_text && i < sizeof fields / sizeof fields[0]; i++)
         text = hash_field(fields[i], text);
-    sb_add(out, (const char *)&text, sizeof text);
+    if (p->has_text)
+        sb_add(out, (const char *)&text, sizeof text);
+    if (epoch) /* 8 bytes more than without: lengths tell the four cases apart */
+        sb_add(out, (const char *)&epoch, sizeof epoch);
 }
 
 struct hash128 label_key_hash(struct str shared)
@@ -53,6 +54,37 @@ struct label_key label_key_of(struct str shared, struct hash128 shared_hash, str
 {
     return (struct label_key){hash_bytes(own.n ? own.s : "", own.n, shared_hash), shared, own};
 }
+
+uint64_t label_key_bundle(const char *bundle)
+{
+    return hash_bytes(bundle, strlen(bundle), (struct hash128){0, 0}).low;
+}
+
+/* ---- lists ------------------------------------------------------------------------------- */
+
+struct label_key label_list_key(const struct label_list *l, size_t i)
+{
+    size_t from = i ? l->own_ends[i - 1] : 0;
+    struct str own = {l->own.s + from, l->own_ends[i] - from};
+    return label_key_of(sb_str(&l->shared), l->shared_hash, own);
+}
+
+bool label_list_same(const struct label_list *a, const struct label_list *b)
+{
+    return a->n == b->n && str_eq(sb_str(&a->shared), sb_str(&b->shared)) &&
+           memcmp(a->own_ends, b->own_ends, a->n * sizeof *a->own_ends) == 0 &&
+           str_eq(sb_str(&a->own), sb_str(&b->own));
+}
+
+void label_list_deinit(struct label_list *l)
+{
+    sb_deinit(&l->shared);
+    sb_deinit(&l->own);
+    mem_free(l->own_ends);
+    *l = (struct label_list){0};
+}
+
+/* ---- normalised queries ------------------------------------------------------------------ */
 
 /* C0 controls such as tab and newline, and the separators of Unicode. */
 static bool is_space(uint32_t codepoint)
@@ -82,7 +114,7 @@ static void collapse_space(struct str text, struct strbuf *out)
     }
 }
 
-medley_status label_cache_fold(struct str text, struct strbuf *out, medley_error *err)
+medley_status label_key_fold(struct str text, struct strbuf *out, medley_error *err)
 {
     utf8proc_uint8_t *folded = NULL;
     if (text.n == 0)

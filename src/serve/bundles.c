@@ -84,7 +84,7 @@ static size_t warm(struct server *s, const struct engine *engine)
         if (!st)
             st = classification_run(c, engine, NULL);
         if (!st && s->cache && c->asked.cache != CACHE_OFF)
-            classification_remember(c, s->cache, s->levels);
+            classification_remember(c, s->cache);
         warmed += !st;
         classification_free(c);
     }
@@ -112,6 +112,7 @@ medley_status server_activate(struct server *s, const char *name, struct server_
         counters_add(&s->counters.bundle_changes, 1);
         deployment_leave(before);
         deployment_leave(next);
+        server_tidy_cache(s);
     }
     pthread_mutex_unlock(&s->change_lock);
     return st;

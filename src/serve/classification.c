@@ -6,12 +6,6 @@
 #include "base/memory.h"
 
 #include <string.h>
-#include <time.h>
-
-static int64_t now_ms(void)
-{
-    return (int64_t)(clock_seconds() * 1e3);
-}
 
 void classification_free(struct classification *c)
 {
@@ -21,9 +15,7 @@ void classification_free(struct classification *c)
     mem_free(c->results);
     mem_free(c->stored_ms);
     mem_free(c->contributions);
-    mem_free(c->own_ends);
-    sb_deinit(&c->shared);
-    sb_deinit(&c->own);
+    label_list_deinit(&c->list);
     mem_free(c);
 }
 
@@ -43,39 +35,43 @@ static medley_status find_model(struct classification *c, const struct engine *e
 }
 
 static medley_status make_keys(struct classification *c, const struct engine *engine,
-                               medley_error *err)
+                               struct label_cache *cache, medley_error *err)
 {
     const struct classify_request *asked = &c->asked;
+    struct label_list *l = &c->list;
     struct strbuf folded;
     sb_init(&folded);
     struct str query = {asked->query.s, asked->query.n};
     struct str locale = {asked->locale.s, asked->locale.n};
-    medley_status st = label_cache_fold(query, &folded, err);
+    medley_status st = label_key_fold(query, &folded, err);
     if (!st)
-        label_key_shared(&c->shared, engine->id, c->models, locale, sb_str(&folded));
+        label_key_shared(&l->shared, engine->id, c->models, locale, sb_str(&folded));
     sb_deinit(&folded);
     for (size_t i = 0; !st && i < asked->n_products; i++) {
-        label_key_own(&c->own, &asked->products[i]);
-        c->own_ends[i] = c->own.n;
+        const medley_product *p = &asked->products[i];
+        label_key_own(&l->own, p, cache ? label_cache_epoch(cache, p->id) : 0);
+        l->own_ends[i] = l->own.n;
     }
-    if (!st && (c->shared.failed || c->own.failed))
+    if (!st && (l->shared.failed || l->own.failed))
         st = fail_memory(err, "cache keys");
-    if (!st) {
-        c->shared_hash = label_key_hash(sb_str(&c->shared));
-        c->list_hash = hash_bytes(c->own.s, c->own.n, c->shared_hash);
-    }
-    return st;
+    if (st)
+        return st;
+    l->n = asked->n_products;
+    l->shared_hash = label_key_hash(sb_str(&l->shared));
+    l->bundle = label_key_bundle(engine->id);
+    return MEDLEY_OK;
 }
 
-medley_status classification_new(struct str body, const struct engine *engine, bool keys,
-                                 struct classification **out, medley_error *err)
+medley_status classification_new(struct str body, const struct engine *engine,
+                                 struct label_cache *cache, struct classification **out,
+                                 medley_error *err)
 {
     struct classification *c = *out = mem_zalloc(1, sizeof *c);
     if (!c)
         return fail_memory(err, "the classification");
     c->started = clock_seconds();
-    sb_init(&c->shared);
-    sb_init(&c->own);
+    sb_init(&c->list.shared);
+    sb_init(&c->list.own);
     medley_status st = classify_request_parse(body.s ? body.s : "", body.n, &c->asked, err);
     for (size_t i = 0; !st && i < c->asked.n_models; i++)
         st = find_model(c, engine, i, err);
@@ -89,113 +85,32 @@ medley_status classification_new(struct str body, const struct engine *engine, b
     size_t n = c->asked.n_products, players = engine->n_models + 1;
     c->results = mem_zalloc(n, sizeof *c->results);
     c->stored_ms = mem_zalloc(n, sizeof *c->stored_ms);
-    c->own_ends = mem_zalloc(n, sizeof *c->own_ends);
+    c->list.own_ends = mem_zalloc(n, sizeof *c->list.own_ends);
     if (c->asked.explain)
         c->contributions = mem_zalloc(n, players * engine->n_classes * sizeof(float));
-    if (!c->results || !c->stored_ms || !c->own_ends || (c->asked.explain && !c->contributions))
+    for (size_t i = 0; c->stored_ms && i < n; i++)
+        c->stored_ms[i] = -1;
+    if (!c->results || !c->stored_ms || !c->list.own_ends ||
+        (c->asked.explain && !c->contributions))
         return fail_memory(err, "the classification");
-    return keys && c->asked.cache != CACHE_OFF ? make_keys(c, engine, err) : MEDLEY_OK;
+    return c->asked.cache != CACHE_OFF ? make_keys(c, engine, cache, err) : MEDLEY_OK;
 }
 
 /* ---- the cache --------------------------------------------------------------------------- */
 
-static struct label_key key_at(const struct classification *c, size_t i)
+size_t classification_look_up(struct classification *c, struct label_cache *cache,
+                              enum label_reach reach)
 {
-    size_t from = i ? c->own_ends[i - 1] : 0;
-    struct str own = {c->own.s + from, c->own_ends[i] - from};
-    return label_key_of(sb_str(&c->shared), c->shared_hash, own);
+    struct label_search search = {.now_ms = label_cache_now(),
+                                  .max_age_ms = c->asked.max_age_ms,
+                                  .results = c->results,
+                                  .stored_ms = c->stored_ms};
+    return label_cache_find(cache, &c->list, reach, &search);
 }
 
-size_t classification_look_up(struct classification *c, struct label_cache *cache)
+void classification_remember(const struct classification *c, struct label_cache *cache)
 {
-    size_t found = 0;
-    int64_t now = now_ms();
-    for (size_t i = 0; i < c->asked.n_products; i++) {
-        struct label_key key = key_at(c, i);
-        bool there = label_cache_get(cache, &key, now, &c->results[i], &c->stored_ms[i]) &&
-                     (c->asked.max_age_ms < 0 || now - c->stored_ms[i] <= c->asked.max_age_ms);
-        if (!there)
-            c->stored_ms[i] = -1;
-        found += there;
-    }
-    return found;
-}
-
-static struct label_key *all_keys(const struct classification *c)
-{
-    struct label_key *keys = mem_alloc(c->asked.n_products, sizeof *keys);
-    for (size_t i = 0; keys && i < c->asked.n_products; i++)
-        keys[i] = key_at(c, i);
-    return keys;
-}
-
-/* Below memory time is that of the wall, which other processes share; here it never runs
- * backwards. */
-static int64_t age_ms(int64_t stored_wall_ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t age = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 - stored_wall_ms;
-    return age > 0 ? age : 0;
-}
-
-size_t classification_look_below(struct classification *c, struct label_cache *cache,
-                                 struct label_levels *levels)
-{
-    size_t n = c->asked.n_products, all = 0;
-    struct label_key *keys = all_keys(c);
-    bool *found = mem_alloc(n, sizeof *found);
-    int64_t *stored = mem_alloc(n, sizeof *stored), now = now_ms();
-    for (size_t i = 0; found && i < n; i++)
-        found[i] = c->stored_ms[i] >= 0;
-    if (keys && found && stored) {
-        bool *had = mem_alloc(n, sizeof *had);
-        if (had) {
-            memcpy(had, found, n * sizeof *had);
-            label_levels_get(levels, keys, n, found, c->results, stored);
-        }
-        for (size_t i = 0; had && i < n; i++) {
-            if (had[i] || !found[i])
-                continue;
-            int64_t age = age_ms(stored[i]);
-            label_cache_put(cache, &keys[i], &c->results[i], now - age);
-            if (c->asked.max_age_ms < 0 || age <= c->asked.max_age_ms)
-                c->stored_ms[i] = now - age;
-        }
-        mem_free(had);
-    }
-    for (size_t i = 0; i < n; i++)
-        all += c->stored_ms[i] >= 0;
-    mem_free(keys);
-    mem_free(found);
-    mem_free(stored);
-    return all;
-}
-
-/* A model that failed or was late may be back at the next request. */
-static bool is_whole(const medley_result *r)
-{
-    return !r->models_failed && !r->models_late;
-}
-
-void classification_remember(const struct classification *c, struct label_cache *cache,
-                             struct label_levels *levels)
-{
-    size_t n = c->asked.n_products;
-    int64_t now = now_ms();
-    struct label_key *keys = all_keys(c);
-    for (size_t i = 0; keys && i < n; i++)
-        if (is_whole(&c->results[i]))
-            label_cache_put(cache, &keys[i], &c->results[i], now);
-    for (size_t i = 0; keys && levels && i < n;) {
-        size_t begin = i;
-        while (i < n && is_whole(&c->results[i]))
-            i++;
-        if (i > begin)
-            label_levels_put(levels, keys + begin, c->results + begin, i - begin);
-        i += i < n;
-    }
-    mem_free(keys);
+    label_cache_keep(cache, &c->list, c->results, label_cache_now());
 }
 
 /* ---- the bundle -------------------------------------------------------------------------- */

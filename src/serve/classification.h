@@ -7,7 +7,6 @@
 #define SERVE_CLASSIFICATION_H
 
 #include "serve/classify_request.h"
-#include "cache/label_cache.h"
 #include "serve/server_private.h"
 
 struct classification {
@@ -18,33 +17,29 @@ struct classification {
     medley_result *results; /* [n] */
     int64_t *stored_ms;     /* [n] of those remembered; -1: not */
     bool from_cache;        /* nothing was evaluated */
+    bool look_far;          /* the cache has tiers that have not been asked yet */
     char traceparent[56];   /* W3C header of the request, for remote models; or "" */
     float *contributions;   /* [n*(M+1)*K] or NULL */
-    /* cache keys: made once, for looking up and for storing */
-    struct strbuf shared, own;
-    size_t *own_ends; /* [n] product i's part is own[own_ends[i-1] .. own_ends[i]) */
-    struct hash128 shared_hash, list_hash; /* of the first part; of the whole list */
+    struct label_list list; /* cache keys, unless the request does not want the cache */
 };
 
-/* Reads the body of a request to `engine`; with `keys`, cache keys are made too unless the
- * request does not want the cache. On error *out is what was made so far, to be freed. NULL: no
- * memory. */
-medley_status classification_new(struct str body, const struct engine *engine, bool keys,
-                                 struct classification **out, medley_error *err);
+/* Reads the body of a request to `engine`; `cache` (NULL: none) knows the epochs of products.
+ * On error *out is what was made so far, to be freed. NULL: no memory. */
+medley_status classification_new(struct str body, const struct engine *engine,
+                                 struct label_cache *cache, struct classification **out,
+                                 medley_error *err);
 void classification_free(struct classification *c); /* accepts NULL */
 
-/* Fills results and stored_ms of the pairs that are remembered; how many. */
-size_t classification_look_up(struct classification *c, struct label_cache *cache);
-/* The same from the levels below memory, for those that it does not have; what is found enters
- * memory. Reads disks and networks: for workers. */
-size_t classification_look_below(struct classification *c, struct label_cache *cache,
-                                 struct label_levels *levels);
-/* levels: or NULL. */
-void classification_remember(const struct classification *c, struct label_cache *cache,
-                             struct label_levels *levels);
+/* Fills results and stored_ms of the pairs that are remembered within reach; how many are known
+ * now. */
+size_t classification_look_up(struct classification *c, struct label_cache *cache,
+                              enum label_reach reach);
+void classification_remember(const struct classification *c, struct label_cache *cache);
 medley_status classification_run(struct classification *c, const struct engine *engine,
                                  medley_error *err);
 
+/* Tells the client what it did wrong, or that something went wrong. */
+void classification_fail(struct request *r, medley_status st, const medley_error *err);
 /* Writes the answer into r->out; r->deployment has classified r->classification. */
 void classification_answer(struct request *r);
 

@@ -166,7 +166,7 @@ static char *put_judgement(char *to, const struct pieces *p, const struct classi
         to = put_i64(put(to, STR(",\"cascade_stage\":")), r->stages);
     to = put_bool(put(to, STR(",\"cached\":")), c->from_cache);
     to = put_i64(put(to, STR(",\"age_s\":")),
-                 c->from_cache ? (now - c->stored_ms[i]) / 1000 : 0);
+                 c->from_cache && now > c->stored_ms[i] ? (now - c->stored_ms[i]) / 1000 : 0);
     if (c->contributions) {
         if (staged)
             to =
@@ -225,7 +225,7 @@ static void write_results(struct json_writer *w, const struct engine *e,
 {
     struct ranked order[CLASSIFY_MAX_PRODUCTS];
     size_t n = c->asked.n_products;
-    int64_t now = (int64_t)(clock_seconds() * 1e3);
+    int64_t now = label_cache_now();
     for (size_t i = 0; i < n; i++)
         order[i] =
             (struct ranked){is_judged(c, i) ? expected_gain(e, &c->results[i]) : -INFINITY, i};

@@ -225,69 +225,16 @@ static void write_pairs(const struct counters *c, struct strbuf *out)
              "Pairs answered, by where the answer came from.");
     sb_addf(out,
             "medley_pairs_classified_total{source=\"bundle\"} %" PRIu64 "\n"
-            "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n",
-            counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached));
+            "medley_pairs_classified_total{source=\"cache\"} %" PRIu64 "\n"
+            "medley_pairs_classified_total{source=\"shared\"} %" PRIu64 "\n",
+            counters_get(&c->pairs_evaluated), counters_get(&c->pairs_cached),
+            counters_get(&c->pairs_shared));
     counter(out, "medley_pairs_precomputed",
             "Pairs of source bundle that a graph model answered from embeddings made ahead.",
             counters_get(&c->pairs_precomputed));
-    counter(out, "medley_pairs_joined",
-            "Pairs answered with another request for the same list, which was being judged.",
-            counters_get(&c->pairs_joined));
     counter(out, "medley_pairs_late",
             "Pairs judged without a model that had no answer by the deadline.",
             counters_get(&c->pairs_late));
-}
-
-static void write_level(const char *level, uint64_t hits, uint64_t misses, uint64_t damaged,
-                        struct strbuf *out)
-{
-    const struct {
-        const char *result;
-        uint64_t n;
-    } rows[] = {{"hit", hits}, {"miss", misses}, {"damaged", damaged}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        sb_addf(out,
-                "medley_cache_level_lookups_total{level=\"%s\",result=\"%s\"} %" PRIu64 "\n",
-                level, rows[i].result, rows[i].n);
-}
-
-static void write_level_counter(const char *name, const char *help,
-                                const struct label_levels_stats *l, uint64_t disk,
-                                uint64_t redis, struct strbuf *out)
-{
-    describe(out, name, "counter", help);
-    if (l->has_disk)
-        sb_addf(out, "%s_total{level=\"disk\"} %" PRIu64 "\n", name, disk);
-    if (l->has_redis)
-        sb_addf(out, "%s_total{level=\"redis\"} %" PRIu64 "\n", name, redis);
-}
-
-static void write_levels(const struct label_levels_stats *l, struct strbuf *out)
-{
-    describe(out, "medley_cache_level_lookups", "counter",
-             "Pairs looked up below memory; damaged values are misses, too.");
-    if (l->has_disk)
-        write_level("disk", l->disk.hits, l->disk.misses, l->disk.damaged, out);
-    if (l->has_redis)
-        write_level("redis", l->redis.hits, l->redis.misses, l->redis.damaged, out);
-    write_level_counter("medley_cache_level_writes", "Pairs written below memory.", l,
-                        l->disk.written, l->redis.written, out);
-    write_level_counter("medley_cache_level_errors",
-                        "Batches that a full disk, or requests that Redis, did not take.", l,
-                        l->disk.write_errors, l->redis.errors, out);
-    if (l->has_disk) {
-        gauge(out, "medley_cache_disk_entries", "Pairs on disk.", l->disk.entries);
-        gauge(out, "medley_cache_disk_bytes", "Disk that they take.", l->disk.bytes);
-        counter(out, "medley_cache_disk_turns", "Times that the older half was dropped.",
-                l->disk.turns);
-    }
-    if (l->has_redis)
-        gauge(out, "medley_cache_redis_breaker",
-              "0: asked; 1: left alone for a second after failures; 2: tried again.",
-              (uint64_t)l->redis.state);
-    gauge(out, "medley_cache_waiting", "Pairs that wait to be written.", l->waiting);
-    counter(out, "medley_cache_dropped", "Pairs not written because too many waited.",
-            l->dropped);
 }
 
 void counters_write(const struct counters *c, const struct gauges *g, struct strbuf *out)
@@ -305,8 +252,7 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
             g->cache_evicted);
     counter(out, "medley_cache_expirations", "Pairs forgotten for their age.",
             g->cache_expired);
-    if (g->levels)
-        write_levels(g->levels, out);
+    sb_add(out, g->more.s, g->more.n);
     gauge(out, "medley_http_requests_in_flight", "Requests begun and not ended.", g->in_flight);
     gauge(out, "medley_queue_length", "Requests that wait for a worker.", g->queued);
     write_bundle(g, out);

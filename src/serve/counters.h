@@ -4,7 +4,6 @@
 #ifndef SERVE_COUNTERS_H
 #define SERVE_COUNTERS_H
 
-#include "cache/label_levels.h"
 #include "base/str.h"
 #include "medley/bundle.h"
 
@@ -21,10 +20,10 @@ struct counters {
     atomic_uint_least64_t latency_ns[COUNTERS_MAX_ROUTES];                /* sum */
     atomic_uint_least64_t pairs_evaluated;                                /* by the bundle */
     atomic_uint_least64_t pairs_cached; /* answered from the cache */
+    atomic_uint_least64_t pairs_shared; /* answered with an identical request's answer */
     /* Of those evaluated: at least one graph model answered from embeddings made ahead. */
     atomic_uint_least64_t pairs_precomputed;
-    atomic_uint_least64_t pairs_joined; /* answered with a request for the same list */
-    atomic_uint_least64_t pairs_late;   /* a model of theirs was not in time */
+    atomic_uint_least64_t pairs_late; /* a model of theirs was not in time */
     /* Cache look-ups of pairs: found and used, not there, found but judged anew because another
      * pair of the list was missing. */
     atomic_uint_least64_t cache_hits, cache_misses, cache_unused;
@@ -40,7 +39,7 @@ struct gauges {
     double uptime_seconds;
     uint64_t in_flight, queued;
     uint64_t cache_entries, cache_bytes, cache_evicted, cache_expired;
-    const struct label_levels_stats *levels; /* below memory; NULL: none */
+    struct str more; /* further families, ready to be shown */
     uint64_t resident_bytes, bundle_bytes;
     const char *bundle, *version;
     const char *shadow; /* id of the bundle in the shadow, or NULL */

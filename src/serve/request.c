@@ -105,15 +105,18 @@ void request_done(struct request *r)
     MHD_resume_connection(r->connection); /* r may be gone from here on */
 }
 
-bool request_submit_to(struct request *r, struct jobs *jobs)
+void request_suspend(struct request *r)
 {
     r->stage = WORKING;
-    MHD_suspend_connection(r->connection); /* before a worker can resume it */
+    MHD_suspend_connection(r->connection);
+}
+
+bool request_submit_to(struct request *r, struct jobs *jobs)
+{
+    request_suspend(r); /* before a worker can resume it */
     if (jobs_submit(jobs, &r->job))
         return true;
     answer_error(r, 429, "busy: %zu requests wait already", jobs_waiting(jobs));
-    if (r->refused)
-        r->refused(r);
     request_done(r);
     return false;
 }
@@ -123,6 +126,16 @@ bool request_submit(struct request *r)
     struct server *s = r->server;
     atomic_fetch_add(&s->classifying, 1);
     bool submitted = request_submit_to(r, s->jobs);
+    if (!submitted)
+        atomic_fetch_sub(&s->classifying, 1);
+    return submitted;
+}
+
+bool request_resubmit(struct request *r)
+{
+    struct server *s = r->server;
+    atomic_fetch_add(&s->classifying, 1);
+    bool submitted = jobs_submit(s->jobs, &r->job);
     if (!submitted)
         atomic_fetch_sub(&s->classifying, 1);
     return submitted;
@@ -407,6 +420,8 @@ static void log_request(const struct request *r, double seconds, bool complete)
     if (r->pairs) {
         add_number(&w, "pairs", r->pairs);
         add_number(&w, "pairs_cached", r->pairs_cached);
+        if (r->pairs_shared)
+            add_number(&w, "pairs_shared", r->pairs_shared);
         add_number(&w, "pairs_precomputed", r->pairs_precomputed);
     }
     if (!complete) {

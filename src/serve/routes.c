@@ -37,11 +37,6 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static struct label_cache_stats cache_stats(const struct server *s)
-{
-    return s->cache ? label_cache_stats(s->cache) : (struct label_cache_stats){0};
-}
-
 static enum handled handle_metrics(struct request *r)
 {
     struct server *s = r->server;
@@ -49,10 +44,12 @@ static enum handled handle_metrics(struct request *r)
     struct deployment *shadow = deployment_enter_shadow(&s->deployments, &share);
     r->deployment = deployment_enter(&s->deployments);
     const struct engine *e = &r->deployment->engine;
-    struct label_cache_stats cache = cache_stats(s);
-    struct label_levels_stats levels = {.has_disk = false};
-    if (s->levels)
-        levels = label_levels_stats(s->levels);
+    struct tier_stats tiers[TIERS] = {0};
+    struct strbuf more;
+    if (s->cache)
+        label_cache_tiers(s->cache, tiers);
+    sb_init(&more);
+    server_cache_metrics(s, &more);
     const char *paths[N_ROUTES + 1];
     for (size_t i = 0; i < N_ROUTES; i++)
         paths[i] = routes[i].path;
@@ -63,11 +60,11 @@ static enum handled handle_metrics(struct request *r)
     struct gauges g = {.uptime_seconds = clock_seconds() - s->started,
                        .in_flight = atomic_load(&s->in_flight),
                        .queued = jobs_waiting(s->jobs),
-                       .cache_entries = cache.entries,
-                       .cache_bytes = cache.bytes,
-                       .cache_evicted = cache.evicted,
-                       .cache_expired = cache.expired,
-                       .levels = s->levels ? &levels : NULL,
+                       .cache_entries = tiers[TIER_MEMORY].entries,
+                       .cache_bytes = tiers[TIER_MEMORY].bytes,
+                       .cache_evicted = tiers[TIER_MEMORY].evicted,
+                       .cache_expired = tiers[TIER_MEMORY].stale,
+                       .more = sb_str(&more),
                        .resident_bytes = resident_bytes(),
                        .bundle_bytes = e->file_bytes,
                        .bundle = e->id,
@@ -88,6 +85,7 @@ static enum handled handle_metrics(struct request *r)
                        .routes = paths,
                        .n_routes = N_ROUTES + 1};
     counters_write(&s->counters, &g, &r->out);
+    sb_deinit(&more);
     deployment_leave(shadow);
     answer(r, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     return HANDLED;
@@ -179,45 +177,6 @@ static void write_memory(struct json_writer *w, const struct engine *e)
     jw_object_end(w);
 }
 
-static void write_levels(struct json_writer *w, struct label_levels *levels)
-{
-    static const char *const states[] = {"closed", "open", "half-open"};
-    struct label_levels_stats l = label_levels_stats(levels);
-    if (l.has_disk) {
-        jw_key(w, "disk");
-        jw_object(w);
-        number(w, "entries", l.disk.entries);
-        number(w, "bytes", l.disk.bytes);
-        number(w, "write_errors", l.disk.write_errors);
-        jw_object_end(w);
-    }
-    if (l.has_redis) {
-        jw_key(w, "redis");
-        jw_object(w);
-        jw_key(w, "breaker");
-        jw_textz(w, states[l.redis.state]);
-        number(w, "errors", l.redis.errors);
-        jw_object_end(w);
-    }
-}
-
-static void write_cache(struct json_writer *w, const struct server *s)
-{
-    struct label_cache_stats stats = cache_stats(s);
-    jw_object(w);
-    jw_key(w, "on");
-    jw_bool(w, s->cache != NULL);
-    number(w, "entries", stats.entries);
-    number(w, "bytes", stats.bytes);
-    number(w, "max_entries", s->cache ? s->options.cache_entries : 0);
-    number(w, "max_bytes", s->cache ? s->options.cache_bytes : 0);
-    jw_key(w, "ttl_s");
-    jw_double(w, s->options.cache_ttl);
-    if (s->levels)
-        write_levels(w, s->levels);
-    jw_object_end(w);
-}
-
 static void write_limits(struct json_writer *w, const struct server *s)
 {
     jw_object(w);
@@ -283,7 +242,7 @@ static enum handled handle_bundle(struct request *r)
     jw_key(&w, "memory");
     write_memory(&w, e);
     jw_key(&w, "cache");
-    write_cache(&w, s);
+    server_write_cache(&w, s);
     jw_key(&w, "limits");
     write_limits(&w, s);
     jw_key(&w, "shadow");

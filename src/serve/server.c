@@ -128,23 +128,21 @@ static medley_status start_daemon(struct server *s, medley_error *err)
 
 static medley_status make_cache(struct server *s, medley_error *err)
 {
-    struct label_cache_options o = {.entries = s->options.cache_entries,
+    const struct server_options *so = &s->options;
+    struct label_cache_options o = {.folder = so->cache_folder,
+                                    .disk_bytes = so->cache_disk_bytes,
+                                    .warn = so->warn,
+                                    .warn_context = so->log_context,
+                                    .entries = s->options.cache_entries,
                                     .bytes = s->options.cache_bytes,
                                     .ttl_ms = (int64_t)(s->options.cache_ttl * 1e3),
                                     .n_classes = s->deployments.active->engine.n_classes};
-    if (s->options.no_cache && (s->options.cache_folder || s->options.redis))
-        return fail(err, MEDLEY_EINVAL, "labels cannot be kept below a cache that is off");
     if (s->options.no_cache)
         return MEDLEY_OK;
-    if (!(s->cache = label_cache_new(&o)))
-        return fail_memory(err, "the label cache");
-    struct label_levels_options below = {.folder = s->options.cache_folder,
-                                         .disk_bytes = s->options.cache_disk_bytes,
-                                         .redis = s->options.redis,
-                                         .redis_timeout_ms = s->options.redis_timeout_ms,
-                                         .ttl_ms = o.ttl_ms,
-                                         .n_classes = o.n_classes};
-    return below.folder || below.redis ? label_levels_open(&below, &s->levels, err) : MEDLEY_OK;
+    medley_status st = label_cache_open(&o, &s->cache, err);
+    if (!st)
+        server_tidy_cache(s);
+    return st;
 }
 
 static void server_free(struct server *s)
@@ -156,8 +154,7 @@ static void server_free(struct server *s)
     jobs_free(s->jobs);
     jobs_free(s->admin_jobs);
     jobs_free(s->shadow_jobs);
-    label_levels_close(s->levels);
-    label_cache_free(s->cache);
+    label_cache_close(s->cache);
     flights_deinit(&s->flights);
     deployments_deinit(&s->deployments);
     recent_deinit(&s->recent);
@@ -180,8 +177,8 @@ medley_status server_start(const struct engine *engine, const struct server_opti
         s->id_seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
     pthread_mutex_init(&s->change_lock, NULL);
     recent_init(&s->recent);
-    flights_init(&s->flights);
     shadow_changes_init(&s->shadow_changes);
+    flights_init(&s->flights);
     medley_status st = deployments_init(&s->deployments, engine, err);
     if (!st)
         st = make_cache(s, err);

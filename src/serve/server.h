@@ -27,10 +27,8 @@ struct server_options {
     size_t cache_entries;     /* [100,000] */
     size_t cache_bytes;       /* [64 MiB] */
     double cache_ttl;         /* seconds; 0: no limit */
-    const char *cache_folder; /* labels are kept here, too (LMDB); NULL: in memory alone */
+    const char *cache_folder; /* of the labels kept on disk; NULL: in memory alone */
     size_t cache_disk_bytes;  /* [1 GiB] */
-    const char *redis;        /* and in Redis at this address (cache/label_redis.h); NULL: no */
-    double redis_timeout_ms;  /* [20] */
     unsigned idle_seconds;    /* without a byte, then a connection is closed [30] */
     unsigned body_seconds;    /* for a whole request to arrive [30] */
     const char *token;        /* asked of clients that classify; NULL: nobody is asked */
@@ -39,6 +37,8 @@ struct server_options {
     engine_open *open;   /* how one is opened [engine_open_bundle] */
     server_log *log;     /* access log; NULL: none */
     void *log_context;
+    /* Told once of each kind of trouble that is no request's; NULL: nobody is. */
+    void (*warn)(void *log_context, const char *text);
 };
 
 struct server; /* opaque */

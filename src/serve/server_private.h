@@ -7,10 +7,10 @@
 #define SERVE_SERVER_PRIVATE_H
 
 #include "base/json.h"
-#include "cache/label_levels.h"
+#include "cache/label_cache.h"
 #include "serve/counters.h"
 #include "serve/deployment.h"
-#include "serve/flights.h"
+#include "serve/flight.h"
 #include "serve/recent.h"
 #include "serve/server.h"
 #include "serve/shadow.h"
@@ -40,9 +40,8 @@ struct server {
     struct deployments deployments;
     struct server_options options; /* defaults filled in */
     struct label_cache *cache;     /* NULL: none */
-    struct label_levels *levels;   /* below it; NULL: none */
-    struct flights flights;
-    struct jobs *jobs; /* classifications */
+    struct flights flights;        /* lists being judged, for those who ask for the same */
+    struct jobs *jobs;             /* classifications */
     struct jobs *admin_jobs, *shadow_jobs;
     struct recent recent;
     struct shadow_counters shadow;
@@ -90,10 +89,7 @@ struct request {
     size_t held;                   /* of these, counted in the server's body_bytes */
     struct deployment *deployment; /* entered, or NULL */
     struct classification *classification;
-    /* flights.h; guarded by its lock */
-    struct request *next_leader, *follower;
-    bool leads;
-    void (*refused)(struct request *r); /* before a full queue's answer is sent; or NULL */
+    struct flight flight;
     /* the answer */
     unsigned status;
     const char *content_type; /* static */
@@ -103,7 +99,7 @@ struct request {
     const char *tag;  /* ETag: it may be kept, and asked for again; NULL: it may not */
     bool packed;      /* fixed is packed with gzip */
     /* for the log */
-    size_t pairs, pairs_cached, pairs_precomputed, sent;
+    size_t pairs, pairs_cached, pairs_shared, pairs_precomputed, sent;
     char error[256];
 };
 
@@ -130,7 +126,11 @@ void answer(struct request *r, unsigned status, const char *content_type);
 /* Suspends the request and gives it to a worker, which runs r->job. False: it was answered 429
  * instead. Either way r must not be touched after it. */
 bool request_submit(struct request *r);
-/* The same, but to other workers, who must not count it among the classifications. */
+/* Suspends it for a worker who will find it elsewhere than in a queue. */
+void request_suspend(struct request *r);
+/* Gives a suspended request to a worker. False: there is no room; it is as it was. */
+bool request_resubmit(struct request *r);
+/* The same as request_submit, but to other workers, who must not count it among the classifications. */
 bool request_submit_to(struct request *r, struct jobs *jobs);
 /* Called by a worker when the answer is set: gives the request back to its HTTP thread. */
 void request_done(struct request *r);
@@ -156,5 +156,10 @@ enum handled handle_page(struct request *r); /* page.c: the dashboard */
 enum handled handle_css(struct request *r);
 enum handled handle_js(struct request *r);
 enum handled handle_icon(struct request *r);
+
+/* server_cache.c: the label cache as the server tidies and shows it. */
+void server_tidy_cache(struct server *s); /* labels of bundles that are gone leave the disk */
+void server_write_cache(struct json_writer *w, struct server *s);
+void server_cache_metrics(struct server *s, struct strbuf *out);
 
 #endif

@@ -31,20 +31,33 @@ static void copy_text(char *to, size_t size, medley_text from)
     to[n] = '\0';
 }
 
+static bool is_same(const struct shadow_change *a, const struct shadow_change *b)
+{
+    return strcmp(a->product, b->product) == 0 && strcmp(a->query, b->query) == 0 &&
+           strcmp(a->locale, b->locale) == 0;
+}
+
+/* A pair that comes again stays where it is, so that a few frequent ones do not fill all. */
 static void keep(struct shadow_changes *s, const struct classification *c, size_t i,
                  const medley_result *answer, double distance)
 {
     const medley_product *p = &c->asked.products[i];
     const medley_result *was = &c->results[i];
-    struct shadow_change *to = &s->last[s->n++ % SHADOW_CHANGES];
-    copy_text(to->query, sizeof to->query, c->asked.query);
-    copy_text(to->locale, sizeof to->locale, c->asked.locale);
-    copy_text(to->product, sizeof to->product, p->id.n ? p->id : p->title);
-    to->active = was->label;
-    to->shadow = answer->label;
-    to->active_probability = was->probabilities[was->label];
-    to->shadow_probability = answer->probabilities[answer->label];
-    to->distance = (float)distance;
+    struct shadow_change now = {.active = was->label,
+                                .shadow = answer->label,
+                                .active_probability = was->probabilities[was->label],
+                                .shadow_probability = answer->probabilities[answer->label],
+                                .distance = (float)distance};
+    copy_text(now.query, sizeof now.query, c->asked.query);
+    copy_text(now.locale, sizeof now.locale, c->asked.locale);
+    copy_text(now.product, sizeof now.product, p->id.n ? p->id : p->title);
+    for (size_t j = 0; j < s->n && j < SHADOW_CHANGES; j++) {
+        if (is_same(&s->last[j], &now)) {
+            s->last[j] = now;
+            return;
+        }
+    }
+    s->last[s->n++ % SHADOW_CHANGES] = now;
 }
 
 static void begin_anew(struct shadow_changes *s, const char *id)
@@ -194,7 +207,6 @@ enum handled handle_shadow_changes(struct request *r)
     pthread_mutex_lock(&s->lock);
     jw_key(&w, "id");
     jw_textz(&w, s->id[0] ? s->id : NULL);
-    number(&w, "changed", s->n);
     jw_key(&w, "changes");
     jw_array(&w);
     for (size_t i = 0; i < s->n && i < SHADOW_CHANGES; i++)

@@ -24,7 +24,7 @@ struct shadow_changes {
     char id[64];                                             /* of the shadow; "": none yet */
     uint64_t labels[MEDLEY_MAX_CLASSES][MEDLEY_MAX_CLASSES]; /* pairs by active, by shadow */
     double distance; /* sum over pairs of the total variation distance */
-    size_t n;        /* changes so far; change i is last[i % SHADOW_CHANGES] */
+    size_t n;        /* different ones so far; number i is last[i % SHADOW_CHANGES] */
     struct shadow_change last[SHADOW_CHANGES];
 };
 

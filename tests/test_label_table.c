@@ -1,14 +1,32 @@
-/* test_cache.c: the label cache against a naive table under random operations, its bounds, what
- * S3-FIFO promises, forged hash collisions, threads, failing allocations, and the keys. */
+/* test_label_table.c: the cache's memory against a naive table under random operations, its
+ * bounds, what S3-FIFO promises, forged hash collisions, threads, failing allocations, and the
+ * keys. */
 #include "base/memory.h"
 #include "base/rng.h"
-#include "cache/label_cache.h"
+#include "cache/label_table.h"
 #include "tests/tap.h"
 
 #include <pthread.h>
 
 #define K 4
 #define KEYS 3000
+
+static bool get_label(struct label_table *c, const struct label_key *key, int64_t now,
+                      medley_result *out, int64_t *stored)
+{
+    struct label got = {.result = out};
+    if (!label_table_get(c, key, now, &got))
+        return false;
+    *stored = got.stored_ms;
+    return true;
+}
+
+static void put_label(struct label_table *c, const struct label_key *key,
+                      const medley_result *value, int64_t now)
+{
+    medley_result copy = *value;
+    label_table_put(c, key, &(struct label){.result = &copy, .stored_ms = now});
+}
 
 static struct label_key key_of(uint32_t id, char text[32])
 {
@@ -48,13 +66,13 @@ struct outcome {
     size_t wrong, hits, misses, over; /* over: bounds broken */
 };
 
-static struct outcome random_operations(const struct label_cache_options *o, uint64_t seed,
+static struct outcome random_operations(const struct label_table_options *o, uint64_t seed,
                                         bool must_hit)
 {
     static struct naive naive;
     struct outcome out = {0};
     struct rng rng;
-    struct label_cache *c = label_cache_new(o);
+    struct label_table *c = label_table_new(o);
     int64_t now = 1000;
     memset(&naive, 0, sizeof naive);
     rng_init(&rng, seed, 0);
@@ -69,10 +87,10 @@ static struct outcome random_operations(const struct label_cache_options *o, uin
         now += rng_below(&rng, 3);
         if (rng_below(&rng, 2)) {
             wanted = value_of(id, step);
-            label_cache_put(c, &key, &wanted, now);
+            put_label(c, &key, &wanted, now);
             naive.version[id] = step;
             naive.stored[id] = now;
-        } else if (label_cache_get(c, &key, now, &got, &stored)) {
+        } else if (get_label(c, &key, now, &got, &stored)) {
             out.hits++;
             out.wrong += !naive.version[id] || !same_value(&got, &wanted) ||
                          stored != naive.stored[id] || (o->ttl_ms && now - stored > o->ttl_ms);
@@ -83,11 +101,11 @@ static struct outcome random_operations(const struct label_cache_options *o, uin
             out.wrong += must_hit && alive;
         }
         if (step % 64 == 0) {
-            struct label_cache_stats stats = label_cache_stats(c);
+            struct label_table_stats stats = label_table_stats(c);
             out.over += stats.entries > o->entries || stats.bytes > o->bytes;
         }
     }
-    label_cache_free(c);
+    label_table_free(c);
     return out;
 }
 
@@ -95,7 +113,7 @@ static void test_against_naive(void)
 {
     const struct {
         const char *name;
-        struct label_cache_options o;
+        struct label_table_options o;
         bool must_hit;
     } cases[] = {
         {"all fits, no TTL", {1 << 20, 1 << 28, 0, K}, true},
@@ -119,71 +137,71 @@ static void test_against_naive(void)
 /* A head asked for again and again must survive a long scan of keys seen once. */
 static void test_scan(void)
 {
-    struct label_cache_options o = {1000, 1 << 26, 0, K};
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table_options o = {1000, 1 << 26, 0, K};
+    struct label_table *c = label_table_new(&o);
     char text[32];
     medley_result got;
     int64_t stored;
     for (uint32_t id = 0; id < 200; id++) {
         medley_result v = value_of(id, 1);
         struct label_key key = key_of(id, text);
-        label_cache_put(c, &key, &v, 1);
+        put_label(c, &key, &v, 1);
         for (int hit = 0; hit < 3; hit++)
-            label_cache_get(c, &key, 1, &got, &stored);
+            get_label(c, &key, 1, &got, &stored);
     }
     for (uint32_t id = 1000; id < 21000; id++) {
         medley_result v = value_of(id, 1);
         struct label_key key = key_of(id, text);
-        label_cache_put(c, &key, &v, 2);
+        put_label(c, &key, &v, 2);
     }
     size_t kept = 0;
     for (uint32_t id = 0; id < 200; id++) {
         struct label_key key = key_of(id, text);
-        kept += label_cache_get(c, &key, 3, &got, &stored);
+        kept += get_label(c, &key, 3, &got, &stored);
     }
     ok(kept >= 195, "%zu of 200 frequent pairs survive a scan of 20 times the cache", kept);
-    struct label_cache_stats stats = label_cache_stats(c);
+    struct label_table_stats stats = label_table_stats(c);
     ok(stats.entries <= 1000 && stats.entries > 900, "and the cache is full: %zu",
        stats.entries);
     ok(stats.evicted == 20200 - stats.entries, "evictions are counted");
-    label_cache_free(c);
+    label_table_free(c);
 }
 
 /* A pair that comes back soon after it was dropped goes where it stays longer. */
 static void test_ghosts(void)
 {
-    struct label_cache_options o = {1000, 1 << 26, 0, K};
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table_options o = {1000, 1 << 26, 0, K};
+    struct label_table *c = label_table_new(&o);
     char text[32];
     medley_result got, v = value_of(7, 1);
     int64_t stored;
     size_t back = 0, stayed = 0;
     for (uint32_t id = 0; id < 1500; id++) { /* fills the cache; the first are dropped again */
         struct label_key key = key_of(id, text);
-        label_cache_put(c, &key, &v, 1);
+        put_label(c, &key, &v, 1);
     }
     for (uint32_t id = 350; id < 450; id++) {
         struct label_key key = key_of(id, text);
-        back += !label_cache_get(c, &key, 2, &got, &stored);
-        label_cache_put(c, &key, &v, 2);
+        back += !get_label(c, &key, 2, &got, &stored);
+        put_label(c, &key, &v, 2);
     }
     for (uint32_t id = 5000; id < 6500; id++) {
         struct label_key key = key_of(id, text);
-        label_cache_put(c, &key, &v, 3);
+        put_label(c, &key, &v, 3);
     }
     for (uint32_t id = 350; id < 450; id++) {
         struct label_key key = key_of(id, text);
-        stayed += label_cache_get(c, &key, 4, &got, &stored);
+        stayed += get_label(c, &key, 4, &got, &stored);
     }
     ok(back == 100, "%zu of 100 pairs were dropped and put again", back);
     ok(stayed >= 80, "%zu of these outlive a scan that drops all newcomers", stayed);
-    label_cache_free(c);
+    label_table_free(c);
 }
 
 static void test_collisions(void)
 {
-    struct label_cache_options o = {1000, 1 << 22, 0, K};
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table_options o = {1000, 1 << 22, 0, K};
+    struct label_table *c = label_table_new(&o);
     struct hash128 same = {7, 9};
     struct label_key keys[] = {
         {same, STR("query"), STR("a")}, {same, STR("query"), STR("b")},
@@ -195,78 +213,77 @@ static void test_collisions(void)
     int64_t stored;
     for (uint32_t i = 0; i + 1 < n; i++) {
         medley_result v = value_of(i, 5);
-        label_cache_put(c, &keys[i], &v, 1);
+        put_label(c, &keys[i], &v, 1);
     }
-    ok(!label_cache_get(c, &keys[n - 1], 1, &got, &stored), "a collision is a miss, not a hit");
+    ok(!get_label(c, &keys[n - 1], 1, &got, &stored), "a collision is a miss, not a hit");
     for (uint32_t i = 0; i + 1 < n; i++) {
         medley_result v = value_of(i, 5);
-        right += label_cache_get(c, &keys[i], 1, &got, &stored) && same_value(&got, &v);
+        right += get_label(c, &keys[i], 1, &got, &stored) && same_value(&got, &v);
     }
     ok(right == n - 1, "keys with one hash are told apart by their bytes");
-    label_cache_free(c);
+    label_table_free(c);
 }
 
 static void test_ttl(void)
 {
-    struct label_cache_options o = {100, 1 << 20, 1000, K};
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table_options o = {100, 1 << 20, 1000, K};
+    struct label_table *c = label_table_new(&o);
     char text[32];
     struct label_key key = key_of(1, text);
     medley_result v = value_of(1, 1), got;
     int64_t stored = -1;
-    label_cache_put(c, &key, &v, 5000);
-    ok(label_cache_get(c, &key, 6000, &got, &stored) && stored == 5000,
-       "kept for the whole TTL");
-    ok(!label_cache_get(c, &key, 6001, &got, &stored), "gone a moment later");
-    struct label_cache_stats stats = label_cache_stats(c);
+    put_label(c, &key, &v, 5000);
+    ok(get_label(c, &key, 6000, &got, &stored) && stored == 5000, "kept for the whole TTL");
+    ok(!get_label(c, &key, 6001, &got, &stored), "gone a moment later");
+    struct label_table_stats stats = label_table_stats(c);
     ok(stats.entries == 0 && stats.bytes == 0 && stats.expired == 1, "and its memory with it");
-    label_cache_put(c, &key, &v, 7000);
-    label_cache_put(c, &key, &v, 7900);
-    ok(label_cache_get(c, &key, 8800, &got, &stored) && stored == 7900, "a put renews");
-    label_cache_free(c);
+    put_label(c, &key, &v, 7000);
+    put_label(c, &key, &v, 7900);
+    ok(get_label(c, &key, 8800, &got, &stored) && stored == 7900, "a put renews");
+    label_table_free(c);
 }
 
 static void test_memory(void)
 {
-    struct label_cache_options o = {100, 1 << 20, 0, K};
+    struct label_table_options o = {100, 1 << 20, 0, K};
     for (size_t n = 0; n < 3; n++) {
         mem_fail_after(n);
-        struct label_cache *c = label_cache_new(&o);
+        struct label_table *c = label_table_new(&o);
         mem_fail_after(SIZE_MAX);
         ok(!c, "new: allocation %zu fails cleanly", n);
-        label_cache_free(c);
+        label_table_free(c);
     }
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table *c = label_table_new(&o);
     char text[32];
     struct label_key key = key_of(1, text);
     medley_result old = value_of(1, 1), fresh = value_of(1, 2), got;
     int64_t stored;
-    label_cache_put(c, &key, &old, 1);
+    put_label(c, &key, &old, 1);
     mem_fail_after(0);
-    label_cache_put(c, &key, &fresh, 2);
+    put_label(c, &key, &fresh, 2);
     mem_fail_after(SIZE_MAX);
-    ok(!label_cache_get(c, &key, 3, &got, &stored), "without memory the outdated answer goes");
+    ok(!get_label(c, &key, 3, &got, &stored), "without memory the outdated answer goes");
     for (uint32_t id = 0; id < 90; id++) { /* bucket growth fails */
         key = key_of(id, text);
         mem_fail_after(1);
-        label_cache_put(c, &key, &old, 4);
+        put_label(c, &key, &old, 4);
     }
     mem_fail_after(SIZE_MAX);
-    ok(label_cache_stats(c).entries == 90, "buckets that cannot grow only get longer");
+    ok(label_table_stats(c).entries == 90, "buckets that cannot grow only get longer");
     char *large = mem_zalloc(1 << 20, 1);
     key = label_key_of(STR("q"), label_key_hash(STR("q")), (struct str){large, 1 << 20});
-    label_cache_put(c, &key, &old, 5);
-    ok(!label_cache_get(c, &key, 5, &got, &stored), "a key as large as a shard is not kept");
-    ok(label_cache_stats(c).entries == 90, "and pushes nothing out");
+    put_label(c, &key, &old, 5);
+    ok(!get_label(c, &key, 5, &got, &stored), "a key as large as a shard is not kept");
+    ok(label_table_stats(c).entries == 90, "and pushes nothing out");
     mem_free(large);
-    label_cache_free(c);
+    label_table_free(c);
 }
 
 /* ---- threads ----------------------------------------------------------------------------- */
 
 #define THREADS 4
 struct worker {
-    struct label_cache *c;
+    struct label_table *c;
     uint64_t stream;
     size_t torn, hits;
 };
@@ -283,23 +300,23 @@ static void *hammer(void *context)
         medley_result v = value_of(id, step), got;
         int64_t stored;
         if (rng_below(&rng, 3) == 0) {
-            label_cache_put(w->c, &key, &v, step);
-        } else if (label_cache_get(w->c, &key, step, &got, &stored)) {
+            put_label(w->c, &key, &v, step);
+        } else if (get_label(w->c, &key, step, &got, &stored)) {
             uint32_t version = got.models_used - id * 31;
             v = value_of(id, version);
             w->torn += !same_value(&got, &v) || stored != version;
             w->hits++;
         }
         if (step % 1000 == 0)
-            label_cache_stats(w->c);
+            label_table_stats(w->c);
     }
     return NULL;
 }
 
 static void test_threads(void)
 {
-    struct label_cache_options o = {300, 1 << 22, 0, K};
-    struct label_cache *c = label_cache_new(&o);
+    struct label_table_options o = {300, 1 << 22, 0, K};
+    struct label_table *c = label_table_new(&o);
     struct worker workers[THREADS];
     pthread_t threads[THREADS];
     size_t torn = 0, hits = 0;
@@ -313,7 +330,7 @@ static void test_threads(void)
         hits += workers[t].hits;
     }
     ok(torn == 0 && hits > 0, "%d threads: %zu hits, none torn", THREADS, hits);
-    label_cache_free(c);
+    label_table_free(c);
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -322,7 +339,7 @@ static const char *folded(const char *text)
 {
     static struct strbuf out;
     sb_clear(&out);
-    label_cache_fold(str_of(text), &out, NULL);
+    label_key_fold(str_of(text), &out, NULL);
     return out.s ? out.s : "";
 }
 
@@ -339,7 +356,7 @@ static void test_fold(void)
     struct strbuf out;
     medley_error err;
     sb_init(&out);
-    ok(label_cache_fold(STR("a\xFF"), &out, &err) == MEDLEY_EINVAL, "invalid UTF-8 is refused");
+    ok(label_key_fold(STR("a\xFF"), &out, &err) == MEDLEY_EINVAL, "invalid UTF-8 is refused");
     sb_deinit(&out);
 }
 
@@ -349,7 +366,7 @@ static struct label_key product_key(struct strbuf *shared, struct strbuf *own,
     sb_clear(shared);
     sb_clear(own);
     label_key_shared(shared, "b1", 0, STR("us"), str_of(query));
-    label_key_own(own, p);
+    label_key_own(own, p, 0);
     return label_key_of(sb_str(shared), label_key_hash(sb_str(shared)), sb_str(own));
 }
 

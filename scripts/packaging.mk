@@ -1,0 +1,58 @@
+# packaging.mk: what leaves the build folder: manual pages, completion, installation, archive,
+# Debian packages, the ABI, the documentation's site. Included by the Makefile.
+
+# Where `install` puts things; Debian's packaging sets LIBDIR and PREFIX.
+MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+DOCDIR ?= $(PREFIX)/share/doc/medley
+
+# Dates in manual pages and archives: of the last commit; of an unpacked archive, which `make dist`
+# dates so too.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
+
+PAGES = $B/pages/complete
+pages: $(PAGES)  ## manual pages and shell completion, in $B/pages
+
+$(PAGES): $B/medley scripts/make-pages
+	@rm -rf $(@D) && mkdir -p $(@D)/man $(@D)/completion
+	@perl scripts/make-pages $B/medley $(@D)
+	@touch $@
+
+# Libs.private, not Requires.private: the latter would also ask for what libmicrohttpd needs when it is
+# itself linked statically, which nobody has installed.
+$B/medley.pc: Makefile scripts/packaging.mk src/base/error.c FORCE
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
+	    'Name: medley' 'Description: Interpretable ensembles for product search' \
+	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmedley' \
+	    'Libs.private: -pthread $(ALL_LDLIBS)' >$@
+
+FORCE:
+
+install: all $(PAGES) $B/medley.pc  ## under PREFIX (and DESTDIR): program, library, headers, pages, completion
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(LIBDIR)/pkgconfig $(PREFIX)/include/medley \
+	    $(MANDIR)/man1 $(BASHDIR) $(ZSHDIR) $(DOCDIR)/examples)
+	install -m 755 $B/medley $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $B/libmedley.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 $B/libmedley.so $(DESTDIR)$(LIBDIR)/libmedley.so.$(VERSION)
+	ln -sf libmedley.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libmedley.so
+	install -m 644 include/medley/*.h $(DESTDIR)$(PREFIX)/include/medley/
+	install -m 644 $B/medley.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 $B/pages/man/*.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 $B/pages/completion/medley $(DESTDIR)$(BASHDIR)/
+	install -m 644 $B/pages/completion/_medley $(DESTDIR)$(ZSHDIR)/
+	install -m 644 examples/*.c $(DESTDIR)$(DOCDIR)/examples/
+
+# The same names as above: what somebody else put into these folders stays.
+uninstall: $(PAGES)  ## take away what install put there
+	rm -f $(addprefix $(DESTDIR),$(PREFIX)/bin/medley \
+	    $(addprefix $(LIBDIR)/,libmedley.a libmedley.so $(SONAME) libmedley.so.$(VERSION) \
+	        pkgconfig/medley.pc) \
+	    $(addprefix $(PREFIX)/,$(wildcard include/medley/*.h)) \
+	    $(addprefix $(MANDIR)/man1/,$(notdir $(wildcard $B/pages/man/*.1))) \
+	    $(BASHDIR)/medley $(ZSHDIR)/_medley \
+	    $(addprefix $(DOCDIR)/,$(wildcard examples/*.c)))
+	-rmdir $(addprefix $(DESTDIR),$(PREFIX)/include/medley $(DOCDIR)/examples $(DOCDIR)) 2>/dev/null
+
+.PHONY: pages install uninstall FORCE
