@@ -7,18 +7,22 @@
 #include "cache/admission.h"
 #include "cache/disk.h"
 #include "cache/epochs.h"
+#include "cache/redis.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <time.h>
 
 #define DISK_BYTES ((size_t)1 << 30)
-#define TYPICAL_RECORD 256 /* bytes of a label on the disk, with its share of pages */
+#define REDIS_TIMEOUT_MS 20
+#define REDIS_ADMISSION 1000000 /* labels: how many it holds is not known */
+#define TYPICAL_RECORD 256      /* bytes of a label on the disk, with its share of pages */
 
 struct label_cache {
     struct label_cache_options options; /* its texts are not used after the start */
     struct label_table *table;
-    struct disk *disk; /* NULL: none */
+    struct disk *disk;   /* NULL: none */
+    struct redis *redis; /* NULL: none */
     struct epochs *epochs;
     struct admission *admission; /* NULL: there is nothing below memory */
     struct tier_counters memory;
@@ -38,6 +42,7 @@ static void set_defaults(struct label_cache_options *o)
     o->entries = o->entries ? o->entries : 100000;
     o->bytes = o->bytes ? o->bytes : (size_t)64 << 20;
     o->disk_bytes = o->disk_bytes ? o->disk_bytes : DISK_BYTES;
+    o->redis_timeout_ms = o->redis_timeout_ms ? o->redis_timeout_ms : REDIS_TIMEOUT_MS;
 }
 
 static medley_status open_disk(struct label_cache *c, medley_error *err)
@@ -63,6 +68,19 @@ static medley_status open_disk(struct label_cache *c, medley_error *err)
     return MEDLEY_OK;
 }
 
+static medley_status open_redis(struct label_cache *c, medley_error *err)
+{
+    const struct label_cache_options *o = &c->options;
+    struct redis_options redis = {.place = o->redis,
+                                  .password = o->redis_password,
+                                  .timeout_ms = o->redis_timeout_ms,
+                                  .n_classes = o->n_classes,
+                                  .ttl_ms = o->ttl_ms,
+                                  .warn = o->warn,
+                                  .warn_context = o->warn_context};
+    return o->redis ? redis_open(&redis, c->epochs, &c->redis, err) : MEDLEY_OK;
+}
+
 medley_status label_cache_open(const struct label_cache_options *options,
                                struct label_cache **out, medley_error *err)
 {
@@ -79,12 +97,15 @@ medley_status label_cache_open(const struct label_cache_options *options,
                                                              .ttl_ms = o->ttl_ms,
                                                              .n_classes = o->n_classes});
     c->epochs = epochs_new();
-    if (o->folder)
-        c->admission = admission_new(o->disk_bytes / TYPICAL_RECORD);
-    if (!c->table || !c->epochs || (o->folder && !c->admission))
+    if (o->folder || o->redis)
+        c->admission =
+            admission_new(o->folder ? o->disk_bytes / TYPICAL_RECORD : REDIS_ADMISSION);
+    if (!c->table || !c->epochs || ((o->folder || o->redis) && !c->admission))
         st = fail_memory(err, "the label cache");
     if (!st)
         st = open_disk(c, err);
+    if (!st) /* after the disk, whose epochs it passes on */
+        st = open_redis(c, err);
     if (st)
         label_cache_close(c);
     else
@@ -96,6 +117,7 @@ void label_cache_close(struct label_cache *c)
 {
     if (!c)
         return;
+    redis_close(c->redis);
     disk_close(c->disk);
     label_table_free(c->table);
     epochs_free(c->epochs);
@@ -110,6 +132,8 @@ static void offer_below(struct label_cache *c, uint64_t bundle, const struct lab
 {
     if (c->disk)
         disk_offer(c->disk, bundle, key, label);
+    if (c->redis)
+        redis_offer(c->redis, bundle, key, label);
 }
 
 /* The first hit is the second time that somebody asks: the label has earned its place below. */
@@ -154,11 +178,18 @@ static size_t search_disk(struct label_cache *c, const struct label_list *list,
     return c->disk ? disk_find(c->disk, list, s) : 0;
 }
 
-/* One tier's look-up; what it finds that was not known before is taken up into memory. */
+static size_t search_redis(struct label_cache *c, const struct label_list *list,
+                           const struct label_search *s)
+{
+    return c->redis ? redis_find(c->redis, list, s) : 0;
+}
+
+typedef size_t tier_search(struct label_cache *c, const struct label_list *list,
+                           const struct label_search *s);
+
+/* One tier's look-up; what it finds that was not known before is taken up into those above. */
 static size_t search_below(struct label_cache *c, const struct label_list *list,
-                           const struct label_search *s,
-                           size_t (*search)(struct label_cache *, const struct label_list *,
-                                            const struct label_search *))
+                           const struct label_search *s, tier_search *search)
 {
     bool *known = mem_alloc(list->n, sizeof *known);
     for (size_t i = 0; known && i < list->n; i++)
@@ -168,7 +199,10 @@ static size_t search_below(struct label_cache *c, const struct label_list *list,
         if (known[i] || s->stored_ms[i] < 0)
             continue;
         struct label_key key = label_list_key(list, i);
-        label_table_put(c->table, &key, &(struct label){&s->results[i], s->stored_ms[i], true});
+        struct label label = {&s->results[i], s->stored_ms[i], true};
+        label_table_put(c->table, &key, &label);
+        if (search == search_redis && c->disk)
+            disk_offer(c->disk, list->bundle, &key, &label);
     }
     mem_free(known);
     return found;
@@ -190,13 +224,14 @@ size_t label_cache_find(struct label_cache *c, const struct label_list *list,
         found += search_memory(c, list, s);
     if (reach == LABELS_NEAR && found < list->n && c->disk)
         found += search_below(c, list, s, search_disk);
+    if (reach == LABELS_FAR && found < list->n && c->redis)
+        found += search_below(c, list, s, search_redis);
     return found;
 }
 
 bool label_cache_has_far(struct label_cache *c)
 {
-    (void)c;
-    return false;
+    return c->redis && redis_up(c->redis);
 }
 
 void label_cache_keep(struct label_cache *c, const struct label_list *list,
@@ -242,6 +277,8 @@ medley_status label_cache_invalidate(struct label_cache *c, const medley_text *i
     }
     if (c->disk)
         st = disk_write_epochs(c->disk, products, n, epoch, err);
+    if (c->redis)
+        redis_tell_epochs(c->redis, products, n, epoch);
     mem_free(products);
     return st;
 }
@@ -263,6 +300,8 @@ void label_cache_flush(struct label_cache *c)
 {
     if (c->disk)
         disk_flush(c->disk);
+    if (c->redis)
+        redis_flush(c->redis);
 }
 
 /* ---- about itself ------------------------------------------------------------------------ */
@@ -281,5 +320,7 @@ size_t label_cache_tiers(struct label_cache *c, struct tier_stats out[TIERS])
     n++;
     if (c->disk)
         disk_stats(c->disk, &out[n++]);
+    if (c->redis)
+        redis_stats(c->redis, &out[n++]);
     return n;
 }

@@ -1,10 +1,12 @@
-/* label_cache.h: remembers the labels of judged pairs: in memory, below that on a disk.
+/* label_cache.h: remembers the labels of judged pairs: in memory, below that on a disk, below
+ * that in Redis.
  *
  * What an answer means: the ensemble looks at a product together with the other candidates of
  * its list, so a remembered label is that of the list in which the pair was last judged.
  *
  *   label_table.h  memory: a sharded table
  *   disk.h         LMDB: survives the process, however it ends
+ *   redis.h        shared by several servers; its absence costs nothing
  *
  * A label found below is taken up into memory. Downwards go only labels that were asked for a
  * second time (admission.h), so that a crawler's labels stay out; on threads of their own,
@@ -13,7 +15,7 @@
  *
  * Times are milliseconds since 1970 (label_cache_now), since labels outlive the process. All
  * functions except open and close may be called from any thread. Proof:
- * tests/test_label_cache.c, test_disk.c. */
+ * tests/test_label_cache.c, test_disk.c, test_redis.c. */
 #ifndef CACHE_LABEL_CACHE_H
 #define CACHE_LABEL_CACHE_H
 
@@ -33,13 +35,17 @@ struct label_cache_options {
     const char *folder; /* of the LMDB files, made when it is not there; NULL: no such tier */
     size_t disk_bytes;  /* of its file at most [1 GiB] */
 
+    const char *redis;          /* host:port[/db], [v6]:port or a socket's /path; NULL: none */
+    const char *redis_password; /* NULL: none */
+    unsigned redis_timeout_ms;  /* for one list, connecting included [20] */
+
     /* Told once of each kind of trouble; from any thread. NULL: nobody is. */
     void (*warn)(void *context, const char *text);
     void *warn_context;
 };
 
 /* A disk tier that cannot be opened is warned of and left out: a cache is no reason not to
- * serve. Errors: ENOMEM. */
+ * serve. Errors: EINVAL (`redis` is no address), EIO (no thread), ENOMEM. */
 medley_status label_cache_open(const struct label_cache_options *options,
                                struct label_cache **out, medley_error *err);
 void label_cache_close(struct label_cache *c); /* writes what waits; accepts NULL */
@@ -76,7 +82,7 @@ uint64_t label_cache_epoch(struct label_cache *c, medley_text id);
 void label_cache_keep_bundles(struct label_cache *c, const char *const *bundles, size_t n);
 /* Of memory and disk. */
 void label_cache_clear(struct label_cache *c);
-/* Waits until what was offered to the disk is there. */
+/* Waits until what was offered to the tiers below is there, or given up. */
 void label_cache_flush(struct label_cache *c);
 
 /* ---- about itself ------------------------------------------------------------------------ */
