@@ -48,7 +48,9 @@ const askJson = async (path, body, token) => (await ask(path, body, token)).json
 let bundle = null;
 
 async function refreshBundle() {
+  const before = bundle && bundle.id;
   bundle = await askJson('v1/bundle');
+  if (bundle.id !== before) offerChoices();
   $('bundle').textContent = 'bundle ' + bundle.id.slice(0, 12);
   $('bundle').title = bundle.id;
   return bundle;

@@ -37,7 +37,6 @@ function showView(event) {
 async function begin() {
   try {
     await refreshBundle();
-    offerChoices();
   } catch (e) {
     $('bundle').textContent = e.message;
   }

@@ -3,7 +3,7 @@
 import {readFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
-const {OPEN, CLOSED, SHADOW, OUT, TOOLS, CHROMIUM, SHOP} = process.env;
+const {OPEN, CLOSED, SHADOW, FAR, OUT, TOOLS, CHROMIUM, SHOP} = process.env;
 const {chromium} = createRequire(TOOLS + '/')('playwright-core');
 const axe = readFileSync(TOOLS + '/node_modules/axe-core/axe.min.js', 'utf8');
 const ADMIN = 'a-token-for-admins', CLIENT = 'a-token-for-clients';
@@ -135,16 +135,61 @@ async function testLive(page, lists) {
   await page.click('#pause');
 }
 
-/* What /v1/models says of models that run elsewhere. */
-async function testBreaker(page) {
+/* A model that runs elsewhere fails until its breaker opens; the others answer. */
+async function testBreaker(page, lists) {
+  await go(page, 'live');
+  const row = page.locator('#models tbody tr', {has: page.locator('th', {hasText: 'far'})});
+  await row.locator('.state.closed').waitFor();
+  ok(true, 'live: a breaker that is closed');
+  await fetch(FAR + '/die', {method: 'POST'});
+  for (const [query, products] of lists.slice(0, 3))
+    await post('/v1/classify', {query, products, models: ['far', 'small'], cache: 'off'});
+  await row.locator('.state.open').waitFor();
+  ok(/open\s+3\b/.test(await row.innerText()), 'live: it opens, failures are counted', await row.innerText());
+  await go(page, 'try');
+  await page.uncheck('#ask-models input[value=gcn]');
+  await page.click('#go');
+  await page.waitForFunction(() => /no answer from far/.test(document.querySelector('#results').innerText));
+  ok(true, 'try: which model did not answer');
+  await page.check('#ask-models input[value=gcn]');
+}
+
+/* Another bundle, and back; a server that is away, and back. */
+async function testChange(page, lists) {
+  await go(page, 'live');
+  const before = await text(page, '#bundle');
+  await post('/v1/bundles:activate', {bundle: SHADOW}, ADMIN);
+  await page.waitForFunction(id => document.querySelector('#bundle').innerText.includes(id), SHADOW.slice(0, 12));
+  await page.waitForFunction(() => document.querySelectorAll('#models tbody tr').length === 2);
+  ok(true, 'live: another bundle is seen, with its models');
+  await go(page, 'ensemble');
+  await page.waitForFunction(n => document.querySelectorAll('#ranking tbody tr').length > 0);
+  is(await page.locator('#ranking tbody td:nth-child(3):text-is("yes")').count(), 2, 'ensemble: and how it was chosen');
+  await go(page, 'try');
+  is(await page.locator('#ask-models input').count(), 2, 'try: and its models to ask');
+  await post('/v1/bundles:rollback', {}, ADMIN);
+  await go(page, 'live');
+  await page.waitForFunction(text => document.querySelector('#bundle').innerText === text, before);
+  await page.context().setOffline(true);
+  await page.waitForSelector('#live-status.error');
+  ok(/does not answer/.test(await text(page, '#live-status')), 'live: a server that is away');
+  await page.context().setOffline(false);
+  await page.waitForSelector('#live-status:not(.error)', {state: 'attached'});
+  ok(true, 'live: and back');
+  await post('/v1/bundles:shadow', {bundle: SHADOW, share: 1}, ADMIN); /* it was active: no shadow any more */
+  for (const [query, products] of lists.slice(0, 40))
+    await post('/v1/classify', {query, products, cache: 'off'});
+}
+
+/* Latencies, however the server tells them. */
+async function testLatencies(page) {
   await page.route('**/v1/models', async route => {
     const reply = await route.fetch(), body = await reply.json();
-    Object.assign(body.models[0], {kind: 'remote', breaker: 'open', latency: {p50_ms: 12, p99_ms: 345}});
+    Object.assign(body.models[0], {latency: {p50_ms: 12, p99_ms: 345}});
     await route.fulfill({response: reply, json: body});
   });
-  await page.waitForSelector('#models .state.open');
-  const row = await text(page, '#models tbody tr');
-  ok(/12/.test(row) && /345/.test(row), 'live: a breaker that is open, and latencies', row);
+  await page.waitForFunction(() => /12\.0\s+345/.test(document.querySelector('#models tbody tr').innerText));
+  ok(true, 'live: latencies');
   await page.unroute('**/v1/models');
 }
 
@@ -342,11 +387,13 @@ try {
   const page = await open(OPEN);
   await testQuantiles(page);
   await testLive(page, lists);
-  await testBreaker(page);
+  await testLatencies(page);
   await testTry(page, lists);
   await testEnsemble(page);
   await testCompare(page, lists);
-  const mine = page.problems.filter(p => !/status of 40[01]/.test(p)); /* the refusals that were asked for */
+  await testBreaker(page, lists);
+  await testChange(page, lists);
+  const mine = page.problems.filter(p => !/status of 40[01]|ERR_INTERNET_DISCONNECTED/.test(p)); /* the refusals that were asked for */
   is(mine.join('\n'), '', 'the browser has no complaint, nor has the policy');
   is(page.elsewhere.join(' '), '', 'nothing is asked elsewhere');
   await page.context().close();
