@@ -58,9 +58,10 @@ CLI_OBJ := $(CLI:%.c=$B/%.o)
 TEST_BIN := $(TESTS:%.c=$B/%)
 FUZZ_BIN := $(FUZZ:%.c=$B/%)
 PLUGINS := $(patsubst %.c,$B/%.so,$(wildcard examples/plugin_*.c tests/plugin_*.c))
+EXAMPLES := $(patsubst %.c,$B/%,$(filter-out examples/plugin_%,$(wildcard examples/*.c)))
 BENCH_BIN := $(patsubst %.c,$B/%,$(wildcard bench/bench_*.c))
 
-all: $B/medley $B/libmedley.a $B/libmedley.so $(PLUGINS)  ## build the library and the program (default)
+all: $B/medley $B/libmedley.a $B/libmedley.so $(PLUGINS) $(EXAMPLES)  ## build the library and the program (default)
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -98,12 +99,17 @@ $B/libmedley.so: $(OBJ)
 $B/medley: $(CLI_OBJ) $B/libmedley.a
 	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
 
-examples: $(filter $B/examples/%,$(PLUGINS))  ## build the example plugins
+examples: $(filter $B/examples/%,$(PLUGINS)) $(EXAMPLES)  ## build the examples
 
 # A plugin needs the public headers alone.
 $(PLUGINS): $B/%.so: %.c include/medley/plugin.h
 	@mkdir -p $(@D)
 	$(CC) -Iinclude $(ALL_CFLAGS) -shared $(ALL_LDFLAGS) $< -lm -o $@
+
+# Programs of the examples too: what they use is what a user has.
+$(EXAMPLES): $B/%: %.c $B/libmedley.a $(wildcard include/medley/*.h)
+	@mkdir -p $(@D)
+	$(CC) -Iinclude $(ALL_CFLAGS) $(ALL_LDFLAGS) $< $B/libmedley.a $(ALL_LDLIBS) -o $@
 
 $B/tests/%: $B/tests/%.o $B/libmedley.a
 	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@

@@ -101,7 +101,7 @@ if nm -D "$build/libmedley.so" 2>/dev/null | grep -Eq '__asan_init|__tsan_init|_
     ok 0 'skipped: a build with sanitizers'
 else
     # shellcheck disable=SC2046
-    $CC -std=c11 "$root/share/doc/medley/examples/gbdt.c" $(flags --cflags --libs) -lm -o "$folder/gbdt" >"$out" 2>"$err" &&
+    $CC -std=c11 "$root/share/doc/medley/examples/gbdt.c" $(flags --cflags --libs) -o "$folder/gbdt" >"$out" 2>"$err" &&
         LD_LIBRARY_PATH=$root/lib "$folder/gbdt" "$folder" >"$out" 2>"$err" && grep -q '^right: ' "$out"
     ok $? 'an installed example builds by pkg-config against the shared library, and runs'
     # shellcheck disable=SC2046
