@@ -6,6 +6,8 @@
 #include "cache/label_cache.h"
 #include "tests/tap.h"
 
+#include <pthread.h>
+
 #define K 3
 #define NOW INT64_C(1700000000000)
 
@@ -74,13 +76,16 @@ __attribute__((unused)) static void found_free(struct found *f)
     mem_free(f->stored_ms);
 }
 
+static pthread_mutex_t warning_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_warning[512];
 static unsigned warnings;
 __attribute__((unused)) static void keep_warning(void *context, const char *text)
 {
     (void)context;
+    pthread_mutex_lock(&warning_lock);
     warnings++;
     snprintf(last_warning, sizeof last_warning, "%s", text);
+    pthread_mutex_unlock(&warning_lock);
 }
 
 #endif
