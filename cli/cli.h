@@ -32,6 +32,7 @@ int verb_explain(int argc, char **argv);
 int verb_diff(int argc, char **argv);
 int verb_report(int argc, char **argv);
 int verb_serve(int argc, char **argv);
+int verb_cache(int argc, char **argv);
 int verb_run(int argc, char **argv);
 int verb_status(int argc, char **argv);
 int verb_synth(int argc, char **argv);

@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "base/str.h"
+#include "base/yaml.h"
+#include "ensemble/config.h"
 #include "serve/classify_request.h"
 #include "serve/server.h"
 
@@ -28,6 +30,12 @@ enum {
     OPT_ENTRIES,
     OPT_BYTES,
     OPT_TTL,
+    OPT_CACHE_DIR,
+    OPT_CACHE_DISK,
+    OPT_CACHE_ADMIT,
+    OPT_REDIS,
+    OPT_REDIS_PASSWORD,
+    OPT_REDIS_TIMEOUT,
     OPT_BODY,
     OPT_TIMEOUT,
     OPT_DEADLINE,
@@ -44,8 +52,17 @@ static const struct argp_option options[] = {
     {"threads", OPT_THREADS, "N", 0, "requests classified at a time [2]", 0},
     {"max-queue", OPT_QUEUE, "N", 0, "requests that may wait; more are answered 429 [128]", 0},
     {"cache-entries", OPT_ENTRIES, "N", 0, "pairs remembered; 0: none [100000]", 0},
-    {"cache-bytes", OPT_BYTES, "N", 0, "memory for them [67108864]", 0},
+    {"cache-bytes", OPT_BYTES, "SIZE", 0, "memory for them [64M]", 0},
     {"cache-ttl", OPT_TTL, "SECONDS", 0, "forget pairs after so long; 0: never [0]", 0},
+    {"cache-dir", OPT_CACHE_DIR, "FOLDER", 0,
+     "keep pairs here too, over restarts; one server a folder", 0},
+    {"cache-disk", OPT_CACHE_DISK, "SIZE", 0, "disk for them [1G]", 0},
+    {"cache-admit", OPT_CACHE_ADMIT, "twice|all", 0,
+     "pairs that go to disk and Redis: asked for twice, or all [twice]", 0},
+    {"redis", OPT_REDIS, "HOST:PORT", 0,
+     "share pairs with other servers; HOST:PORT/DATABASE or the /path of a socket, too", 0},
+    {"redis-password-file", OPT_REDIS_PASSWORD, "FILE", 0, "the password of that Redis", 0},
+    {"redis-timeout", OPT_REDIS_TIMEOUT, "MS", 0, "for looking up a list there [20]", 0},
     {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
     {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
     {"deadline", OPT_DEADLINE, "MS", 0,
@@ -63,9 +80,20 @@ static const struct argp_option options[] = {
 
 struct arguments {
     const char *workspace, *bundle, *token_file, *admin_token_file;
+    const char *cache_folder, *redis_password_file;
     bool quiet;
     struct server_options server;
 };
+
+static size_t parse_size(const struct argp_state *state, const char *option, const char *text,
+                         uint64_t least)
+{
+    uint64_t bytes = 0;
+    if (!yaml_parse_bytes(text, &bytes) || bytes < least || bytes > (uint64_t)1 << 44)
+        argp_error(state, "%s: '%s' is no size from %llu, such as 512M", option, text,
+                   (unsigned long long)least);
+    return (size_t)bytes;
+}
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
@@ -95,10 +123,30 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         s->no_cache = s->cache_entries == 0;
         return 0;
     case OPT_BYTES:
-        s->cache_bytes = cli_count("--cache-bytes", text, 1 << 16, (uint64_t)1 << 40);
+        s->cache_bytes = parse_size(state, "--cache-bytes", text, 1 << 16);
         return 0;
     case OPT_TTL:
         s->cache_ttl = cli_number("--cache-ttl", text, 0, 1e9);
+        return 0;
+    case OPT_CACHE_DIR:
+        a->cache_folder = text;
+        return 0;
+    case OPT_CACHE_DISK:
+        s->cache_disk_bytes = parse_size(state, "--cache-disk", text, 1 << 20);
+        return 0;
+    case OPT_CACHE_ADMIT:
+        if (strcmp(text, "twice") != 0 && strcmp(text, "all") != 0)
+            argp_error(state, "--cache-admit: '%s' is neither twice nor all", text);
+        s->cache_admit_all = strcmp(text, "all") == 0;
+        return 0;
+    case OPT_REDIS:
+        s->redis = text;
+        return 0;
+    case OPT_REDIS_PASSWORD:
+        a->redis_password_file = text;
+        return 0;
+    case OPT_REDIS_TIMEOUT:
+        s->redis_timeout_ms = (unsigned)cli_count("--redis-timeout", text, 1, 10000);
         return 0;
     case OPT_BODY:
         s->max_body = cli_count("--max-body", text, 1024, 1 << 30);
@@ -135,7 +183,8 @@ static const struct argp argp = {
     "what it has begun and exits; SIGHUP opens the bundle's folder anew and lets what is there "
     "answer. Each request is one line of JSON on stderr. Pairs of "
     "frequent products and queries use graph embeddings made ahead (serve.precompute in "
-    "medley.yaml).\v"
+    "medley.yaml). What is not said here is taken from serve: in the workspace's "
+    "medley.yaml.\v"
     "Example: medley serve -C my-shop --port 8080\n"
     "         curl -H 'Content-Type: application/json' localhost:8080/v1/classify \\\n"
     "           -d '{\"query\": \"wireless mouse\", \"products\": [\"P1\", {\"title\": \"Mouse "
@@ -157,6 +206,12 @@ static void log_line(void *context, const char *line, size_t n)
     ssize_t written = write(STDERR_FILENO, text, n + 1);
     (void)written; /* a log that cannot be written cannot be complained about */
     mem_free(text);
+}
+
+static void warn(void *context, const char *text)
+{
+    (void)context;
+    fprintf(stderr, "medley: %s\n", text);
 }
 
 /* A semaphore, because a handler may post it whichever thread the signal meets. */
@@ -220,8 +275,9 @@ static int serve(const struct engine *engine, const struct server_options *o, co
 #define SHORTEST_TOKEN 16
 #define LONGEST_TOKEN 1024
 
-/* The file's text without white space around it; the caller frees *out. */
-static medley_status read_token(const char *path, char **out, medley_error *err)
+/* The file's text without white space around it, at least so long; the caller frees *out. */
+static medley_status read_secret(const char *path, size_t shortest, char **out,
+                                 medley_error *err)
 {
     char *text = NULL;
     size_t n = 0;
@@ -231,13 +287,13 @@ static medley_status read_token(const char *path, char **out, medley_error *err)
     if (st)
         return st;
     struct str token = str_trim((struct str){text, n});
-    bool good = token.n >= SHORTEST_TOKEN;
+    bool good = token.n >= shortest;
     for (size_t i = 0; good && i < token.n; i++)
         good = token.s[i] > ' ' && token.s[i] < 127;
     if (!good)
         st = fail(err, MEDLEY_EINVAL,
-                  "%s: expected a token of at least %d printable ASCII characters", path,
-                  SHORTEST_TOKEN);
+                  "%s: expected a token of at least %zu printable ASCII characters", path,
+                  shortest);
     else if (!(*out = mem_strndup(token.s, token.n)))
         st = fail_memory(err, "a token");
     mem_free(text);
@@ -263,34 +319,103 @@ static const char *split_folder(char *folder, const char **bundles)
 static medley_status run(struct arguments *a, char *folder, int *exit_status, medley_error *err)
 {
     struct engine engine = {0};
-    char *token = NULL, *admin_token = NULL;
-    medley_status st = read_token(a->token_file, &token, err);
+    char *token = NULL, *admin_token = NULL, *password = NULL;
+    medley_status st = read_secret(a->token_file, SHORTEST_TOKEN, &token, err);
     if (!st)
-        st = read_token(a->admin_token_file, &admin_token, err);
+        st = read_secret(a->admin_token_file, SHORTEST_TOKEN, &admin_token, err);
+    if (!st)
+        st = read_secret(a->redis_password_file, 1, &password, err);
     if (!st)
         st = engine_open_bundle(folder, &engine, err);
     if (!st) {
         a->server.log = a->quiet ? NULL : log_line;
         a->server.token = token;
         a->server.admin_token = admin_token;
+        a->server.warn = warn;
+        a->server.cache_folder = a->cache_folder;
+        a->server.redis_password = password;
         const char *name = split_folder(folder, &a->server.bundles);
         *exit_status = interrupted() ? 1 : serve(&engine, &a->server, name);
     }
     engine_close(&engine);
     mem_free(token);
     mem_free(admin_token);
+    mem_free(password);
     return st;
 }
 
+/* ---- settings ----------------------------------------------------------------------------
+ */
+
+/* Paths in medley.yaml are relative to the workspace; the caller frees *out. */
+static medley_status place(const char *workspace, const char *path, const char **borrowed,
+                           char **out, medley_error *err)
+{
+    if (!path)
+        return MEDLEY_OK;
+    *borrowed = *out = path_join(workspace, path);
+    return *out ? MEDLEY_OK : fail_memory(err, "a path");
+}
+
+struct settings {
+    struct config config;
+    char *cache_folder, *password_file; /* owned */
+};
+
+/* What medley.yaml says under serve:, if there is one; the command line comes after it. */
+static medley_status read_settings(const char *workspace, struct settings *s,
+                                   struct arguments *a, medley_error *err)
+{
+    char *path = path_join(workspace, "medley.yaml");
+    if (!path)
+        return fail_memory(err, "a path");
+    medley_status st = file_exists(path) ? config_load(path, &s->config, err) : MEDLEY_OK;
+    const struct serve_config *c = &s->config.serve;
+    bool there = !st && s->config.document;
+    mem_free(path);
+    if (!there)
+        return st;
+    a->server.host = c->host;
+    a->server.port = (uint16_t)c->port;
+    a->server.cache_entries = c->cache_entries;
+    a->server.no_cache = c->cache_entries == 0;
+    a->server.cache_bytes = (size_t)c->cache_bytes;
+    a->server.cache_ttl = c->cache_ttl_s;
+    a->server.cache_disk_bytes = (size_t)c->cache_disk;
+    a->server.cache_admit_all = strcmp(c->cache_admit, "all") == 0;
+    a->server.redis = c->redis;
+    a->server.redis_timeout_ms = c->redis_timeout_ms;
+    st = place(workspace, c->cache_dir, &a->cache_folder, &s->cache_folder, err);
+    return st ? st
+              : place(workspace, c->redis_password_file, &a->redis_password_file,
+                      &s->password_file, err);
+}
+
+static void settings_deinit(struct settings *s)
+{
+    if (s->config.document)
+        config_free(&s->config);
+    mem_free(s->cache_folder);
+    mem_free(s->password_file);
+}
+
+/* A bundle that is named stands for itself: there is no workspace to ask. */
 int verb_serve(int argc, char **argv)
 {
+    struct arguments first = {.workspace = "."};
     struct arguments a = {.workspace = ".", .server.port = 8080};
+    struct settings settings = {0};
     medley_error err = {0};
     int exit_status = 1;
+    cli_parse(&argp, argc, argv, &first);
+    medley_status st =
+        first.bundle ? MEDLEY_OK : read_settings(first.workspace, &settings, &a, &err);
     cli_parse(&argp, argc, argv, &a);
     char *folder = a.bundle ? mem_strdup(a.bundle) : path_join(a.workspace, "bundle/current");
-    medley_status st = folder ? run(&a, folder, &exit_status, &err)
-                              : fail_memory(&err, "the path of the bundle");
+    if (!st)
+        st = folder ? run(&a, folder, &exit_status, &err)
+                    : fail_memory(&err, "the path of the bundle");
     mem_free(folder);
+    settings_deinit(&settings);
     return st ? cli_fail(&err) : exit_status;
 }

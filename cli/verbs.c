@@ -20,6 +20,7 @@ const struct verb verbs[] = {
     {"precompute", "make graph embeddings ahead, again for new data", verb_precompute},
     {"diff", "two bundles side by side: which labels changed, and why", verb_diff},
     {"serve", "answer over HTTP with the current bundle", verb_serve},
+    {"cache", "labels that a server keeps on disk: how many, remove them", verb_cache},
     {"synth", "write a synthetic shop: products, queries, events", verb_synth},
     {"gbdt", "boosted trees on plain tables: train, predict, explain, convert", verb_gbdt},
     {"lm", "language models: compare one with its reference", verb_lm},

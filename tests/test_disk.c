@@ -454,8 +454,5 @@ int main(void)
     test_bundles();
     test_epochs();
     test_threads();
-    char *parent = path_join(folder, "..");
-    remove_tree(parent, NULL);
-    mem_free(parent);
     return tap_done();
 }

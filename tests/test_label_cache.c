@@ -359,8 +359,5 @@ int main(void)
     test_epochs_without_memory();
     test_no_folder();
     test_threads();
-    char *parent = path_join(folder, "..");
-    remove_tree(parent, NULL);
-    mem_free(parent);
     return tap_done();
 }

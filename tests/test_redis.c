@@ -579,6 +579,5 @@ int main(void)
     } else {
         skip("no redis-server: the tests that need a real one");
     }
-    remove_tree(folder, NULL);
     return tap_done();
 }

@@ -62,6 +62,8 @@ static const struct yaml_field decide_fields[] = {
     END,
 };
 
+static const char *const admit_names[] = {"twice", "all", NULL};
+
 /* What `serve:` binds to before the counts are worked out. */
 struct serve_section {
     struct serve_config serve;
@@ -74,8 +76,15 @@ struct precompute_section {
 static const struct yaml_field serve_fields[] = {
     SERVE("host", YAML_TEXT, host, 0, 0, "[127.0.0.1]"),
     SERVE("port", YAML_UNSIGNED, port, 1, 65535, "[8080]"),
-    SERVE("cache_entries", YAML_UNSIGNED, cache_entries, 0, 4e9, "[100000]"),
-    SERVE("cache_ttl_s", YAML_DOUBLE, cache_ttl_s, 0, 1e9, "[86400]"),
+    SERVE("cache_entries", YAML_UNSIGNED, cache_entries, 0, 1e9, "pairs remembered in memory; 0: no cache [100000]"),
+    SERVE("cache_bytes", YAML_BYTES, cache_bytes, 65536, 1e12, "memory for them [64M]"),
+    SERVE("cache_ttl_s", YAML_DOUBLE, cache_ttl_s, 0, 1e9, "forget pairs after so long; 0: never [0]"),
+    SERVE("cache_dir", YAML_TEXT, cache_dir, 0, 0, "folder of those on disk, relative to the workspace [none]"),
+    SERVE("cache_disk", YAML_BYTES, cache_disk, 1048576, 1e13, "size of its file, at most [1G]"),
+    ROW("cache_admit", YAML_CHOICE, serve_section, serve.cache_admit, 0, 0, admit_names, "which pairs go to disk and Redis: asked for twice, or all [twice]"),
+    SERVE("redis", YAML_TEXT, redis, 0, 0, "host:port[/database] or a socket's /path [none]"),
+    SERVE("redis_password_file", YAML_TEXT, redis_password_file, 0, 0, "relative to the workspace [none]"),
+    SERVE("redis_timeout_ms", YAML_UNSIGNED, redis_timeout_ms, 1, 10000, "for looking up a list [20]"),
     ROW("precompute", YAML_NODE, serve_section, precompute, 0, 0, NULL, "graph embeddings made ahead"),
     END,
 };
@@ -276,7 +285,10 @@ medley_status config_load(const char *path, struct config *out, medley_error *er
         .serve = {.host = "127.0.0.1",
                   .port = 8080,
                   .cache_entries = 100000,
-                  .cache_ttl_s = 86400,
+                  .cache_bytes = 64 << 20,
+                  .cache_disk = UINT64_C(1) << 30,
+                  .cache_admit = "twice",
+                  .redis_timeout_ms = 20,
                   .precompute = {10000, 10000}},
     };
     medley_status st = yaml_load(path, &out->document, err);

@@ -52,26 +52,27 @@ struct ensemble_config {       /* the GBDT */
 
 /* Limits are off at 0. */
 struct budget_config {
-    double latency_ms, latency_p99_ms; /* of a list of so many `pairs`, median and 99th percentile */
-    unsigned pairs;        /* 1, 8 or 64 [1] */
-    unsigned cores;        /* models run side by side on so many cores; 0, 1: one after another */
-    double throughput;     /* at least so many pairs a second and core */
-    uint64_t memory;       /* bytes of the models together */
-    double price;          /* of a million pairs */
-    double core_hour;      /* what a core costs for an hour, for prices [0] */
-    unsigned top;          /* at most this many models */
-    const char *metric;    /* macro_f1, accuracy or log_loss [macro_f1] */
-    const char *prefer;    /* best, knee or cheapest [best] */
+    double latency_ms,
+        latency_p99_ms; /* of a list of so many `pairs`, median and 99th percentile */
+    unsigned pairs;     /* 1, 8 or 64 [1] */
+    unsigned cores;     /* models run side by side on so many cores; 0, 1: one after another */
+    double throughput;  /* at least so many pairs a second and core */
+    uint64_t memory;    /* bytes of the models together */
+    double price;       /* of a million pairs */
+    double core_hour;   /* what a core costs for an hour, for prices [0] */
+    unsigned top;       /* at most this many models */
+    const char *metric; /* macro_f1, accuracy or log_loss [macro_f1] */
+    const char *prefer; /* best, knee or cheapest [best] */
     const struct yaml_node *prices;     /* {model: price of a million pairs} */
     double price_of[MEDLEY_MAX_MODELS]; /* by model; 0: by processor time */
-    const char **pin; /* names of models that are always kept; NULL: none */
-    uint32_t pinned;  /* the same as a mask */
+    const char **pin;                   /* names of models that are always kept; NULL: none */
+    uint32_t pinned;                    /* the same as a mask */
 };
 
 struct decide_config {
-    double cascade_loss; /* macro-F1 that a cascade may give up [0.003] */
-    const char *save;    /* what it saves: time or models [time] */
-    bool cascade, calibrate; /* put into bundles, which then answer by them */
+    double cascade_loss;                     /* macro-F1 that a cascade may give up [0.003] */
+    const char *save;                        /* what it saves: time or models [time] */
+    bool cascade, calibrate;                 /* put into bundles, which then answer by them */
     double costs[MAX_CLASSES * MAX_CLASSES]; /* [K*K] of answering column when row is true */
     size_t n_costs;                          /* numbers given; 0: none */
 };
@@ -82,10 +83,17 @@ struct precompute_config {
 };
 
 struct serve_config {
-    const char *host;       /* [127.0.0.1] */
-    unsigned port;          /* [8080] */
-    unsigned cache_entries; /* [100000] */
-    double cache_ttl_s;     /* [86400] */
+    const char *host;                /* [127.0.0.1] */
+    unsigned port;                   /* [8080] */
+    unsigned cache_entries;          /* [100000] */
+    uint64_t cache_bytes;            /* [64 MiB] */
+    double cache_ttl_s;              /* 0: no limit [0] */
+    const char *cache_dir;           /* relative to the workspace; NULL: in memory alone */
+    uint64_t cache_disk;             /* bytes [1 GiB] */
+    const char *cache_admit;         /* "twice" or "all" */
+    const char *redis;               /* NULL: none */
+    const char *redis_password_file; /* relative to the workspace; NULL: none */
+    unsigned redis_timeout_ms;       /* [20] */
     struct precompute_config precompute;
 };
 

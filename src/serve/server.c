@@ -131,6 +131,10 @@ static medley_status make_cache(struct server *s, medley_error *err)
     const struct server_options *so = &s->options;
     struct label_cache_options o = {.folder = so->cache_folder,
                                     .disk_bytes = so->cache_disk_bytes,
+                                    .admit_all = so->cache_admit_all,
+                                    .redis = so->redis,
+                                    .redis_password = so->redis_password,
+                                    .redis_timeout_ms = so->redis_timeout_ms,
                                     .warn = so->warn,
                                     .warn_context = so->log_context,
                                     .entries = s->options.cache_entries,
