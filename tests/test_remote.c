@@ -236,7 +236,12 @@ static void test_serving(struct stub *s, const char *folder)
     int right = plugged_ask(b, 20, "00-ab-cd-01", &last);
     ok(right > 48 && last.models_used >> m & 1, "%d of 60 labels are right", right);
     is_text(s->traceparent, "00-ab-cd-01", "the request's trace is passed on");
-    uint64_t failed = 0;
+    medley_model_health good = medley_bundle_health(b, m);
+    uint64_t failed = 0, counted = 0;
+    for (size_t i = 0; i <= MEDLEY_TOOK_LIMITS; i++)
+        counted += good.took[i];
+    ok(good.lists_asked == 20 && counted == 20 && good.took_ns > 20 * 1000,
+       "20 lists took %.3f ms", (double)good.took_ns * 1e-6);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         atomic_store(&s->mode, ways[i]);
         ok(plugged_ask(b, 1, NULL, &last) >= 0 && last.models_failed >> m & 1 &&

@@ -19,6 +19,26 @@ static void test_small_routes(uint16_t port)
     r = ask(port, "HEAD", "/healthz", "", NULL);
     ok(r.status == 200 && has_header(&r, "Content-Length: 16"), "HEAD works where GET does");
     reply_free(&r);
+    r = ask(port, "GET", "/v1/models", "", NULL);
+    is_text(at(&r, "models/0/latency/lists"), "100", "GET /v1/models: lists asked");
+    is_text(at(&r, "models/0/latency/p50_ms"), "0.00510204", "the 50th of 98 within 10 us");
+    is_text(at(&r, "models/0/latency/p99_ms"), "0.02", "the 99th, within 20");
+    is_text(at(&r, "models/1/latency/p99_ms"), "null", "nothing where none was asked");
+    is_text(at(&r, "models/0/breaker"), "null", "no breaker where nothing runs elsewhere");
+    reply_free(&r);
+    r = ask(port, "GET", "/metrics", "", NULL);
+    ok(strstr(body_of(&r),
+              "medley_model_duration_seconds_bucket{model=\"minilm\",le=\"1e-05\"} "
+              "98\n") &&
+           strstr(body_of(&r),
+                  "medley_model_duration_seconds_bucket{model=\"minilm\",le=\"2e-05\"} "
+                  "99\n") &&
+           strstr(body_of(&r), "le=\"+Inf\"} 100\n") &&
+           strstr(body_of(&r), "medley_model_duration_seconds_count{model=\"minilm\"} 100\n") &&
+           strstr(body_of(&r),
+                  "medley_model_duration_seconds_sum{model=\"minilm\"} 0.001500000\n"),
+       "metrics: what a model took");
+    reply_free(&r);
     r = ask(port, "GET", "/v1/bundle", "", NULL);
     ok(r.status == 200, "GET /v1/bundle");
     is_text(at(&r, "id"), fake.id, "bundle id");

@@ -21,6 +21,8 @@ function takeSample(m) {
     pairs,
     evaluated: total(m, 'medley_pairs_classified_total', l => l.source === 'bundle'),
     uptime: total(m, 'medley_uptime_seconds'),
+    models: new Map((m.get('medley_bundle_model_info') || []).map(s => [s.labels.model,
+      histogram(m, 'medley_model_duration_seconds', l => l.model === s.labels.model)])),
   };
 }
 
@@ -109,20 +111,25 @@ function drawTiles(m) {
 
 /* ---- models ------------------------------------------------------------------------------ */
 
-const BREAKER = ['closed', 'open', 'half-open'];
+/* What a model took in the time that the charts know; before it was asked in that time, what it took since
+ * the bundle was opened, as /v1/models says. */
+function modelTimes(model) {
+  const s = live.samples, now = s[s.length - 1].models.get(model.name) || [];
+  const recent = since(now, s[0].models.get(model.name) || []);
+  const ms = q => quantile(recent, q) === null ? null : 1000 * quantile(recent, q);
+  const told = model.latency || {};
+  return ms(0.5) === null ? [told.p50_ms, told.p99_ms] : [ms(0.5), ms(0.99)];
+}
 
-/* /v1/models tells latency and breaker by the model's name; counts of failures come from /metrics. */
+/* Breakers and times are told by /v1/models too; counts of failures by /metrics. */
 function modelRow(model, m) {
   const mine = l => l.model === model.name;
   const count = name => m.has(name) && m.get(name).some(s => mine(s.labels))
     ? total(m, name, mine).toLocaleString('en') : 'n/a';
-  const took = model.latency || {};
-  const state = typeof model.breaker === 'string' ? model.breaker
-    : model.breaker && model.breaker.state ? model.breaker.state
-    : (m.get('medley_model_breaker_state') || []).filter(s => mine(s.labels))
-      .map(s => BREAKER[s.value])[0] || (/remote/.test(model.kind) ? 'closed' : 'none');
+  const [p50, p99] = modelTimes(model);
+  const state = model.breaker || 'none';
   return [model.name, {text: model.kind, class: 'aside'},
-    {text: short(took.p50_ms), class: 'n'}, {text: short(took.p99_ms), class: 'n'},
+    {text: short(p50), class: 'n'}, {text: short(p99), class: 'n'},
     {node: el('span', {class: 'state ' + state, text: state === 'none' ? 'in process' : state})},
     {text: count('medley_model_failures_total'), class: 'n'},
     {text: count('medley_model_retries_total'), class: 'n aside'}];

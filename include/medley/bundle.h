@@ -82,8 +82,14 @@ typedef struct medley_store_size {
     bool half;                /* float16, else float32 */
 } medley_store_size;
 MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t m);
-/* How model m fares, which only kinds remote and plugin can tell; all zero for the others. */
+#define MEDLEY_TOOK_LIMITS 20
+/* How model m fares. What fails alone are kinds remote and plugin: zeros for the others. */
 typedef struct medley_model_health {
+    uint64_t lists_asked; /* in vain ones too */
+    uint64_t took_ns;     /* by all of them */
+    /* Lists that took at most 10 us times 2^i, and longer than the limit before; the last slot:
+       longer than all limits. */
+    uint64_t took[MEDLEY_TOOK_LIMITS + 1];
     uint64_t lists_failed; /* without an answer, or with one that was no probabilities */
     unsigned state;        /* remote: circuit breaker; 0 closed, 1 open, 2 half-open */
     uint64_t requests, request_failures, retries; /* remote: over HTTP */

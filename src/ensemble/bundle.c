@@ -36,6 +36,7 @@ void medley_bundle_close(medley_bundle *b)
         dataset_close(&b->data);
     json_free(b->manifest);
     mem_free(b->failed);
+    mem_free(b->clocks);
     mem_free(b);
 }
 
@@ -264,7 +265,8 @@ medley_status medley_bundle_open(const char *folder, medley_bundle **out, medley
     medley_status st = folder_exists(folder)
                            ? read_manifest(b, folder, err)
                            : fail(err, MEDLEY_ENOTFOUND, "no bundle at '%s'", folder);
-    if (!st && !(b->failed = mem_zalloc(MEDLEY_MAX_MODELS, sizeof *b->failed)))
+    if (!st && (!(b->failed = mem_zalloc(MEDLEY_MAX_MODELS, sizeof *b->failed)) ||
+                !(b->clocks = mem_zalloc(MEDLEY_MAX_MODELS, sizeof *b->clocks))))
         st = fail_memory(err, "a bundle");
     struct path data = within(folder, "data");
     if (!st && !(st = dataset_open(data.s, &b->data, err)))
@@ -346,6 +348,10 @@ medley_model_health medley_bundle_health(const medley_bundle *b, size_t m)
     if (ops->health)
         ops->health(b->models[m].model, &h);
     h.lists_failed = atomic_load(&b->failed[m]);
+    h.lists_asked = atomic_load(&b->clocks[m].lists);
+    h.took_ns = atomic_load(&b->clocks[m].ns);
+    for (size_t i = 0; i <= MEDLEY_TOOK_LIMITS; i++)
+        h.took[i] = atomic_load(&b->clocks[m].took[i]);
     return h;
 }
 

@@ -108,6 +108,16 @@ static medley_status settle_answer(struct request *r, size_t m, medley_status st
     return MEDLEY_OK;
 }
 
+static void note_time(struct model_clock *c, double seconds)
+{
+    size_t slot = 0;
+    for (double limit = 1e-5; slot < MEDLEY_TOOK_LIMITS && seconds > limit; limit *= 2)
+        slot++;
+    atomic_fetch_add_explicit(&c->lists, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->ns, (uint64_t)(seconds * 1e9), memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->took[slot], 1, memory_order_relaxed);
+}
+
 medley_status request_ask(struct request *r, size_t m, medley_error *err)
 {
     const struct bundle_model *model = &r->b->models[m];
@@ -128,7 +138,7 @@ medley_status request_ask(struct request *r, size_t m, medley_error *err)
             return fail_memory(err, "probabilities");
         r->model.stored = r->stored[m];
     }
-    double before = time_limit_set(r->until);
+    double before = time_limit_set(r->until), started = clock_seconds();
     if (model->graph != SIZE_MAX && has_new(r)) {
         if (!r->new_rows[model->graph])
             st = encode_new(r, model->graph, &why);
@@ -141,6 +151,7 @@ medley_status request_ask(struct request *r, size_t m, medley_error *err)
         st = base_model_kinds[model->config.kind]->answer(&model->context, model->model,
                                                           &r->model, r->probabilities[m], &why);
     time_limit_set(before);
+    note_time(&r->b->clocks[m], clock_seconds() - started);
     st = settle_answer(r, m, st, &why);
     if (st && err)
         *err = why;

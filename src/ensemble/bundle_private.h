@@ -1,5 +1,5 @@
-/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c, bundle_answer.c,
- * bundle_ask.c and bundle_cascade.c. */
+/* bundle_private.h: a bundle in memory and one request to it; private to bundle.c,
+ * bundle_answer.c, bundle_ask.c and bundle_cascade.c. */
 #ifndef ENSEMBLE_BUNDLE_PRIVATE_H
 #define ENSEMBLE_BUNDLE_PRIVATE_H
 
@@ -29,6 +29,11 @@ struct bundle_model {
     size_t graph;             /* index of its shared_graph; SIZE_MAX when it needs none */
 };
 
+/* What a model took, as medley_model_health tells it. */
+struct model_clock {
+    atomic_uint_least64_t lists, ns, took[MEDLEY_TOOK_LIMITS + 1];
+};
+
 struct medley_bundle {
     char id[33];
     json *manifest;
@@ -38,7 +43,8 @@ struct medley_bundle {
     size_t n_models, n_graphs;
     struct bundle_model models[MEDLEY_MAX_MODELS];
     size_t by_size[MEDLEY_MAX_MODELS]; /* models, small ones first: those are quick */
-    atomic_uint_least64_t *failed; /* [MEDLEY_MAX_MODELS]: lists in vain, by model */
+    atomic_uint_least64_t *failed;     /* [MEDLEY_MAX_MODELS]: lists in vain, by model */
+    struct model_clock *clocks;        /* [MEDLEY_MAX_MODELS] */
     struct shared_graph graphs[MEDLEY_MAX_MODELS];
     medley_gbdt *gbdt;
     medley_explainer *explainer;

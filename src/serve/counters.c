@@ -184,6 +184,34 @@ static void write_health(const struct gauges *g, struct strbuf *out)
     }
 }
 
+/* Cumulated, as histograms of OpenMetrics are. */
+static void write_model_times(const struct gauges *g, struct strbuf *out)
+{
+    static const char name[] = "medley_model_duration_seconds";
+    describe(out, name, "histogram",
+             "Time that a base model took for a list, in vain or not, since the bundle was "
+             "opened.");
+    for (size_t m = 0; g->health && m < g->n_models; m++) {
+        const medley_model_health *h = &g->health[m];
+        uint64_t below = 0;
+        double limit = 1e-5;
+        for (size_t i = 0; i <= MEDLEY_TOOK_LIMITS; i++, limit *= 2) {
+            below += h->took[i];
+            sb_addf(out, "%s_bucket{", name);
+            label(out, "model", g->models[m]);
+            if (i < MEDLEY_TOOK_LIMITS)
+                sb_addf(out, ",le=\"%.10g\"} %" PRIu64 "\n", limit, below);
+            else
+                sb_addf(out, ",le=\"+Inf\"} %" PRIu64 "\n", below);
+        }
+        sb_addf(out, "%s_count{", name);
+        label(out, "model", g->models[m]);
+        sb_addf(out, "} %" PRIu64 "\n%s_sum{", below, name);
+        label(out, "model", g->models[m]);
+        sb_addf(out, "} %.9f\n", (double)h->took_ns * 1e-9);
+    }
+}
+
 static void write_shadow(const struct gauges *g, struct strbuf *out)
 {
     if (g->shadow) {
@@ -258,6 +286,7 @@ void counters_write(const struct counters *c, const struct gauges *g, struct str
     write_bundle(g, out);
     write_staleness(g, out);
     write_health(g, out);
+    write_model_times(g, out);
     counter(out, "medley_bundle_changes", "Activations and rollbacks.",
             counters_get(&c->bundle_changes));
     write_shadow(g, out);

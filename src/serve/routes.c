@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -131,7 +132,44 @@ static void write_store(struct json_writer *w, const medley_store_size *s)
     jw_object_end(w);
 }
 
-static void write_models(struct json_writer *w, const struct engine *e)
+/* Milliseconds below which the share q of the lists stayed, evenly spread between two limits;
+ * beyond the last that limit. NAN, which is written as null: none was asked. */
+static double took_ms(const medley_model_health *h, double q)
+{
+    uint64_t total = 0, below = 0;
+    double low = 0, limit = 0.01;
+    for (size_t i = 0; i <= MEDLEY_TOOK_LIMITS; i++)
+        total += h->took[i];
+    for (size_t i = 0; i < MEDLEY_TOOK_LIMITS; i++, low = limit, limit *= 2) {
+        uint64_t n = h->took[i];
+        if (n && (double)(below + n) >= q * (double)total)
+            return low + (limit - low) * (q * (double)total - (double)below) / (double)n;
+        below += n;
+    }
+    return total ? low : NAN;
+}
+
+static void write_health(struct json_writer *w, const struct engine *e, size_t m)
+{
+    static const char *const states[] = {"closed", "open", "half-open"};
+    medley_model_health h = e->health(e->context, m);
+    jw_key(w, "latency");
+    jw_object(w);
+    number(w, "lists", h.lists_asked);
+    jw_key(w, "p50_ms");
+    jw_double(w, took_ms(&h, 0.5));
+    jw_key(w, "p99_ms");
+    jw_double(w, took_ms(&h, 0.99));
+    jw_object_end(w);
+    number(w, "lists_failed", h.lists_failed);
+    jw_key(w, "breaker");
+    if (strcmp(e->kinds[m], "remote") == 0)
+        jw_textz(w, states[h.state < 3 ? h.state : 0]);
+    else
+        jw_null(w);
+}
+
+static void write_models(struct json_writer *w, const struct engine *e, bool with_health)
 {
     jw_array(w);
     for (size_t m = 0; m < e->n_models; m++) {
@@ -141,6 +179,8 @@ static void write_models(struct json_writer *w, const struct engine *e)
         jw_key(w, "kind");
         jw_textz(w, e->kinds[m]);
         write_store(w, &e->stores[m]);
+        if (with_health && e->health)
+            write_health(w, e, m);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -165,7 +205,7 @@ static void write_cascade(struct json_writer *w, const struct engine *e)
 void write_make(struct json_writer *w, const struct engine *e)
 {
     jw_key(w, "models");
-    write_models(w, e);
+    write_models(w, e, false);
     write_cascade(w, e);
 }
 
@@ -215,7 +255,7 @@ static enum handled handle_models(struct request *r)
     jw_key(&w, "bundle");
     jw_textz(&w, r->deployment->engine.id);
     jw_key(&w, "models");
-    write_models(&w, &r->deployment->engine);
+    write_models(&w, &r->deployment->engine, true);
     jw_object_end(&w);
     sb_addc(&r->out, '\n');
     answer(r, 200, "application/json");

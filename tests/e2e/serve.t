@@ -99,6 +99,9 @@ curl -s "$url/page.js" >"$folder/plain" && curl -s --compressed "$url/page.js" |
     curl -s "$url/" | grep -q '<script src="page.js" defer></script>'
 ok $? 'the dashboard'
 
+curl -s "$url/v1/models" | grep -q '"name":"small","kind":"lm","latency":{"lists":1,"p50_ms":[0-9.e-]*,"p99_ms"'
+ok $? 'what a model took for its one list'
+
 # A listed pair by its id, and a product the query does not list: both were made ahead.
 pair=$(sed -n 2p "$folder/shop/examples.csv")
 echo "# $pair"

@@ -117,6 +117,9 @@ async function testLive(page, lists) {
   ok(await page.locator('#charts path.line[d^="M"]').count() >= 7, 'live: with lines');
   const bundle = await get('/v1/bundle');
   is(await page.locator('#models tbody tr').count(), bundle.models.length, 'live: the models');
+  const models = await page.locator('#models tbody tr').allInnerTexts();
+  ok(models.every(r => /^\w+\s+(lm|gnn|remote)\s+[\d.]+\s+[\d.]+\s/.test(r)), 'live: what each model takes',
+    models.join(' / '));
   ok((await text(page, '#bundle')).includes(bundle.id.slice(0, 12)), 'live: the bundle');
   const plot = page.locator('#charts .plot').nth(1);
   await plot.focus();
@@ -179,18 +182,6 @@ async function testChange(page, lists) {
   await post('/v1/bundles:shadow', {bundle: SHADOW, share: 1}, ADMIN); /* it was active: no shadow any more */
   for (const [query, products] of lists.slice(0, 40))
     await post('/v1/classify', {query, products, cache: 'off'});
-}
-
-/* Latencies, however the server tells them. */
-async function testLatencies(page) {
-  await page.route('**/v1/models', async route => {
-    const reply = await route.fetch(), body = await reply.json();
-    Object.assign(body.models[0], {latency: {p50_ms: 12, p99_ms: 345}});
-    await route.fulfill({response: reply, json: body});
-  });
-  await page.waitForFunction(() => /12\.0\s+345/.test(document.querySelector('#models tbody tr').innerText));
-  ok(true, 'live: latencies');
-  await page.unroute('**/v1/models');
 }
 
 async function testTry(page, lists) {
@@ -387,7 +378,6 @@ try {
   const page = await open(OPEN);
   await testQuantiles(page);
   await testLive(page, lists);
-  await testLatencies(page);
   await testTry(page, lists);
   await testEnsemble(page);
   await testCompare(page, lists);
