@@ -70,8 +70,9 @@ void label_cache_keep(struct label_cache *c, const struct label_list *list,
 /* ---- forgetting -------------------------------------------------------------------------- */
 
 /* From here on no label of these products, judged before or being judged now, is returned by
- * any tier; nor after a restart, if there is a disk or Redis. Waits for the disk: some
- * milliseconds. EIO, ENOMEM: done in memory, but a restart may bring the labels back. */
+ * any tier; nor after a restart, if there is a disk or Redis. A new text must be in place
+ * before. Waits for the disk: some milliseconds. EIO, ENOMEM: done in memory, but a restart may
+ * bring the labels back. */
 medley_status label_cache_invalidate(struct label_cache *c, const medley_text *ids, size_t n,
                                      medley_error *err);
 /* The product's part in the keys, raised by label_cache_invalidate; 0: never. Read it before
