@@ -7,10 +7,12 @@
 #include "cache/label_record.h"
 #include "tests/cache_help.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -295,6 +297,76 @@ static void test_write_fails(void)
     mem_free(path);
 }
 
+static bool fill_up(const char *path)
+{
+    char block[4096] = {1};
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    while (fd >= 0 && write(fd, block, sizeof block) == (ssize_t)sizeof block)
+        ;
+    bool full = errno == ENOSPC;
+    close(fd);
+    return full;
+}
+
+/* A file system of half a megabyte, which takes the rights to mount one. Everything that LMDB
+ * maps must be there already: a hole would be SIGBUS. */
+static void test_disk_full(void)
+{
+    char room[160], filler[192];
+    snprintf(room, sizeof room, "%s-room", folder);
+    snprintf(filler, sizeof filler, "%s/filler", room);
+    mkdir(room, 0700);
+    if (mount("tmpfs", room, "tmpfs", 0, "size=512k")) {
+        skip("no rights to mount a small file system");
+        return;
+    }
+    options.folder = room;
+    struct disk *d = open_disk(NULL);
+    struct label_list l = list_of("b", "before", 0, 100, NULL);
+    struct label_list more = list_of("b", "more", 0, 1000, NULL);
+    offer(d, &l, 0, NOW);
+    disk_flush(d);
+    bool full = fill_up(filler);
+    warnings = 0;
+    offer(d, &more, 0, NOW);
+    disk_flush(d);
+    struct tier_stats s = stats_of(d);
+    ok(full && s.errors > 0 && s.dropped > 0, "the disk is full: %lu labels dropped",
+       (unsigned long)s.dropped);
+    ok(warnings == 1 && strstr(last_warning, "No space left"), "one warning: %s", last_warning);
+    ok(look(d, &l, 0, NOW, -1) == 100, "what is there is read");
+    struct hash128 product = epochs_hash(STR("P"));
+    medley_error err;
+    ok(disk_write_epochs(d, &product, 1, 5, &err) == MEDLEY_EIO || s.up,
+       "an invalidation says when it could not be written");
+    disk_close(d);
+    struct epochs *e = epochs_new();
+    d = NULL;
+    medley_status st = disk_open(&options, e, &d, &err);
+    ok(st == MEDLEY_OK || st == MEDLEY_EIO, "opened while it is full: %s",
+       st ? err.message : "fine");
+    disk_close(d);
+    unlink(filler);
+    d = open_disk(NULL);
+    ok(look(d, &l, 0, NOW, -1) == 100, "nothing was damaged");
+    offer(d, &more, 0, NOW);
+    disk_flush(d);
+    ok(stats_of(d).written > 0, "with room it is written to again");
+    disk_close(d);
+    label_list_deinit(&l);
+    label_list_deinit(&more);
+    /* And a folder that is full from the beginning. */
+    char *data = path_join(room, "data.mdb"), *lock = path_join(room, "lock.mdb");
+    unlink(data), unlink(lock);
+    fill_up(filler);
+    d = NULL;
+    ok(disk_open(&options, e, &d, &err) == MEDLEY_EIO, "a full folder: %s", err.message);
+    mem_free(data), mem_free(lock);
+    epochs_free(e);
+    options.folder = folder;
+    umount2(room, MNT_DETACH);
+}
+
 static void test_bundles(void)
 {
     struct disk *d = open_disk(NULL);
@@ -451,6 +523,7 @@ int main(void)
     test_damaged_files();
     test_full();
     test_write_fails();
+    test_disk_full();
     test_bundles();
     test_epochs();
     test_threads();

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_READERS 1024 /* threads */
+#define MAX_READERS 512 /* threads */
 #define OUTBOX_BYTES ((size_t)8 << 20)
 #define NEWEST "newest"
 
@@ -40,6 +40,22 @@ static medley_status lock_folder(const char *folder, int *out, medley_error *err
     if (!st)
         *out = fd;
     return st;
+}
+
+/* LMDB writes to its lock file through a map; where the disk is full, a hole in it is SIGBUS.
+ * So its blocks are taken before LMDB opens it, a slot of 64 bytes a reader. */
+static medley_status reserve_lock_file(const char *folder, medley_error *err)
+{
+    char *path = path_join(folder, "lock.mdb");
+    if (!path)
+        return fail_memory(err, "a path");
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int e = fd < 0 ? errno : posix_fallocate(fd, 0, (MAX_READERS + 64) * 64);
+    if (fd >= 0)
+        close(fd);
+    mem_free(path);
+    return e ? fail(err, MEDLEY_EIO, "cannot write into '%s': %s", folder, strerror(e))
+             : MEDLEY_OK;
 }
 
 /* LMDB maps the file and would meet SIGBUS past the end of one that was cut short. */
@@ -177,6 +193,9 @@ static bool is_useless(int e)
 static medley_status open_or_replace(struct disk *d, const char *folder, struct epochs *epochs,
                                      medley_error *err)
 {
+    medley_status st = reserve_lock_file(folder, err);
+    if (st)
+        return st;
     int e = open_file(d, folder, epochs);
     if (is_useless(e)) {
         char text[512];
@@ -185,8 +204,7 @@ static medley_status open_or_replace(struct disk *d, const char *folder, struct 
         if (d->warn)
             d->warn(d->warn_context, text);
         remove_file(folder, "data.mdb");
-        remove_file(folder, "lock.mdb");
-        e = open_file(d, folder, epochs);
+        e = open_file(d, folder, epochs); /* the lock file may stay: nobody else is here */
     }
     return e ? fail(err, e == ENOMEM ? MEDLEY_ENOMEM : MEDLEY_EIO, "cannot open '%s': %s",
                     folder, mdb_strerror(e))
