@@ -87,7 +87,7 @@ __attribute__((unused)) static medley_model_health fake_health(void *context, si
     (void)context;
     return m ? (medley_model_health){0}
              : (medley_model_health){
-                   .lists_asked = 100, .took_ns = 1500000, .took = {98, 1, 1}};
+                   .lists_timed = 100, .took_ns = 1500000, .took = {98, 1, 1}};
 }
 
 __attribute__((unused)) static const struct engine fake = {

@@ -20,7 +20,7 @@ static void test_small_routes(uint16_t port)
     ok(r.status == 200 && has_header(&r, "Content-Length: 16"), "HEAD works where GET does");
     reply_free(&r);
     r = ask(port, "GET", "/v1/models", "", NULL);
-    is_text(at(&r, "models/0/latency/lists"), "100", "GET /v1/models: lists asked");
+    is_text(at(&r, "models/0/latency/lists"), "100", "GET /v1/models: lists timed");
     is_text(at(&r, "models/0/latency/p50_ms"), "0.00510204", "the 50th of 98 within 10 us");
     is_text(at(&r, "models/0/latency/p99_ms"), "0.02", "the 99th, within 20");
     is_text(at(&r, "models/1/latency/p99_ms"), "null", "nothing where none was asked");

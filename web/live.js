@@ -20,6 +20,7 @@ function takeSample(m) {
     latency: histogram(m, 'medley_http_request_duration_seconds', judges),
     pairs,
     evaluated: total(m, 'medley_pairs_classified_total', l => l.source === 'bundle'),
+    cached: total(m, 'medley_pairs_classified_total', l => l.source === 'cache'),
     uptime: total(m, 'medley_uptime_seconds'),
     models: new Map((m.get('medley_bundle_model_info') || []).map(s => [s.labels.model,
       histogram(m, 'medley_model_duration_seconds', l => l.model === s.labels.model)])),
@@ -47,7 +48,7 @@ function percentile(samples, i, q) {
 
 function hitRate(samples, i) {
   const from = windowStart(samples, i), pairs = samples[i].pairs - from.pairs;
-  return pairs > 0 ? 1 - (samples[i].evaluated - from.evaluated) / pairs : null;
+  return pairs > 0 ? (samples[i].cached - from.cached) / pairs : null;
 }
 
 function remember(sample) {
@@ -141,6 +142,30 @@ function drawModels(models, m) {
     {text: 'retries', class: 'n aside'}], models.map(x => modelRow(x, m))));
 }
 
+/* ---- the tiers of the cache --------------------------------------------------------------- */
+
+function tierRow(tier, m) {
+  const mine = l => l.tier === tier;
+  const of = name => total(m, 'medley_cache_tier_' + name, mine);
+  const found = of('hits_total'), looked = found + of('misses_total');
+  const p99 = quantile(histogram(m, 'medley_cache_tier_lookup_seconds', mine), 0.99);
+  const up = of('up') === 1;
+  return [tier, {node: el('span', {class: 'state ' + (up ? 'closed' : 'open'), text: up ? 'yes' : 'no'})},
+    {text: of('entries').toLocaleString('en'), class: 'n'}, {text: bytes(of('bytes')), class: 'n'},
+    {text: looked ? percent(found / looked) : 'n/a', class: 'n'},
+    {text: p99 === null ? 'n/a' : short(1000 * p99), class: 'n'},
+    {text: of('waiting').toLocaleString('en'), class: 'n aside'},
+    {text: of('errors_total').toLocaleString('en'), class: 'n'}];
+}
+
+function drawTiers(m) {
+  const tiers = (m.get('medley_cache_tier_up') || []).map(s => s.labels.tier);
+  $('tiers-card').hidden = tiers.length === 0;
+  $('tiers').replaceChildren(table('Tiers of the cache', ['tier', 'up', {text: 'pairs', class: 'n'},
+    {text: 'size', class: 'n'}, {text: 'found', class: 'n'}, {text: 'p99, ms', class: 'n'},
+    {text: 'waiting', class: 'n aside'}, {text: 'errors', class: 'n'}], tiers.map(t => tierRow(t, m))));
+}
+
 /* ---- asking ------------------------------------------------------------------------------ */
 
 async function pollLive() {
@@ -152,6 +177,7 @@ async function pollLive() {
   drawCharts();
   drawTiles(m);
   drawModels(models.models, m);
+  drawTiers(m);
   drawDrift(m);
   const active = (m.get('medley_bundle_info') || [])[0];
   if (bundle && active && active.labels.id !== bundle.id) refreshBundle().catch(() => {});

@@ -85,7 +85,7 @@ MEDLEY_API medley_store_size medley_bundle_store(const medley_bundle *b, size_t 
 #define MEDLEY_TOOK_LIMITS 20
 /* How model m fares. What fails alone are kinds remote and plugin: zeros for the others. */
 typedef struct medley_model_health {
-    uint64_t lists_asked; /* in vain ones too */
+    uint64_t lists_timed; /* answered, or not in time; other failures are in lists_failed */
     uint64_t took_ns;     /* by all of them */
     /* Lists that took at most 10 us times 2^i, and longer than the limit before; the last slot:
        longer than all limits. */

@@ -348,7 +348,7 @@ medley_model_health medley_bundle_health(const medley_bundle *b, size_t m)
     if (ops->health)
         ops->health(b->models[m].model, &h);
     h.lists_failed = atomic_load(&b->failed[m]);
-    h.lists_asked = atomic_load(&b->clocks[m].lists);
+    h.lists_timed = atomic_load(&b->clocks[m].lists);
     h.took_ns = atomic_load(&b->clocks[m].ns);
     for (size_t i = 0; i <= MEDLEY_TOOK_LIMITS; i++)
         h.took[i] = atomic_load(&b->clocks[m].took[i]);

@@ -151,8 +151,11 @@ medley_status request_ask(struct request *r, size_t m, medley_error *err)
         st = base_model_kinds[model->config.kind]->answer(&model->context, model->model,
                                                           &r->model, r->probabilities[m], &why);
     time_limit_set(before);
-    note_time(&r->b->clocks[m], clock_seconds() - started);
+    double took = clock_seconds() - started;
+    bool answered = !st;
     st = settle_answer(r, m, st, &why);
+    if (answered || r->late >> m & 1) /* what an open breaker refuses at once says nothing */
+        note_time(&r->b->clocks[m], took);
     if (st && err)
         *err = why;
     return st;

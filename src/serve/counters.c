@@ -189,8 +189,8 @@ static void write_model_times(const struct gauges *g, struct strbuf *out)
 {
     static const char name[] = "medley_model_duration_seconds";
     describe(out, name, "histogram",
-             "Time that a base model took for a list, in vain or not, since the bundle was "
-             "opened.");
+             "Time that a base model took for a list that it answered, or not in time, since "
+             "the bundle was opened.");
     for (size_t m = 0; g->health && m < g->n_models; m++) {
         const medley_model_health *h = &g->health[m];
         uint64_t below = 0;

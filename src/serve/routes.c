@@ -155,7 +155,7 @@ static void write_health(struct json_writer *w, const struct engine *e, size_t m
     medley_model_health h = e->health(e->context, m);
     jw_key(w, "latency");
     jw_object(w);
-    number(w, "lists", h.lists_asked);
+    number(w, "lists", h.lists_timed);
     jw_key(w, "p50_ms");
     jw_double(w, took_ms(&h, 0.5));
     jw_key(w, "p99_ms");

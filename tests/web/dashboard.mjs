@@ -120,6 +120,9 @@ async function testLive(page, lists) {
   const models = await page.locator('#models tbody tr').allInnerTexts();
   ok(models.every(r => /^\w+\s+(lm|gnn|remote)\s+[\d.]+\s+[\d.]+\s/.test(r)), 'live: what each model takes',
     models.join(' / '));
+  const tiers = await page.locator('#tiers tbody tr').allInnerTexts();
+  ok(tiers.length === 2 && /^memory\s+yes\s+[1-9]/.test(tiers[0]) && /^lmdb\s+yes/.test(tiers[1]), 'live: the cache by tier',
+    tiers.join(' / '));
   ok((await text(page, '#bundle')).includes(bundle.id.slice(0, 12)), 'live: the bundle');
   const plot = page.locator('#charts .plot').nth(1);
   await plot.focus();
