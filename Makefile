@@ -200,6 +200,11 @@ bench-graph-quality: $B/medley  ## what graph models add to language models; hal
 	@for data in shop esci; do \
 	    MINILM="$(MINILM)" python3 -B bench/graph_quality.py $B/medley $B/graph-quality $$data || exit 1; done
 
+reproduce: $B/medley $(PEERS)/complete  ## the published experiment's shape, beside the reference recipe; SEEDS="1 2 3 4 5", hours
+	@[ -n "$(MINILM)" ] || [ -e build/minilm/model.safetensors ] || scripts/fetch-minilm build/minilm
+	@for data in shop esci; do MINILM="$(MINILM)" $(PEERS)/bin/python -B bench/reproduce.py $B/medley $B/reproduce \
+	    $$data $(SEEDS) || exit 1; done
+
 bench-parquet: $B/bench/bench_parquet $(PEERS)/complete  ## reading Parquet beside pyarrow, CSV to stdout
 	@$(PEER_BENCH)/parquet.py
 
@@ -217,6 +222,12 @@ $(PEERS)-gnn/complete: scripts/peers-env
 
 bench-gnn: $(filter %/bench_gnn %/bench_lookup,$(BENCH_BIN)) $(PEERS)-gnn/complete  ## graph layers beside PyTorch Geometric and torch, CSV to stdout
 	@MEDLEY_BUILD=$B $(PEERS)-gnn/bin/python -B bench/peers/gnn.py
+
+bench-serve: $B/medley $(addprefix $B/bench/,http_load constant_server) $(PEERS)-serve/complete  ## the server beside constant bytes and a Python server, CSV to stdout
+	@MEDLEY_BUILD=$B $(PEERS)-serve/bin/python -B bench/peers/serve.py
+
+$(PEERS)-serve/complete: scripts/peers-env
+	scripts/peers-env $(PEERS)-serve serve
 
 bench-shap: peer-tools  ## Shapley values against other libraries, CSV to stdout
 	@$(PEER_BENCH)/shapley.py $(SIZES)
@@ -247,7 +258,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         demo demo-deps clean
 .SECONDARY:
 
