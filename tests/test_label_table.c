@@ -243,6 +243,28 @@ static void test_ttl(void)
     label_table_free(c);
 }
 
+static void test_marks(void)
+{
+    struct label_table_options o = {100, 1 << 20, 0, K};
+    struct label_table *c = label_table_new(&o);
+    char text[32];
+    struct label_key key = key_of(1, text);
+    medley_result v = value_of(1, 1);
+    struct label label = {&v, 5, 2};
+    label_table_mark(c, &key, 4); /* of a label that is not there */
+    label_table_put(c, &key, &label);
+    ok(label_table_get(c, &key, 5, &label) && label.kept == 2,
+       "what took a label is kept with it");
+    label_table_mark(c, &key, 4);
+    ok(label_table_get(c, &key, 5, &label) && label.kept == 6, "what takes it later is added");
+    label.kept = 0;
+    label_table_put(c, &key, &label);
+    ok(label_table_get(c, &key, 5, &label) && label.kept == 0, "nobody has a new label yet");
+    label_table_clear(c);
+    ok(!label_table_get(c, &key, 5, &label) && label_table_stats(c).bytes == 0, "cleared");
+    label_table_free(c);
+}
+
 static void test_memory(void)
 {
     struct label_table_options o = {100, 1 << 20, 0, K};
@@ -415,6 +437,7 @@ int main(void)
     test_ghosts();
     test_collisions();
     test_ttl();
+    test_marks();
     test_memory();
     test_threads();
     test_fold();

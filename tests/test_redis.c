@@ -498,6 +498,40 @@ static void test_password(void)
     epochs_free(e);
 }
 
+/* Labels that were judged while Redis was away reach it when they are asked for again. */
+static void test_return(void)
+{
+    struct label_cache_options o = {
+        .n_classes = K, .redis = place, .redis_timeout_ms = 500, .warn = keep_warning};
+    struct label_cache *c = NULL;
+    struct tier_stats tiers[TIERS];
+    medley_error err;
+    stop_server();
+    ok(label_cache_open(&o, &c, &err) == MEDLEY_OK, "memory over a Redis that is away");
+    struct label_list l = list_of("b", "return", 0, 5, c);
+    struct found f = found_new(5, NOW);
+    medley_result judged[5];
+    for (unsigned i = 0; i < 5; i++)
+        judged[i] = numbered(i);
+    label_cache_keep(c, &l, judged, NOW);
+    ok(label_cache_find(c, &l, LABELS_NEAR, &f.search) == 5, "asked for twice");
+    start_server(NULL);
+    for (int i = 0; i < 1000 && !label_cache_has_far(c); i++)
+        sleep_ms(10);
+    for (int ask = 0; ask < 3; ask++) {
+        for (size_t i = 0; i < 5; i++)
+            f.stored_ms[i] = -1;
+        label_cache_find(c, &l, LABELS_NEAR, &f.search);
+    }
+    label_cache_flush(c);
+    label_cache_tiers(c, tiers);
+    ok(tiers[1].written == 5, "and again when Redis is back: %lu labels written, once",
+       (unsigned long)tiers[1].written);
+    found_free(&f);
+    label_list_deinit(&l);
+    label_cache_close(c);
+}
+
 /* ---- all tiers, threads --------------------------------------------------------------------
  */
 
@@ -574,6 +608,7 @@ int main(void)
         test_epochs_travel();
         test_stop_and_start();
         test_password();
+        test_return();
         test_threads();
         stop_server();
     } else {

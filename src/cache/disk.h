@@ -41,7 +41,8 @@ void disk_close(struct disk *d); /* writes what waits; accepts NULL */
 
 /* Looks up those that are not found yet; how many it found. */
 size_t disk_find(struct disk *d, const struct label_list *list, const struct label_search *s);
-void disk_offer(struct disk *d, uint64_t bundle, const struct label_key *key,
+/* False: it is not taken, for want of room. */
+bool disk_offer(struct disk *d, uint64_t bundle, const struct label_key *key,
                 const struct label *label);
 /* Returns when they are on the disk. */
 medley_status disk_write_epochs(struct disk *d, const struct hash128 *products, size_t n,

@@ -378,11 +378,13 @@ void disk_stop_writer(struct disk *d)
 
 /* ---- asking it --------------------------------------------------------------------------- */
 
-void disk_offer(struct disk *d, uint64_t bundle, const struct label_key *key,
+bool disk_offer(struct disk *d, uint64_t bundle, const struct label_key *key,
                 const struct label *label)
 {
-    if (atomic_load(&d->broken) || !outbox_add(d->outbox, bundle, key, label, d->n_classes))
-        tier_count(&d->counters.dropped, 1);
+    bool taken =
+        !atomic_load(&d->broken) && outbox_add(d->outbox, bundle, key, label, d->n_classes);
+    tier_count(&d->counters.dropped, !taken);
+    return taken;
 }
 
 void disk_flush(struct disk *d)

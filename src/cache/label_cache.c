@@ -127,13 +127,20 @@ void label_cache_close(struct label_cache *c)
 
 /* ---- labels ------------------------------------------------------------------------------ */
 
-static void offer_below(struct label_cache *c, uint64_t bundle, const struct label_key *key,
-                        const struct label *label)
+enum { ON_DISK = 1u << TIER_DISK, IN_REDIS = 1u << TIER_REDIS };
+
+/* To the tiers that have not taken it yet; those that do now. A Redis that is away gets it when
+ * it is asked for after its return. */
+static unsigned offer_below(struct label_cache *c, uint64_t bundle, const struct label_key *key,
+                            const struct label *label)
 {
-    if (c->disk)
-        disk_offer(c->disk, bundle, key, label);
-    if (c->redis)
-        redis_offer(c->redis, bundle, key, label);
+    unsigned taken = 0;
+    if (c->disk && !(label->kept & ON_DISK) && disk_offer(c->disk, bundle, key, label))
+        taken |= ON_DISK;
+    if (c->redis && !(label->kept & IN_REDIS) && redis_up(c->redis) &&
+        redis_offer(c->redis, bundle, key, label))
+        taken |= IN_REDIS;
+    return taken;
 }
 
 /* The first hit is the second time that somebody asks: the label has earned its place below. */
@@ -148,8 +155,9 @@ static bool find_in_memory(struct label_cache *c, const struct label_list *list,
         tier_count(&c->memory.stale, 1);
         return false;
     }
-    if (!label.kept)
-        offer_below(c, list->bundle, &key, &label);
+    unsigned taken = offer_below(c, list->bundle, &key, &label);
+    if (taken)
+        label_table_mark(c->table, &key, taken);
     s->stored_ms[i] = label.stored_ms;
     return true;
 }
@@ -189,7 +197,7 @@ typedef size_t tier_search(struct label_cache *c, const struct label_list *list,
 
 /* One tier's look-up; what it finds that was not known before is taken up into those above. */
 static size_t search_below(struct label_cache *c, const struct label_list *list,
-                           const struct label_search *s, tier_search *search)
+                           const struct label_search *s, tier_search *search, unsigned from)
 {
     bool *known = mem_alloc(list->n, sizeof *known);
     for (size_t i = 0; known && i < list->n; i++)
@@ -199,10 +207,10 @@ static size_t search_below(struct label_cache *c, const struct label_list *list,
         if (known[i] || s->stored_ms[i] < 0)
             continue;
         struct label_key key = label_list_key(list, i);
-        struct label label = {&s->results[i], s->stored_ms[i], true};
+        struct label label = {&s->results[i], s->stored_ms[i], from};
+        if (from == IN_REDIS && c->disk && disk_offer(c->disk, list->bundle, &key, &label))
+            label.kept |= ON_DISK;
         label_table_put(c->table, &key, &label);
-        if (search == search_redis && c->disk)
-            disk_offer(c->disk, list->bundle, &key, &label);
     }
     mem_free(known);
     return found;
@@ -223,9 +231,9 @@ size_t label_cache_find(struct label_cache *c, const struct label_list *list,
     if (reach == LABELS_NEAR && found < list->n)
         found += search_memory(c, list, s);
     if (reach == LABELS_NEAR && found < list->n && c->disk)
-        found += search_below(c, list, s, search_disk);
+        found += search_below(c, list, s, search_disk, ON_DISK);
     if (reach == LABELS_FAR && found < list->n && c->redis)
-        found += search_below(c, list, s, search_redis);
+        found += search_below(c, list, s, search_redis, IN_REDIS);
     return found;
 }
 
@@ -246,10 +254,9 @@ void label_cache_keep(struct label_cache *c, const struct label_list *list,
         struct label label = {.result = &copy, .stored_ms = now_ms};
         /* Asked even when all are let in: it is how the next time is known to be the second. */
         bool again = c->admission && admission_ask(c->admission, key.hash);
-        label.kept = again || c->options.admit_all;
+        if (again || c->options.admit_all)
+            label.kept = offer_below(c, list->bundle, &key, &label);
         label_table_put(c->table, &key, &label);
-        if (label.kept)
-            offer_below(c, list->bundle, &key, &label);
     }
 }
 

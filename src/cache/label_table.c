@@ -28,7 +28,7 @@ struct entry {
     uint8_t queue;     /* enum queue_name */
     bool known_product;
     uint8_t stages;
-    bool kept;
+    uint8_t kept;    /* label.kept */
     float numbers[]; /* [2K] */
 };
 
@@ -179,7 +179,7 @@ static void fill(const struct label_table *c, struct entry *e, const struct labe
 {
     const medley_result *value = from->result;
     e->stored_ms = from->stored_ms;
-    e->kept = from->kept;
+    e->kept = (uint8_t)from->kept;
     e->models_used = value->models_used;
     e->label = value->label;
     e->known_product = value->known_product;
@@ -367,7 +367,6 @@ bool label_table_get(struct label_table *c, const struct label_key *key, int64_t
         memcpy(r->margins, e->numbers + c->n_classes, c->n_classes * sizeof(float));
         out->stored_ms = e->stored_ms;
         out->kept = e->kept;
-        e->kept = true;
     }
     pthread_mutex_unlock(&s->lock);
     return e != NULL;
@@ -393,6 +392,16 @@ void label_table_put(struct label_table *c, const struct label_key *key,
     }
     pthread_mutex_unlock(&s->lock);
     mem_free(fresh);
+}
+
+void label_table_mark(struct label_table *c, const struct label_key *key, unsigned kept)
+{
+    struct shard *s = shard_of(c, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = find(c, s, key);
+    if (e)
+        e->kept |= (uint8_t)kept;
+    pthread_mutex_unlock(&s->lock);
 }
 
 void label_table_clear(struct label_table *c)

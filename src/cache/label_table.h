@@ -39,16 +39,17 @@ void label_table_free(struct label_table *c);   /* accepts NULL */
 struct label {
     medley_result *result; /* the caller's; of its fields those that a label_record has */
     int64_t stored_ms;     /* when it was judged */
-    bool kept;             /* the tiers below have been offered it */
+    unsigned kept;         /* bit t: tier t (tier.h) has taken it */
 };
 
-/* Times are milliseconds of any clock. get writes *out on a hit only, and remembers that the
- * label is `kept` from then on: its first hit says false, later ones true. put replaces; when
- * memory is short, or the entry alone would fill a shard, it forgets the pair instead. */
+/* Times are milliseconds of any clock. get writes *out on a hit only. put replaces;
+ * when memory is short, or the entry alone would fill a shard, it forgets the pair instead. */
 bool label_table_get(struct label_table *c, const struct label_key *key, int64_t now_ms,
                      struct label *out);
 void label_table_put(struct label_table *c, const struct label_key *key,
                      const struct label *value);
+/* Adds bits to `kept` of the label, if it is there still. */
+void label_table_mark(struct label_table *c, const struct label_key *key, unsigned kept);
 void label_table_clear(struct label_table *c);
 struct label_table_stats label_table_stats(struct label_table *c);
 

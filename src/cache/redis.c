@@ -225,11 +225,12 @@ size_t redis_find(struct redis *r, const struct label_list *list, const struct l
     return found;
 }
 
-void redis_offer(struct redis *r, uint64_t bundle, const struct label_key *key,
+bool redis_offer(struct redis *r, uint64_t bundle, const struct label_key *key,
                  const struct label *label)
 {
-    if (!redis_up(r) || !outbox_add(r->outbox, bundle, key, label, r->n_classes))
-        tier_count(&r->counters.dropped, 1);
+    bool taken = redis_up(r) && outbox_add(r->outbox, bundle, key, label, r->n_classes);
+    tier_count(&r->counters.dropped, !taken);
+    return taken;
 }
 
 void redis_stats(struct redis *r, struct tier_stats *out)

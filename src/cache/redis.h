@@ -39,7 +39,8 @@ void redis_close(struct redis *r); /* writes what waits, for a second at most; a
 bool redis_up(struct redis *r); /* it is asked at present */
 /* Looks up those that are not found yet; how many it found. */
 size_t redis_find(struct redis *r, const struct label_list *list, const struct label_search *s);
-void redis_offer(struct redis *r, uint64_t bundle, const struct label_key *key,
+/* False: it is not taken: Redis is away, or there is no room. */
+bool redis_offer(struct redis *r, uint64_t bundle, const struct label_key *key,
                  const struct label *label);
 /* Tells the other servers, now or as soon as Redis answers. */
 void redis_tell_epochs(struct redis *r, const struct hash128 *products, size_t n,

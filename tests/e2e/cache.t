@@ -128,6 +128,11 @@ start_redis() {
     redis-server --port 0 --unixsocket "$folder/redis" --save '' --appendonly no --dir "$folder" \
         >"$folder/redis.log" 2>&1 &
     redis=$!
+    for wait in $(seq 400); do
+        grep -q 'eady to accept connections' "$folder/redis.log" && return
+        sleep 0.05
+    done
+    sed 's/^/# /' "$folder/redis.log"
 }
 wait_up() { # wait_up URL 0|1
     for wait in $(seq 300); do
