@@ -55,4 +55,36 @@ uninstall: $(PAGES)  ## take away what install put there
 	    $(addprefix $(DOCDIR)/,$(wildcard examples/*.c)))
 	-rmdir $(addprefix $(DESTDIR),$(PREFIX)/include/medley $(DOCDIR)/examples $(DOCDIR)) 2>/dev/null
 
-.PHONY: pages install uninstall FORCE
+# ---- archive and Debian packages ---------------------------------------------------------------
+# Of the last commit, so the same commit gives the same bytes wherever it was cloned.
+ARCHIVE = build/medley-$(VERSION).tar.gz
+dist:  ## the source of the last commit as build/medley-VERSION.tar.gz
+	@mkdir -p build
+	@[ -z "$$(git status --porcelain --untracked-files=no)" ] || echo "dist: what is not committed is left out" >&2
+	@git -c tar.umask=0022 archive --format=tar --prefix=medley-$(VERSION)/ HEAD | gzip -9n >$(ARCHIVE)
+	@cd build && sha256sum $(notdir $(ARCHIVE))
+
+# Built from the archive, so that what is missing there is noticed. The tests have run before: TESTS=1
+# runs them here too.
+deb: dist  ## Debian packages of the last commit, in build/deb; lintian looks at them
+	@scripts/install-deps --deb
+	@rm -rf build/deb && mkdir -p build/deb && tar -C build/deb -xzf $(ARCHIVE)
+	@cd build/deb/medley-$(VERSION) && [ "$$(dpkg-parsechangelog -S Version)" = '$(VERSION)' ] || \
+	    { echo "deb: debian/changelog is not of version $(VERSION)" >&2; exit 1; }
+	@cd build/deb/medley-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL -u B \
+	    DEB_BUILD_OPTIONS='parallel=$(JOBS) $(if $(TESTS),,nocheck)' dpkg-buildpackage -us -uc -b -d >../log 2>&1 || \
+	    { tail -n 30 ../log >&2; exit 1; }
+	@lintian --fail-on error build/deb/*.changes
+	@ls build/deb/*.deb
+
+deb-check: deb  ## install, use and remove them in a fresh Debian; needs root and the mirror
+	@scripts/check-deb build/deb $(BASE)
+
+# ---- what programs rely on ---------------------------------------------------------------------
+abi: $B/libmedley.so  ## the shared library and the headers offer all that is on record; OLD=earlier.so asks abidiff too
+	@scripts/abi check $B/libmedley.so $(OLD)
+
+abi-update: $B/libmedley.so  ## put on record what it offers now
+	@scripts/abi update $B/libmedley.so
+
+.PHONY: pages install uninstall dist deb deb-check abi abi-update FORCE
