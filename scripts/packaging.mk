@@ -64,7 +64,7 @@ dist:  ## the source of the last commit as build/medley-VERSION.tar.gz
 	@git -c tar.umask=0022 archive --format=tar --prefix=medley-$(VERSION)/ HEAD | gzip -9n >$(ARCHIVE)
 	@cd build && sha256sum $(notdir $(ARCHIVE))
 
-# Built from the archive, so that what is missing there is noticed. The tests have run before: TESTS=1
+# Built from the archive, so that what is missing there is noticed. The tests have run before: CHECKED=1
 # runs them here too.
 deb: dist  ## Debian packages of the last commit, in build/deb; lintian looks at them
 	@scripts/install-deps --deb
@@ -72,7 +72,7 @@ deb: dist  ## Debian packages of the last commit, in build/deb; lintian looks at
 	@cd build/deb/medley-$(VERSION) && [ "$$(dpkg-parsechangelog -S Version)" = '$(VERSION)' ] || \
 	    { echo "deb: debian/changelog is not of version $(VERSION)" >&2; exit 1; }
 	@cd build/deb/medley-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL -u B \
-	    DEB_BUILD_OPTIONS='parallel=$(JOBS) $(if $(TESTS),,nocheck)' dpkg-buildpackage -us -uc -b -d >../log 2>&1 || \
+	    DEB_BUILD_OPTIONS='parallel=$(JOBS) $(if $(CHECKED),,nocheck)' dpkg-buildpackage -us -uc -b -d >../log 2>&1 || \
 	    { tail -n 30 ../log >&2; exit 1; }
 	@lintian --fail-on error build/deb/*.changes
 	@ls build/deb/*.deb

@@ -25,8 +25,13 @@ ok() { # ok STATUS NAME
     fi
 }
 
-# -o all: what is built is taken as it is, whatever flags it was built with.
-make -s -o all -o "$build/medley" B="$build" PREFIX=/opt/medley DESTDIR="$folder/root" install >"$out" 2>"$err"
+# All names are said: a package's build has others in the environment. -o all: what is built is taken as it is, whatever flags it was built with.
+installing() { # installing TARGET
+    make -s -o all -o "$build/medley" B="$build" DESTDIR="$folder/root" PREFIX=/opt/medley LIBDIR=/opt/medley/lib \
+        MANDIR=/opt/medley/share/man BASHDIR=/opt/medley/share/bash-completion/completions \
+        ZSHDIR=/opt/medley/share/zsh/site-functions DOCDIR=/opt/medley/share/doc/medley "$1"
+}
+installing install >"$out" 2>"$err"
 ok $? 'make install into a folder of its own'
 root=$folder/root/opt/medley
 
@@ -113,7 +118,7 @@ fi
 [ "$(readlink "$root/lib/libmedley.so")" = libmedley.so.0 ] && [ -e "$root/lib/libmedley.so.0" ]
 ok $? 'the library goes by its soname'
 
-make -s -o all -o "$build/medley" B="$build" PREFIX=/opt/medley DESTDIR="$folder/root" uninstall >"$out" 2>"$err"
+installing uninstall >"$out" 2>"$err"
 [ -z "$(find "$root" ! -type d)" ] && [ ! -d "$root/include/medley" ] && [ ! -d "$root/share/doc/medley" ]
 ok $? 'make uninstall leaves no file behind'
 echo "1..$n"
