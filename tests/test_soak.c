@@ -1,0 +1,376 @@
+/* test_soak.c: the server under load while everything around it misbehaves, for SOAK_SECONDS
+ * (10; `make soak T=1800`): bundles are swapped, a remote model hangs, dies and lies, Redis
+ * stops and comes back, the disk of the label cache is full at times, some requests are
+ * malformed and some clients vanish. Every answer is compared, to the bit, with what the bundle
+ * says offline of the same list with the models that the answer names; memory must not grow. */
+#define put http_put /* both headers have one */
+#define at reply_at
+#include "tests/serve_help.h"
+#undef put
+#undef at
+#include "tests/inference_stub.h"
+#include "tests/plugged_shop.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+enum { CLIENTS = 4, BUNDLES = 2, MODELS = 2, MASKS = 1 << MODELS };
+#define THINK_MS 2 /* between two requests of a client: some 70% of what the server could do \
+                    */
+
+extern char **environ;
+
+struct truth {
+    char id[SERVER_ID];
+    const char *models[MODELS];
+    float margins[PLUGGED_QUERIES][MASKS][PLUGGED_LIST][3];
+};
+
+static struct {
+    struct truth truth[BUNDLES];
+    medley_bundle *bundles[BUNDLES];
+    struct server *server;
+    uint16_t port;
+    struct stub stub;
+    char redis[128], folder[64];
+    pid_t redis_process;
+    atomic_bool stop;
+    atomic_uint right, wrong, refused, malformed, vanished, without, remembered, broken, swaps;
+} soak;
+
+/* ---- what is right ----------------------------------------------------------------------- */
+
+static void list_of(int q, char query[64], char ids[PLUGGED_LIST][16])
+{
+    snprintf(query, 64, "red%d shoe%d big%d", q, q, q);
+    for (int i = 0; i < PLUGGED_LIST; i++)
+        snprintf(ids[i], 16, "p%d", q * PLUGGED_LIST + i);
+}
+
+static bool learn(struct truth *t, const medley_bundle *b)
+{
+    snprintf(t->id, sizeof t->id, "%s", medley_bundle_id(b));
+    if (medley_bundle_models(b) != MODELS)
+        return false;
+    for (size_t m = 0; m < MODELS; m++)
+        t->models[m] = medley_bundle_model(b, m);
+    for (int q = 0; q < PLUGGED_QUERIES; q++) {
+        char query[64], ids[PLUGGED_LIST][16];
+        medley_product products[PLUGGED_LIST] = {{.has_text = false}};
+        medley_result results[PLUGGED_LIST];
+        list_of(q, query, ids);
+        for (int i = 0; i < PLUGGED_LIST; i++)
+            products[i].id = (medley_text){ids[i], strlen(ids[i])};
+        for (uint32_t mask = 1; mask < MASKS; mask++) {
+            medley_classify_options o = {.models = mask};
+            medley_error err = {0};
+            if (medley_bundle_classify(b, (medley_text){query, strlen(query)},
+                                       (medley_text){plugged_locale(q * PLUGGED_LIST), 2},
+                                       products, PLUGGED_LIST, &o, results, &err) ||
+                results[0].models_failed)
+                return false;
+            for (int i = 0; i < PLUGGED_LIST; i++)
+                memcpy(t->margins[q][results[i].models_used][i], results[i].margins,
+                       sizeof t->margins[q][0][i]);
+        }
+    }
+    return true;
+}
+
+static uint32_t used(const struct truth *t, const json *result)
+{
+    uint32_t mask = 0;
+    for (const json *m = json_first(json_get(result, "models_used")); m; m = json_next(m)) {
+        const char *name = NULL;
+        json_as_text(m, &name);
+        for (size_t i = 0; i < MODELS; i++)
+            if (name && strcmp(name, t->models[i]) == 0)
+                mask |= 1u << i;
+    }
+    return mask;
+}
+
+static bool is_right(const struct truth *t, int q, const json *root)
+{
+    static const char *const classes[] = {"good", "fair", "bad"};
+    int i = 0;
+    for (const json *r = json_first(json_get(root, "results")); r; r = json_next(r), i++) {
+        uint32_t mask = used(t, r);
+        bool cached = false;
+        json_as_bool(json_get(r, "cached"), &cached);
+        if (i == 0) {
+            atomic_fetch_add(&soak.remembered, cached);
+            atomic_fetch_add(&soak.without, mask != MASKS - 1);
+        }
+        for (int k = 0; k < 3; k++) {
+            double v = NAN;
+            json_as_double(json_get(json_get(r, "margins"), classes[k]), &v);
+            if (mask == 0 || (float)v != t->margins[q][mask][i][k])
+                return false;
+        }
+    }
+    return i == PLUGGED_LIST;
+}
+
+static bool check(int q, const struct reply *r)
+{
+    json *root = NULL;
+    const char *id = NULL;
+    bool good = false;
+    if (json_parse(sb_str(&r->body), "answer", &root, NULL) == MEDLEY_OK &&
+        json_as_text(json_get(root, "bundle"), &id))
+        for (size_t b = 0; b < BUNDLES; b++)
+            good |= strcmp(id, soak.truth[b].id) == 0 && is_right(&soak.truth[b], q, root);
+    json_free(root);
+    return good;
+}
+
+/* ---- clients ----------------------------------------------------------------------------- */
+
+static void make_request(int q, bool no_cache, struct strbuf *out)
+{
+    char query[64], ids[PLUGGED_LIST][16], body[512];
+    list_of(q, query, ids);
+    int n =
+        snprintf(body, sizeof body,
+                 "{\"query\":\"%s\",\"locale\":\"%s\",\"products\":[\"%s\",\"%s\",\"%s\"]%s}",
+                 query, plugged_locale(q * PLUGGED_LIST), ids[0], ids[1], ids[2],
+                 no_cache ? ",\"cache\":\"off\"" : "");
+    sb_clear(out);
+    sb_addf(out,
+            "POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: "
+            "application/json\r\nContent-Length: %d\r\n\r\n"
+            "%s",
+            n, body);
+}
+
+/* A broken body, a broken head, a client that hangs up in the midst, or before the answer. */
+static void misbehave(struct rng *r, struct strbuf *request)
+{
+    int fd = dial(soak.port), kind = (int)rng_below(r, 4);
+    if (kind < 2) {
+        static const char body[] =
+            "POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            "Content-Length: 11\r\n\r\n{\"query\": 7}",
+                          head[] = "POST /v1/classify\r\nHost\r\n\r\n";
+        http_put(fd, kind ? head : body, strlen(kind ? head : body));
+        struct reply reply = get_reply(fd, false);
+        atomic_fetch_add(reply.status == 400 || (kind && reply.status == 0) ? &soak.malformed
+                                                                            : &soak.wrong,
+                         1);
+        reply_free(&reply);
+    } else {
+        http_put(fd, request->s, kind == 2 ? request->n / 2 : request->n);
+        atomic_fetch_add(&soak.vanished, 1);
+    }
+    close(fd);
+}
+
+static void *run_client(void *context)
+{
+    struct rng r;
+    struct strbuf request;
+    int fd = dial(soak.port);
+    sb_init(&request);
+    rng_init(&r, 99, (uint64_t)(uintptr_t)context);
+    while (!atomic_load(&soak.stop)) {
+        int q = (int)rng_below(&r, PLUGGED_QUERIES);
+        make_request(q, rng_below(&r, 4) == 0, &request);
+        if (rng_below(&r, 50) == 0)
+            misbehave(&r, &request);
+        http_put(fd, request.s, request.n);
+        struct reply reply = get_reply(fd, false);
+        if (reply.status == 200)
+            atomic_fetch_add(check(q, &reply) ? &soak.right : &soak.wrong, 1);
+        else if (reply.status == 429)
+            atomic_fetch_add(&soak.refused, 1);
+        else
+            atomic_fetch_add(&soak.broken, 1);
+        if (reply.status != 200 && reply.status != 429)
+            printf("# status %d: %.200s\n", reply.status, body_of(&reply));
+        bool closed = reply.status == 0 || has_header(&reply, "Connection: close");
+        reply_free(&reply);
+        if (closed) {
+            close(fd);
+            fd = dial(soak.port);
+        }
+        sleep_ms(THINK_MS);
+    }
+    close(fd);
+    sb_deinit(&request);
+    return NULL;
+}
+
+/* ---- what goes wrong --------------------------------------------------------------------- */
+
+static void redis_start(void)
+{
+    const char *const arguments[] = {"redis-server", "--port",    "0",         "--unixsocket",
+                               soak.redis,     "--save",    "",          "--appendonly",
+                               "no",           "--logfile", "/dev/null", NULL};
+    unlink(soak.redis);
+    if (posix_spawnp(&soak.redis_process, arguments[0], NULL, NULL, (char *const *)arguments, environ) != 0)
+        soak.redis_process = 0;
+}
+
+static void redis_stop(void)
+{
+    if (!soak.redis_process)
+        return;
+    kill(soak.redis_process, SIGKILL);
+    waitpid(soak.redis_process, NULL, 0);
+    soak.redis_process = 0;
+}
+
+static void fill_disk(bool full)
+{
+    static rlim_t before;
+    struct rlimit l;
+    getrlimit(RLIMIT_FSIZE, &l);
+    if (full && l.rlim_cur != 4096)
+        before = l.rlim_cur;
+    l.rlim_cur = full ? 4096 : before;
+    setrlimit(RLIMIT_FSIZE, &l);
+}
+
+static size_t resident(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*u %lu", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* One piece of bad luck after the other; returns what memory grew by, in bytes. */
+static size_t misfortunes(double seconds)
+{
+    static const int moods[] = {STUB_GOOD, STUB_HANG, STUB_GOOD,  STUB_DIE,
+                                STUB_NAN,  STUB_GOOD, STUB_SUM,   STUB_CUT,
+                                STUB_GOOD, STUB_HTML, STUB_SHAPE, STUB_GOOD};
+    enum { TICKS = 60 };
+    size_t first = 0, last = 0;
+    for (int tick = 0; tick < TICKS; tick++) {
+        struct server_change change;
+        medley_error err = {0};
+        atomic_store(&soak.stub.mode, moods[tick % (int)(sizeof moods / sizeof *moods)]);
+        if (tick % 3 == 0) {
+            if (server_activate(soak.server, soak.truth[tick / 3 % BUNDLES].id, &change, &err))
+                printf("# %s\n", err.message), atomic_fetch_add(&soak.wrong, 1);
+            else
+                atomic_fetch_add(&soak.swaps, 1);
+        }
+        if (tick % 10 == 4)
+            redis_stop();
+        if (tick % 10 == 7)
+            redis_start();
+        if (tick % 8 == 5)
+            fill_disk(true);
+        if (tick % 8 == 7)
+            fill_disk(false);
+        sleep_ms((long)(seconds * 1e3 / TICKS));
+        last = resident();
+        if (tick == TICKS / 3)
+            first = last;
+    }
+    fill_disk(false);
+    return last > first ? last - first : 0;
+}
+
+/* ---- set up ------------------------------------------------------------------------------ */
+
+static bool make_bundle(size_t b, const char *ensemble)
+{
+    char models[256], *yaml = NULL;
+    size_t n = 0;
+    medley_error err = {0};
+    struct strbuf s;
+    snprintf(models, sizeof models,
+             "  - {name: mine, kind: remote, url: 'http://127.0.0.1:%d', model: m, inputs: "
+             "{text: '{query} "
+             "{title}'}, output: p, timeout_ms: 100, retries: 1, breaker_open_ms: 200}\n",
+             soak.stub.port);
+    if (b == 0)
+        plugged_write(soak.folder, models);
+    file_read(at(soak.folder, "medley.yaml"), 1 << 16, &yaml, &n, &err);
+    const char *cut = yaml ? strstr(yaml, "ensemble:") : NULL;
+    sb_init(&s);
+    sb_add(&s, yaml, cut ? (size_t)(cut - yaml) : 0);
+    sb_addf(&s, "ensemble: {%s}\nbudget: {pin: [mine, noise]}\n", ensemble);
+    put(soak.folder, "medley.yaml", s.s);
+    sb_deinit(&s);
+    mem_free(yaml);
+    bool good = plugged_run(soak.folder, true, &err) == MEDLEY_OK &&
+                medley_bundle_open(at(soak.folder, "bundle/current"), &soak.bundles[b], &err) ==
+                    MEDLEY_OK &&
+                learn(&soak.truth[b], soak.bundles[b]);
+    return ok(good, "bundle %zu: %s", b, err.message);
+}
+
+static void run(double seconds)
+{
+    static char bundles[128], disk[128], current[256];
+    struct engine engine;
+    medley_error err = {0};
+    snprintf(bundles, sizeof bundles, "%s/bundle", soak.folder);
+    snprintf(disk, sizeof disk, "%s/labels", soak.folder);
+    snprintf(current, sizeof current, "%s/%s", bundles, soak.truth[0].id);
+    snprintf(soak.redis, sizeof soak.redis, "%s/redis.sock", soak.folder);
+    struct server_options o = {.bundles = bundles,
+                               .cache_folder = disk,
+                               .cache_entries = 200,
+                               .redis = soak.redis,
+                               .threads = 2};
+    redis_start();
+    if (!ok(engine_open_bundle(current, &engine, &err) == MEDLEY_OK &&
+                server_start(&engine, &o, &soak.server, &err) == MEDLEY_OK,
+            "serves: %s", err.message))
+        return;
+    soak.port = server_port(soak.server);
+    pthread_t threads[CLIENTS];
+    for (uintptr_t i = 0; i < CLIENTS; i++)
+        pthread_create(&threads[i], NULL, run_client, (void *)i);
+    size_t grown = misfortunes(seconds);
+    atomic_store(&soak.stop, true);
+    for (int i = 0; i < CLIENTS; i++)
+        pthread_join(threads[i], NULL);
+    redis_stop();
+    ok(server_stop(soak.server, 5), "stops");
+    engine_close(&engine);
+    printf("# %u right answers: %u remembered, %u without the remote model; %u sent away, %u "
+           "malformed, %u vanished, "
+           "%u swaps; %zu KiB more memory\n",
+           atomic_load(&soak.right), atomic_load(&soak.remembered), atomic_load(&soak.without),
+           atomic_load(&soak.refused), atomic_load(&soak.malformed),
+           atomic_load(&soak.vanished), atomic_load(&soak.swaps), grown >> 10);
+    ok(atomic_load(&soak.wrong) == 0 && atomic_load(&soak.broken) == 0,
+       "%u wrong answers, %u broken ones", atomic_load(&soak.wrong), atomic_load(&soak.broken));
+    ok(atomic_load(&soak.right) > 100 && atomic_load(&soak.remembered) > 0 &&
+           atomic_load(&soak.without) > 0 && atomic_load(&soak.swaps) == 20,
+       "there was something to get wrong");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip("memory: not under a sanitizer");
+#else
+    ok(grown < (size_t)8 << 20, "memory is flat");
+#endif
+}
+
+int main(void)
+{
+    const char *asked = getenv("SOAK_SECONDS");
+    double seconds = asked && atof(asked) > 0 ? atof(asked) : 10;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    snprintf(soak.folder, sizeof soak.folder, "%s", tap_folder());
+    if (ok(stub_start(&soak.stub), "an inference server") && make_bundle(0, "rounds: 30") &&
+        make_bundle(1, "rounds: 20"))
+        run(seconds);
+    for (size_t b = 0; b < BUNDLES; b++)
+        medley_bundle_close(soak.bundles[b]);
+    stub_stop(&soak.stub);
+    return tap_done();
+}
