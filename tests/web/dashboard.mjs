@@ -339,6 +339,23 @@ async function testToken() {
   await page.context().close();
 }
 
+/* A proxy may put the page under a path of its own. */
+async function testProxy() {
+  const context = await browser.newContext();
+  const page = await context.newPage(), outside = [];
+  await page.route('**/*', async route => {
+    const url = route.request().url();
+    if (!url.startsWith(OPEN + '/medley/')) outside.push(url);
+    await route.fulfill({response: await route.fetch({url: url.replace('/medley/', '/')})});
+  });
+  await page.goto(OPEN + '/medley/');
+  await page.waitForSelector('#models tbody tr');
+  await go(page, 'ensemble');
+  await page.waitForSelector('#ranking tbody tr');
+  is(outside.join(' '), '', 'under another path all is asked there');
+  await context.close();
+}
+
 /* Every view in a setting: what sticks out, what axe-core finds, a picture. */
 async function testLook(name, options, lists) {
   const page = await open(OPEN, options);
@@ -392,6 +409,7 @@ try {
   await page.context().close();
   await testKeyboard(await open(OPEN));
   await testToken();
+  await testProxy();
   await testLook('desktop', {}, lists);
   await testLook('dark', {colorScheme: 'dark'}, lists);
   await testLook('phone', {viewport: {width: 360, height: 740}, deviceScaleFactor: 2, hasTouch: true,
