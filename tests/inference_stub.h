@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ struct stub {
     atomic_int mode;
     atomic_uint requests, pairs;
     atomic_bool stop;
-    char traceparent[80], authorization[80], path[80]; /* of the last request */
+    pthread_mutex_t lock;
+    char traceparent[80], authorization[80], path[80]; /* of the last request; guarded by lock */
 };
 
 static const char *stub_row(enum stub_mode mode, const char *text)
@@ -129,9 +131,11 @@ static void stub_note(struct stub *s, struct MHD_Connection *c, const char *path
 {
     const char *trace = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "traceparent");
     const char *token = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
+    pthread_mutex_lock(&s->lock);
     snprintf(s->traceparent, sizeof s->traceparent, "%s", trace ? trace : "");
     snprintf(s->authorization, sizeof s->authorization, "%s", token ? token : "");
     snprintf(s->path, sizeof s->path, "%s", path);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static enum MHD_Result stub_reply(struct MHD_Connection *c, unsigned status,
@@ -196,6 +200,7 @@ static int stub_start(struct stub *s)
 {
     memset(s, 0, sizeof *s);
     s->classes = 3;
+    pthread_mutex_init(&s->lock, NULL);
     s->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0, NULL, NULL,
         stub_handle, s, MHD_OPTION_NOTIFY_COMPLETED, stub_end, NULL, MHD_OPTION_END);
