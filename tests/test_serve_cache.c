@@ -117,6 +117,62 @@ static void test_refused(void)
        "an address that is none: %s", err.message);
 }
 
+#define ADMIN "Authorization: Bearer admin-token-0123456\r\n"
+
+static int invalidate(uint16_t port, const char *path, const char *headers, const char *body,
+                      const char *says)
+{
+    struct reply r = ask(port, "POST", path, headers, body);
+    int status = strstr(body_of(&r), says) ? r.status : -r.status;
+    reply_free(&r);
+    return status;
+}
+
+static void test_invalidation(bool disk)
+{
+    static const struct {
+        const char *path, *headers, *body;
+        int status;
+        const char *says;
+    } refused[] = {
+        {"/v1/products/A:invalidate", "", "", 401, "bearer"},
+        {"/v1/products/:invalidate", ADMIN, "", 404, "nothing"},
+        {"/v1/products/A:delete", ADMIN, "", 404, "nothing"},
+        {"/v1/products/%FF:invalidate", ADMIN, "", 400, "invalid UTF-8"},
+        {"/v1/products:invalidate", ADMIN, "{}", 415, "must be"},
+        {"/v1/products:invalidate", ADMIN JSON_TYPE, "{\"ids\":[]}", 400, "1 to 10000"},
+        {"/v1/products:invalidate", ADMIN JSON_TYPE, "{\"ids\":[\"A\",7]}", 400, "ids[1]"},
+        {"/v1/products:invalidate", ADMIN JSON_TYPE, "{\"ids\":[\"\"]}", 400, "ids[0]"},
+        {"/v1/products:invalidate", ADMIN JSON_TYPE, "{\"id\":[\"A\"]}", 400, "unknown key"},
+        {"/v1/products:invalidate", ADMIN JSON_TYPE, "[", 400, "body"},
+    };
+    struct server_options o = {.cache_folder = disk ? cache_folder : NULL,
+                               .cache_disk_bytes = 4 << 20,
+                               .admin_token = "admin-token-0123456"};
+    struct server *s = start_as("cccc", o);
+    uint16_t port = server_port(s);
+    ok(!ask_cached(port) && ask_cached(port), "remembered, %s a disk",
+       disk ? "with" : "without");
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        ok(invalidate(port, refused[i].path, refused[i].headers, refused[i].body,
+                      refused[i].says) == refused[i].status,
+           "refused: %s %s", refused[i].path, refused[i].body);
+    ok(ask_cached(port), "which changes nothing");
+    ok(invalidate(port, "/v1/products/B%42:invalidate", ADMIN, "", "\"invalidated\":1") == 200,
+       "BB is invalidated");
+    ok(!ask_cached(port) && ask_cached(port), "and judged anew");
+    ok(invalidate(port, "/v1/products:invalidate", ADMIN JSON_TYPE,
+                  "{\"ids\":[\"A\",\"other\"]}", "\"invalidated\":2") == 200,
+       "so are several at once");
+    ok(!ask_cached(port) && ask_cached(port), "and judged anew");
+    server_stop(s, 2);
+    o.no_cache = true;
+    s = start_as("cccc", o);
+    ok(invalidate(server_port(s), "/v1/products/A:invalidate", ADMIN, "", "1") == 200,
+       "without a cache there is nothing to do");
+    server_stop(s, 2);
+}
+
 int main(void)
 {
     const char *folder = tap_folder();
@@ -132,6 +188,8 @@ int main(void)
     sb_init(&log_lines);
     test_restarts();
     test_refused();
+    test_invalidation(true);
+    test_invalidation(false);
     sb_deinit(&log_lines);
     return tap_done();
 }

@@ -188,12 +188,27 @@ static bool method_fits(const struct route *route, const char *method)
            (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
 }
 
+/* Whether a path is the route's; what stands for {id} is kept. libmicrohttpd has undone %41. */
+static bool path_fits(struct request *r, const char *pattern, const char *path)
+{
+    const char *hole = strstr(pattern, "{id}");
+    if (!hole)
+        return strcmp(path, pattern) == 0;
+    size_t before = (size_t)(hole - pattern), after = strlen(hole + 4), n = strlen(path);
+    if (n <= before + after || memcmp(path, pattern, before) != 0 ||
+        strcmp(path + n - after, hole + 4) != 0)
+        return false;
+    sb_clear(&r->body);
+    sb_add(&r->body, path + before, n - before - after);
+    return true;
+}
+
 /* Sets r->route, or answers 404 or 405. */
 static bool find_route(struct request *r, const char *path, const char *method)
 {
     bool path_exists = false;
     for (size_t i = 0; i < N_ROUTES; i++) {
-        if (strcmp(path, routes[i].path) != 0)
+        if (!path_fits(r, routes[i].path, path))
             continue;
         r->route = i; /* for the log and the counters, even when the method is wrong */
         if (method_fits(&routes[i], method))

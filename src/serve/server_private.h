@@ -84,9 +84,9 @@ struct request {
     char id[65];
     char method[16], path[257]; /* cut to fit; for the log */
     double started, deadline;   /* clock_seconds */
-    struct strbuf body;
-    size_t received;               /* bytes of body, kept or thrown away */
-    size_t held;                   /* of these, counted in the server's body_bytes */
+    struct strbuf body; /* of a route that takes none: what stands for {id} in its path */
+    size_t received;    /* bytes of body, kept or thrown away */
+    size_t held;        /* of these, counted in the server's body_bytes */
     struct deployment *deployment; /* entered, or NULL */
     struct classification *classification;
     struct flight flight;
@@ -108,14 +108,14 @@ enum handled { HANDLED, SUBMITTED };
 enum access { OPEN_TO_ALL, FOR_CLIENTS, FOR_ADMINS };
 
 struct route {
-    const char *method, *path;
+    const char *method, *path; /* one "{id}" in it stands for one byte or more */
     enum handled (*handle)(struct request *r); /* SUBMITTED: a worker will call request_done */
     const char *takes;                         /* media type of the body; NULL: it takes none */
     bool always;                               /* answered while the server shuts down, too */
     enum access access;
     const char *summary;
 };
-#define N_ROUTES 17 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 19 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -130,7 +130,8 @@ bool request_submit(struct request *r);
 void request_suspend(struct request *r);
 /* Gives a suspended request to a worker. False: there is no room; it is as it was. */
 bool request_resubmit(struct request *r);
-/* The same as request_submit, but to other workers, who must not count it among the classifications. */
+/* The same as request_submit, but to other workers, who must not count it among the
+ * classifications. */
 bool request_submit_to(struct request *r, struct jobs *jobs);
 /* Called by a worker when the answer is set: gives the request back to its HTTP thread. */
 void request_done(struct request *r);
@@ -146,6 +147,8 @@ enum handled handle_rank(struct request *r);
 enum handled handle_activate(struct request *r);
 enum handled handle_rollback(struct request *r);
 enum handled handle_shadow(struct request *r);
+enum handled handle_invalidate(struct request *r); /* products.c */
+enum handled handle_invalidate_one(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
 
 /* "models", "cascade" and "calibration", as members of an object. */
