@@ -37,6 +37,7 @@ void medley_bundle_close(medley_bundle *b)
     json_free(b->manifest);
     mem_free(b->failed);
     mem_free(b->clocks);
+    mem_free(b->drift);
     mem_free(b);
 }
 
@@ -248,6 +249,23 @@ static medley_status open_tuned(medley_bundle *b, const char *folder, medley_err
     return st;
 }
 
+static medley_status open_drift(medley_bundle *b, const char *folder, medley_error *err)
+{
+    const char *names[MEDLEY_MAX_MODELS];
+    struct path p = within(folder, "drift.json");
+    for (size_t m = 0; m < b->n_models; m++)
+        names[m] = b->models[m].config.name;
+    return file_exists(p.s)
+               ? drift_read(p.s, names, b->n_models, (const char *const *)b->data.class_names,
+                            b->data.n_classes, &b->drift, err)
+               : MEDLEY_OK;
+}
+
+const struct drift_reference *bundle_drift(const medley_bundle *b)
+{
+    return b->drift;
+}
+
 /* The id is the folder's own name (behind a link such as bundle/current). */
 static void read_id(medley_bundle *b, const char *folder)
 {
@@ -281,6 +299,8 @@ medley_status medley_bundle_open(const char *folder, medley_bundle **out, medley
         st = open_ensemble(b, folder, err);
     if (!st)
         st = open_tuned(b, folder, err);
+    if (!st)
+        st = open_drift(b, folder, err);
     if (st) {
         medley_bundle_close(b);
         return st;

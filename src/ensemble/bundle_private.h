@@ -7,6 +7,7 @@
 #include "ensemble/calibrator.h"
 #include "ensemble/cascade.h"
 #include "ensemble/design.h"
+#include "ensemble/drift.h"
 #include "gnn/link_store.h"
 #include "medley/bundle.h"
 #include "medley/shapley.h"
@@ -50,6 +51,7 @@ struct medley_bundle {
     medley_explainer *explainer;
     struct design_shape shape;
     struct bundle_cascade *cascade; /* NULL: every model for every pair */
+    struct drift_reference *drift;  /* or NULL */
     bool calibrated;
     struct calibrator calibrator; /* if calibrated */
 };

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "ensemble/bundle_files.h"
+#include "ensemble/drift.h"
 #include "ensemble/crossfit.h"
 #include "ensemble/precompute.h"
 
@@ -208,6 +209,8 @@ static medley_status add_all(struct bundling *b, uint32_t mask, medley_error *er
     if (!st && b->calibrate)
         st = add_file(b, workspace_path(w, "ensemble/calibrator.json").s, "calibrator.json",
                       err);
+    if (!st)
+        st = drift_write(w, mask, in_bundle(b, "drift.json").s, err);
     if (!st)
         st = add_folder(b, workspace_path(w, "data").s, "data", err);
     for (size_t i = 0; i < w->config.n_models && !st; i++) {

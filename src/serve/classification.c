@@ -15,6 +15,7 @@ void classification_free(struct classification *c)
     mem_free(c->results);
     mem_free(c->stored_ms);
     mem_free(c->contributions);
+    mem_free(c->said);
     label_list_deinit(&c->list);
     mem_free(c);
 }
@@ -127,6 +128,7 @@ medley_status classification_run(struct classification *c, const struct engine *
     medley_classify_options options = {.models = c->models,
                                        .deadline_ms = deadline,
                                        .contributions = c->contributions,
+                                       .said = c->said,
                                        .traceparent = *c->traceparent ? c->traceparent : NULL};
     return engine->classify(engine->context, asked->query, asked->locale, asked->products,
                             asked->n_products, &options, c->results, err);

@@ -20,6 +20,7 @@ struct classification {
     bool look_far;          /* the cache has tiers that have not been asked yet */
     char traceparent[56];   /* W3C header of the request, for remote models; or "" */
     float *contributions;   /* [n*(M+1)*K] or NULL */
+    float *said;            /* [n*M*K] what each model said, for the watch on drift; or NULL */
     struct label_list list; /* cache keys, unless the request does not want the cache */
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <microhttpd.h>
 #include <string.h>
@@ -44,8 +45,12 @@ static void evaluate(struct request *r)
     medley_status st = MEDLEY_OK;
     if (atomic_load(&s->hurrying))
         st = fail(&err, MEDLEY_EINTERRUPTED, "shutting down");
+    const struct engine *e = &r->deployment->engine;
+    struct drift_watch *drift = c->models == 0 ? r->deployment->drift : NULL;
+    if (drift) /* without memory for it the pairs are judged all the same */
+        c->said = mem_alloc(c->asked.n_products, e->n_models * e->n_classes * sizeof(float));
     if (!st)
-        st = classification_run(c, &r->deployment->engine, &err);
+        st = classification_run(c, e, &err);
     if (st) {
         flight_land(r, st, &err);
         classification_fail(r, st, &err);
@@ -56,6 +61,8 @@ static void evaluate(struct request *r)
         r->pairs_precomputed += c->results[i].models_stored != 0;
         late += c->results[i].models_late != 0;
     }
+    if (c->said)
+        drift_watch_add(drift, c->results, c->said, c->asked.n_products);
     counters_add(&s->counters.pairs_late, late);
     counters_add(&s->counters.pairs_evaluated, c->asked.n_products);
     counters_add(&s->counters.pairs_precomputed, r->pairs_precomputed);

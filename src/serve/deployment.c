@@ -13,6 +13,7 @@ struct deployment *deployment_new(const struct engine *engine)
         return NULL;
     d->engine = *engine;
     d->owned = true;
+    d->drift = drift_watch_new(&d->engine);
     atomic_init(&d->users, 1);
     return d;
 }
@@ -21,6 +22,7 @@ void deployment_leave(struct deployment *d)
 {
     if (!d || atomic_fetch_sub(&d->users, 1) > 1)
         return;
+    drift_watch_free(d->drift);
     if (d->owned)
         engine_close(&d->engine);
     mem_free(d);

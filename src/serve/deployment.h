@@ -10,13 +10,14 @@
 #ifndef SERVE_DEPLOYMENT_H
 #define SERVE_DEPLOYMENT_H
 
-#include "serve/engine.h"
+#include "serve/drift_watch.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 struct deployment {
     struct engine engine;
+    struct drift_watch *drift; /* of what it judges; NULL: nothing to compare with */
     bool owned; /* engine_close when the last leaves */
     atomic_uint users;
 };

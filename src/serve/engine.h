@@ -4,6 +4,7 @@
 #ifndef SERVE_ENGINE_H
 #define SERVE_ENGINE_H
 
+#include "ensemble/drift.h"
 #include "medley/bundle.h"
 
 /* The same contract as medley_bundle_classify. Called by several threads at a time. */
@@ -26,6 +27,7 @@ struct engine {
     size_t n_stages;                                          /* of the cascade; 0: none */
     size_t stages[MEDLEY_MAX_MODELS];                         /* [n_stages] the model of each */
     double stage_base[MEDLEY_MAX_MODELS][MEDLEY_MAX_CLASSES]; /* as base, for each stage */
+    const struct drift_reference *drift;                      /* of training; NULL: none */
     const char *calibration;                                  /* its method; NULL: none */
     const char *about;   /* JSON: its id, ranking and selection; NULL: unknown */
     uint64_t file_bytes; /* size of the bundle's files, which are mapped; 0: unknown */

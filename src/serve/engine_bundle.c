@@ -143,6 +143,7 @@ medley_status engine_open_bundle(const char *folder, struct engine *out, medley_
         e.stages[j] = medley_bundle_stage_model(b, j);
         medley_bundle_stage_base(b, j + 1, e.stage_base[j]);
     }
+    e.drift = bundle_drift(b);
     e.calibration = medley_bundle_calibration(b);
     *out = e;
     return MEDLEY_OK;

@@ -58,6 +58,8 @@ static enum handled handle_metrics(struct request *r)
     medley_model_health health[MEDLEY_MAX_MODELS];
     for (size_t m = 0; e->health && m < e->n_models; m++)
         health[m] = e->health(e->context, m);
+    if (r->deployment->drift)
+        drift_watch_metrics(r->deployment->drift, &more);
     struct gauges g = {.uptime_seconds = clock_seconds() - s->started,
                        .in_flight = atomic_load(&s->in_flight),
                        .queued = jobs_waiting(s->jobs),
@@ -287,6 +289,11 @@ static enum handled handle_bundle(struct request *r)
     write_limits(&w, s);
     jw_key(&w, "shadow");
     write_shadow(&w, s);
+    jw_key(&w, "drift");
+    if (r->deployment->drift)
+        drift_watch_write(r->deployment->drift, &w);
+    else
+        jw_null(&w);
     jw_key(&w, "uptime_s");
     jw_double(&w, (double)(uint64_t)((clock_seconds() - s->started) * 1e3) / 1e3);
     jw_object_end(&w);
