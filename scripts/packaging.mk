@@ -87,4 +87,16 @@ abi: $B/libmedley.so  ## the shared library and the headers offer all that is on
 abi-update: $B/libmedley.so  ## put on record what it offers now
 	@scripts/abi update $B/libmedley.so
 
-.PHONY: pages install uninstall dist deb deb-check abi abi-update FORCE
+# ---- documentation -----------------------------------------------------------------------------
+links:  ## links and blocks of commands in the Markdown
+	@scripts/check-links
+
+docs: $B/medley  ## what of docs/ is made from the source: api.md, settings.md
+	@scripts/api-docs >docs/api.md.tmp && mv docs/api.md.tmp docs/api.md
+	@$B/medley init --settings >docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
+
+site: links  ## the documentation as a static site, build/site/index.html; needs python3-markdown
+	@scripts/install-deps --site
+	@scripts/make-site build/site
+
+.PHONY: docs site links pages install uninstall dist deb deb-check abi abi-update FORCE

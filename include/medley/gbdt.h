@@ -2,7 +2,7 @@
  * learned direction for missing values (NaN).
  *
  * Works on tables in memory, without a workspace: train or load, predict, explain (shapley.h), save;
- * examples/gbdt.c does all of it. Models of LightGBM and XGBoost load like Medley's own.
+ * as examples/gbdt.c and examples/shapley.c do. Models of LightGBM and XGBoost load like Medley's own.
  *
  * Features are float32, row-major x[n, F], not infinite; NaN is missing. Labels are class indices
  * 0..K-1.
