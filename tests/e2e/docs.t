@@ -44,6 +44,15 @@ ok($? == 0, 'links lead somewhere, and blocks of commands are called sh', $links
 my $api = `cd '$root' && scripts/api-docs 2>&1`;
 ok($api eq slurp("$root/docs/api.md"), 'docs/api.md is what the headers say', 'run make docs');
 
+my $odd = slurp("$root/docs/own-data.md");
+my @lacking = grep { my ($kind, $done) = @$_; index($odd, "| $kind | $done |") < 0 } do {
+    my $list = slurp("$root/src/data/importer.h");
+    my @all;
+    push @all, [$1, $2] while $list =~ /X\([A-Z_]+, "([^"]*)",\s*"([^"]*)"\)/g;
+    @all ? @all : ['no list of odd rows', 'in src/data/importer.h'];
+};
+ok(!@lacking, 'docs/own-data.md names every kind of odd row', join "\n", map { "| $_->[0] | $_->[1] |" } @lacking);
+
 # Sanitizers make training ten times slower, and test nothing here that other tests do not.
 if (`nm -C '$medley' 2>/dev/null | grep -c -e __asan_init -e __tsan_init -e __ubsan_handle` > 0) {
     ok(1, 'skipped: a build with sanitizers');
