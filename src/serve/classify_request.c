@@ -16,7 +16,8 @@
 
 /* Counts commas and brackets outside of strings. Ill-formed text may be miscounted: json_parse
  * refuses it later. */
-static medley_status check_size(struct str body, medley_error *err)
+medley_status request_check_size(struct str body, size_t max_values, size_t max_depth,
+                                 medley_error *err)
 {
     size_t values = 1, depth = 0;
     bool in_string = false;
@@ -32,10 +33,10 @@ static medley_status check_size(struct str body, medley_error *err)
         values += opens || c == ',';
         depth += opens;
         depth -= depth > 0 && (c == '}' || c == ']');
-        if (depth > MAX_DEPTH)
-            return fail(err, MEDLEY_EINVAL, "body: nested more than %d deep", MAX_DEPTH);
-        if (values > MAX_VALUES)
-            return fail(err, MEDLEY_EINVAL, "body: more than %d values", MAX_VALUES);
+        if (depth > max_depth)
+            return fail(err, MEDLEY_EINVAL, "body: nested more than %zu deep", max_depth);
+        if (values > max_values)
+            return fail(err, MEDLEY_EINVAL, "body: more than %zu values", max_values);
     }
     return MEDLEY_OK;
 }
@@ -278,7 +279,7 @@ medley_status classify_request_parse(const char *body, size_t n, struct classify
 {
     struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1};
     struct str text = {body, n};
-    medley_status st = check_size(text, err);
+    medley_status st = request_check_size(text, MAX_VALUES, MAX_DEPTH, err);
     if (!st)
         st = json_parse(text, "body", &r.root, err);
     if (!st)

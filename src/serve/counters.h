@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-#define COUNTERS_MAX_ROUTES 24
+#define COUNTERS_MAX_ROUTES 32
 #define COUNTERS_STATUSES 15 /* counters_statuses and one slot for all others */
 #define COUNTERS_BUCKETS 13  /* latency_limits and one for all slower */
 

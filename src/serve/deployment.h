@@ -18,7 +18,7 @@
 struct deployment {
     struct engine engine;
     struct drift_watch *drift; /* of what it judges; NULL: nothing to compare with */
-    bool owned; /* engine_close when the last leaves */
+    bool owned;                /* engine_close when the last leaves */
     atomic_uint users;
 };
 

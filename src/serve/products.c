@@ -87,7 +87,7 @@ static void run_list(struct job *job)
 static void run_one(struct job *job)
 {
     struct request *r = (struct request *)job;
-    const medley_text id = {r->body.s, r->body.n};
+    const medley_text id = {r->argument.s, r->argument.n};
     if (id.n > CLASSIFY_MAX_ID)
         answer_error(r, 400, "id: more than %d bytes", CLASSIFY_MAX_ID);
     else if (!utf8_valid((struct str){id.s, id.n}, NULL))

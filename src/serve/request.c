@@ -176,6 +176,7 @@ static struct request *request_new(struct server *s, struct MHD_Connection *conn
     snprintf(r->method, sizeof r->method, "%s", method);
     snprintf(r->path, sizeof r->path, "%s", path);
     sb_init(&r->body);
+    sb_init(&r->argument);
     sb_init(&r->out);
     set_id(r);
     atomic_fetch_add(&s->in_flight, 1);
@@ -198,8 +199,8 @@ static bool path_fits(struct request *r, const char *pattern, const char *path)
     if (n <= before + after || memcmp(path, pattern, before) != 0 ||
         strcmp(path + n - after, hole + 4) != 0)
         return false;
-    sb_clear(&r->body);
-    sb_add(&r->body, path + before, n - before - after);
+    sb_clear(&r->argument);
+    sb_add(&r->argument, path + before, n - before - after);
     return true;
 }
 
@@ -469,6 +470,7 @@ void request_completed(void *server, struct MHD_Connection *connection, void **s
     atomic_fetch_sub(&s->body_bytes, r->held);
     classification_free(r->classification);
     deployment_leave(r->deployment);
+    sb_deinit(&r->argument);
     sb_deinit(&r->body);
     sb_deinit(&r->out);
     mem_free(r);

@@ -85,6 +85,7 @@ struct request {
     char method[16], path[257]; /* cut to fit; for the log */
     double started, deadline;   /* clock_seconds */
     struct strbuf body; /* of a route that takes none: what stands for {id} in its path */
+    struct strbuf argument; /* what stands for {id} in the path of the route */
     size_t received;    /* bytes of body, kept or thrown away */
     size_t held;        /* of these, counted in the server's body_bytes */
     struct deployment *deployment; /* entered, or NULL */
@@ -115,7 +116,7 @@ struct route {
     enum access access;
     const char *summary;
 };
-#define N_ROUTES 19 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 25 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -142,6 +143,12 @@ enum MHD_Result request_access(void *server, struct MHD_Connection *connection, 
 void request_completed(void *server, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode how);
 
+enum handled handle_inference_server(struct request *r);
+enum handled handle_inference_live(struct request *r);
+enum handled handle_inference_ready(struct request *r);
+enum handled handle_inference_model(struct request *r);
+enum handled handle_inference_model_ready(struct request *r);
+enum handled handle_infer(struct request *r);
 enum handled handle_classify(struct request *r);
 enum handled handle_rank(struct request *r);
 enum handled handle_activate(struct request *r);
