@@ -93,7 +93,12 @@ static void add_models(struct strbuf *b, const char *pretrained)
     sb_addz(b, "\n# The base models: anything that gives class probabilities for a pair. "
                "`kind: table`\n"
                "# takes predictions made elsewhere (predictions: mine.csv with example_id and "
-               "p_<class>).\n"
+               "p_<class>),\n# `remote` asks an inference server, `plugin` a shared library "
+               "(docs/own-models.md):\n"
+               "#   - {name: served, kind: remote, url: 'http://localhost:8000', output: "
+               "probabilities,\n"
+               "#      inputs: {query: '{query}', title: '{title}'}}\n"
+               "#   - {name: words, kind: plugin, library: ./plugin_bm25.so}\n"
                "models:\n");
     if (pretrained) {
         add_lm(b, "minilm", pretrained,
