@@ -6,8 +6,6 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-#define MAX_IDS 10000
-
 static medley_status read_id(const json *item, size_t i, medley_text *out, medley_error *err)
 {
     const char *text;
@@ -29,8 +27,9 @@ static medley_status read_ids(const json *root, medley_text **out, size_t *n, me
             return fail(err, MEDLEY_EINVAL, "%.100s: unknown key", json_key(m));
     const json *ids = json_get(root, "ids");
     size_t count = ids && json_kind_of(ids) == JSON_ARRAY ? json_count(ids) : 0;
-    if (count < 1 || count > MAX_IDS)
-        return fail(err, MEDLEY_EINVAL, "ids: must be a list of 1 to %d products", MAX_IDS);
+    if (count < 1 || count > PRODUCTS_MAX_IDS)
+        return fail(err, MEDLEY_EINVAL, "ids: must be a list of 1 to %d products",
+                    PRODUCTS_MAX_IDS);
     medley_text *list = mem_alloc(count, sizeof *list);
     if (!list)
         return fail_memory(err, "a list of products");

@@ -364,6 +364,8 @@ const struct route routes[N_ROUTES] = {
      "200 while requests are welcome, else 503"},
     {"GET", "/metrics", handle_metrics, NULL, true, OPEN_TO_ALL,
      "counters for Prometheus (OpenMetrics)"},
+    {"GET", "/openapi.json", handle_openapi, NULL, false, OPEN_TO_ALL,
+     "these routes, as OpenAPI 3.1"},
     {"GET", "/", handle_page, NULL, false, OPEN_TO_ALL, "the dashboard"},
     {"GET", "/page.css", handle_css, NULL, false, OPEN_TO_ALL, "its style"},
     {"GET", "/page.js", handle_js, NULL, false, OPEN_TO_ALL, "its script"},

@@ -84,10 +84,10 @@ struct request {
     char id[65];
     char method[16], path[257]; /* cut to fit; for the log */
     double started, deadline;   /* clock_seconds */
-    struct strbuf body; /* of a route that takes none: what stands for {id} in its path */
+    struct strbuf body;     /* of a route that takes none: what stands for {id} in its path */
     struct strbuf argument; /* what stands for {id} in the path of the route */
-    size_t received;    /* bytes of body, kept or thrown away */
-    size_t held;        /* of these, counted in the server's body_bytes */
+    size_t received;        /* bytes of body, kept or thrown away */
+    size_t held;            /* of these, counted in the server's body_bytes */
     struct deployment *deployment; /* entered, or NULL */
     struct classification *classification;
     struct flight flight;
@@ -116,7 +116,7 @@ struct route {
     enum access access;
     const char *summary;
 };
-#define N_ROUTES 25 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 26 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -154,12 +154,14 @@ enum handled handle_rank(struct request *r);
 enum handled handle_activate(struct request *r);
 enum handled handle_rollback(struct request *r);
 enum handled handle_shadow(struct request *r);
+#define PRODUCTS_MAX_IDS 10000
 enum handled handle_invalidate(struct request *r); /* products.c */
 enum handled handle_invalidate_one(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
 
 /* "models", "cascade" and "calibration", as members of an object. */
 void write_make(struct json_writer *w, const struct engine *e);
+enum handled handle_openapi(struct request *r);      /* openapi.c */
 enum handled handle_shadow_state(struct request *r); /* shadow_changes.c */
 enum handled handle_shadow_changes(struct request *r);
 enum handled handle_page(struct request *r); /* page.c: the dashboard */
