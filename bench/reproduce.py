@@ -15,6 +15,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -24,8 +25,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
 import reference_recipe  # noqa: E402
 
 LAYERS = ["gcn", "sage", "gatv2"]
+WEIGHTS = "balanced^0.5"  # by cross-validation on the training splits: macro-F1 for little accuracy
 SIZES = [1, 2, 4, 8]  # numbers of models to select
 METRICS = ["accuracy", "macro_f1", "weighted_f1", "log_loss"]
+METRIC_NAMES = ["accuracy", "macro-F1", "weighted-F1", "log-loss"]
 BEHAVIOUR = ["impressions", "clicks", "adds", "purchases", "co-viewed"]
 SHOP_LM = """
   - {name: fields, kind: lm, head: segments, layers: 2, hidden: 128, fields: "query,title,brand,color,category",
@@ -99,16 +102,34 @@ class Study:
             run(self.medley, verb, "-C", place)
         return place
 
-    def predict(self, place, names, classes):
-        """Ensemble [n, K] and base models [n, M, K] on all pairs, by a bundle of all models, each trained on the whole
-        training split: in-sample there, as the reference recipe wants it."""
+    def predictions(self, place, names, *options):
+        """The rows that a bundle of these models gives for all pairs."""
         out = place / "all-pairs.csv"
         if not out.exists():
             run(self.medley, "select", "-C", place, *[x for n in names for x in ("--pin", n)])
-            run(self.medley, "predict", "-C", place, "--pairs", self.data / "examples.csv", "--each", "-o", out)
+            run(self.medley, "predict", "-C", place, "--pairs", self.data / "examples.csv", *options, "-o", out)
         with open(out, newline="", encoding="utf-8") as f:
             table = list(csv.DictReader(f))
         assert [t["example_id"] for t in table] == [r["example_id"] for r in self.rows]
+        return table
+
+    def weighted(self, seed, names, classes):
+        """[n, K] of Medley's ensemble of the same models, fitted with heavier rare classes."""
+        place = self.folder / f"{self.which}-{seed}" / "weighted"
+        place.mkdir(exist_ok=True)
+        for part in ("data", "features", "models", "predictions", ".medley"):
+            if not (place / part).exists():
+                shutil.copytree(place.parent / part, place / part, copy_function=os.link)
+        settings = (place.parent / "medley.yaml").read_text(encoding="utf-8")
+        (place / "medley.yaml").write_text(settings.replace("ensemble: {", f"ensemble: {{class_weights: {WEIGHTS}, "),
+                                           encoding="utf-8")
+        run(self.medley, "stack", "-C", place)
+        return np.array([[float(t[f"p_{c}"]) for c in classes] for t in self.predictions(place, names)])
+
+    def predict(self, place, names, classes):
+        """Ensemble [n, K] and base models [n, M, K] on all pairs, by a bundle of all models, each trained on the whole
+        training split: in-sample there, as the reference recipe wants it."""
+        table = self.predictions(place, names, "--each")
         ensemble = np.array([[float(t[f"p_{c}"]) for c in classes] for t in table])
         base = np.array([[[float(t[f"p_{m}_{c}"]) for c in classes] for m in names] for t in table])
         return ensemble, base
@@ -152,12 +173,15 @@ def feature_values(medley, place):
     return explain
 
 
+def kept(study, seed, name, measure):
+    """Everything measured for a seed; in a file, so that it is done once."""
+    file = study.folder / f"{study.which}-{seed}" / name
+    if not file.exists():
+        file.write_text(json.dumps(measure(), indent=1, default=float))
+    return json.loads(file.read_text())
+
+
 def one_seed(study, seed):
-    """Everything measured for a seed; kept in a file, so that it is done once."""
-    place = study.folder / f"{study.which}-{seed}"
-    kept = place / "reproduce.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
     place = study.workspace(seed)
     medley = study.medley
     ranking = json.loads(run(medley, "rank", "-C", place, "--seeds", 1, "--json"))
@@ -196,8 +220,9 @@ def one_seed(study, seed):
         rows = study.locale[test] == locale
         parts = {**{n: base[test][:, i] for i, n in enumerate(names)}, **said}
         locales[locale] = {"n": int(rows.sum()), "of": {n: metrics(p[rows], y[test][rows]) for n, p in parts.items()}}
-    out = {
-        "names": names, "kinds": [m["kind"] for m in evaluation["models"]], "n": int(test.sum()), "sizes": sizes,
+    np.savez(place / "said.npz", **said)
+    return {
+        "names": names, "classes": classes, "kinds": [m["kind"] for m in evaluation["models"]], "n": int(test.sum()), "sizes": sizes,
         "models": {n: metrics(base[test][:, i], y[test]) for i, n in enumerate(names)},
         "said": {n: metrics(p, y[test]) for n, p in said.items()}, "locales": locales,
         "intervals": {n: {m: [e["ci95"][m] for e in evaluation["models"] if e["name"] == n][0] for m in METRICS}
@@ -209,8 +234,16 @@ def one_seed(study, seed):
         "game": {p["name"]: p["macro_f1"]["shapley"] for p in ranking["worth"]["players"]},
         "contribution": {m["name"]: m["mean_abs_contribution"] for m in ranking["models"]},
     }
-    kept.write_text(json.dumps(out, indent=1, default=float))
-    return json.loads(kept.read_text())
+
+
+def weighted_seed(study, seed, first):
+    """Medley's ensemble with weighted classes, beside the reference recipe."""
+    classes, test = first["classes"], study.test
+    p = study.weighted(seed, first["names"], classes)[test]
+    y = np.array([classes.index(r["esci_label"]) for r in study.rows])[test]
+    said = np.load(study.folder / f"{study.which}-{seed}" / "said.npz")
+    return {"said": metrics(p, y), "against": {n: paired(p, said[n], y, study.query[test]) for n in said.files},
+            "locales": {l: metrics(p[study.locale[test] == l], y[study.locale[test] == l]) for l in first["locales"]}}
 
 
 def short(x):
@@ -240,23 +273,30 @@ def signed(d):
     return f"{signed_number(d[0])} ({signed_number(d[1])} to {signed_number(d[2])})"
 
 
+def less(what, against):
+    """One row for each of those that `what` is compared with; against: of each seed."""
+    head(what, *METRIC_NAMES, "better on seeds (macro-F1, log-loss)")
+    for n, first in against[0].items():
+        wins = [sum(a[n][m][0] * s > 0 for a in against) for m, s in (("macro_f1", 1), ("log_loss", -1))]
+        row(n, *[signed([np.mean([a[n][m][0] for a in against]), *first[m][1:]]) for m in METRICS],
+            f"{wins[0]}, {wins[1]} of {len(against)}")
+
+
 def tables(which, results, seeds):
     first = results[0]
     print(f"\n**{which}**: {first['n']} test pairs, seeds {' '.join(map(str, seeds))}; ± standard error over seeds, "
           "(intervals over queries of the first seed)")
-    head("test split", "accuracy", "macro-F1", "weighted-F1", "log-loss")
+    head("test split", *METRIC_NAMES)
     for n in first["names"]:
         row(n, *[f"{over_seeds([r['models'][n][m] for r in results])} ({short(first['intervals'][n][m][0])} to "
                  f"{short(first['intervals'][n][m][1])})" for m in METRICS])
     for n in first["said"]:
         row(f"**{n}**", *[over_seeds([r["said"][n][m] for r in results]) for m in METRICS])
-    head("Medley, all models, less", "accuracy", "macro-F1", "weighted-F1", "log-loss", "better on seeds (macro-F1, log-loss)")
-    for n in first["against"]:
-        wins = [sum(r["against"][n][m][0] * s > 0 for r in results) for m, s in (("macro_f1", 1), ("log_loss", -1))]
-        row(n, *[signed([np.mean([r["against"][n][m][0] for r in results]), *first["against"][n][m][1:]]) for m in METRICS],
-            f"{wins[0]}, {wins[1]} of {len(results)}")
+    row("**Medley, weighted classes**", *[over_seeds([r["weighted"]["said"][m] for r in results]) for m in METRICS])
+    less("Medley, all models, less", [r["against"] for r in results])
     row("best model alone", *[signed([np.mean([r["best_alone"][m][0] for r in results]), *first["best_alone"][m][1:]])
                               for m in METRICS], "")
+    less("Medley, weighted classes, less", [r["weighted"]["against"] for r in results])
     head("what each is worth", "Shapley of macro-F1, out of fold", "mean contribution", "reference: summed SHAP values")
     for n in sorted(first["names"], key=lambda n: -np.mean([r["game"][n]["value"] for r in results])):
         game = [r["game"][n] for r in results]
@@ -272,13 +312,18 @@ def tables(which, results, seeds):
     head("macro-F1 by locale", *[f"{l} ({v['n']})" for l, v in first["locales"].items()])
     for n in [*first["names"], *first["said"]]:
         row(n, *[over_seeds([r["locales"][l]["of"][n]["macro_f1"] for r in results]) for l in first["locales"]])
+    row("Medley, weighted classes", *[over_seeds([r["weighted"]["locales"][l]["macro_f1"] for r in results])
+                                      for l in first["locales"]])
 
 
 def main(medley, folder, which, seeds):
     study = Study(str(pathlib.Path(medley).resolve()), pathlib.Path(folder).resolve(), which)
     results = []
     for seed in seeds:
-        results.append(one_seed(study, seed))
+        (study.folder / f"{which}-{seed}").mkdir(parents=True, exist_ok=True)
+        r = kept(study, seed, "reproduce.json", lambda: one_seed(study, seed))
+        r["weighted"] = kept(study, seed, "weighted.json", lambda: weighted_seed(study, seed, r))
+        results.append(r)
         print(f"# {which}: seed {seed} done", file=sys.stderr, flush=True)
         (study.folder / f"{which}.partial").write_text(f"{len(results)} seeds\n")
     tables(which, results, seeds)

@@ -25,6 +25,7 @@ static const struct yaml_field ensemble_fields[] = {
     GBDT("lambda_l2", YAML_DOUBLE, lambda_l2, 0, 1e6, "[1]"),
     GBDT("feature_fraction", YAML_DOUBLE, feature_fraction, 0.01, 1, "features tried per tree [0.2]"),
     GBDT("mask_rate", YAML_DOUBLE, mask_rate, 0, 0.9, "share of whole models made missing while training [0.1]"),
+    GBDT("class_weights", YAML_TEXT, class_weights, 0, 0, "balanced, balanced^0.5 (a power of 0 to 1), or one number a class by commas; macro-F1 for accuracy and log-loss [1 each]"),
     GBDT("plain", YAML_BOOL, plain, 0, 0, "base models' probabilities only, no context features [false]"),
     END,
 };

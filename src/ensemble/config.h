@@ -47,6 +47,7 @@ struct ensemble_config {       /* the GBDT */
     double lambda_l2;          /* [1] */
     double feature_fraction;   /* [0.2] */
     double mask_rate;          /* share of whole models made missing in training [0.1] */
+    const char *class_weights; /* of the training pairs, data/class_weights.h; NULL: 1 each */
     bool plain;                /* leave out the context features */
 };
 

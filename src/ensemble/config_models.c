@@ -54,7 +54,7 @@ const struct yaml_field lm_fields[] = {
     MODEL("dropout", YAML_OR_NONE, lm.dropout, 0, 0.9, "[0.1]"),
     ROW("loss", YAML_CHOICE, model_config, lm.loss, 0, 0, loss_names, "sigmoid: each class against all others [softmax]"),
     MODEL("loss_mix", YAML_DOUBLE, lm.loss_mix, 0.001, 0.999, "mixed: share of sigmoid [0.5]"),
-    MODEL("class_weights", YAML_TEXT, lm.class_weights, 0, 0, "balanced, or one number a class by commas [1 each]"),
+    MODEL("class_weights", YAML_TEXT, lm.class_weights, 0, 0, "balanced, balanced^0.5 (a power of 0 to 1), or one number a class by commas [1 each]"),
     MODEL("label_smoothing", YAML_DOUBLE, lm.label_smoothing, 0, 0.5, "[0]"),
     ROW("lora", YAML_NODE, model_config, lora, 0, 0, NULL, "learn thin adapters of the weights and the head alone; {} for the defaults"),
     MODEL("recompute", YAML_BOOL, lm.recompute, 0, 0, "keep no activations inside of layers: more time, less memory [false]"),

@@ -54,6 +54,7 @@ static medley_status prepare_fold(struct playing *p, const float *x, unsigned wh
     const struct stack *s = p->s;
     struct fold *f = &p->folds[which];
     size_t width = p->n_features, n_fit = 0;
+    double weight = 0;
     float *fit = mem_alloc(s->n, width * sizeof *fit);
     uint8_t *label = mem_alloc(s->n, 1);
     f->x = mem_alloc(s->n, width * sizeof *f->x);
@@ -66,14 +67,15 @@ static medley_status prepare_fold(struct playing *p, const float *x, unsigned wh
             f->row[f->n++] = (uint32_t)i;
         } else {
             memcpy(fit + n_fit * width, x + i * width, width * sizeof *x);
-            f->prior[s->label[i]]++;
+            f->prior[s->label[i]] += s->class_weights[s->label[i]];
+            weight += s->class_weights[s->label[i]];
             label[n_fit++] = s->label[i];
         }
     }
     if (!st && n_fit == 0)
         st = fail(err, MEDLEY_EINVAL, "all labelled examples are in fold %u", which);
     for (size_t c = 0; c < s->n_classes && !st; c++)
-        f->prior[c] = (f->prior[c] + 0.5) / ((double)n_fit + 0.5 * (double)s->n_classes);
+        f->prior[c] = (f->prior[c] + 0.5) / (weight + 0.5 * (double)s->n_classes);
     if (!st) {
         medley_gbdt_options o = stack_gbdt_options(s, NULL);
         medley_table table = {fit, label, NULL, n_fit, width, s->n_classes};

@@ -18,6 +18,7 @@ struct hash128 refits_key(const struct stack *s, const struct players *p,
         c->feature_fraction,   c->mask_rate,         c->plain,         options->rounds,
         (double)options->seed, (double)r->resamples, (double)k,        (double)s->n_models};
     struct hash128 h = hash_bytes(settings, sizeof settings, (struct hash128){2, 0});
+    h = hash_bytes(s->class_weights, k * sizeof *s->class_weights, h);
     h = hash_bytes(s->label, s->n, h);
     h = hash_bytes(s->fold, s->n, h);
     h = hash_bytes(s->query, s->n * sizeof *s->query, h);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/npy.h"
 #include "base/pool.h"
+#include "data/class_weights.h"
 #include "data/folds.h"
 
 #include <stdlib.h>
@@ -103,6 +104,19 @@ static medley_status load_probabilities(const struct dataset *d, struct stack *s
     return st;
 }
 
+static medley_status weigh_classes(struct stack *s, medley_error *err)
+{
+    struct class_weights w;
+    size_t counts[MAX_CLASSES] = {0};
+    for (size_t i = 0; i < s->n; i++)
+        counts[s->label[i]]++;
+    medley_status st =
+        class_weights_parse(s->w->config.ensemble.class_weights, s->n_classes, &w, err);
+    if (!st)
+        class_weights_fill(&w, counts, s->n_classes, s->class_weights);
+    return st ? fail_within(err, st, "medley.yaml, ensemble") : MEDLEY_OK;
+}
+
 static size_t list_end(const struct stack *s, size_t begin)
 {
     size_t end = begin + 1;
@@ -154,10 +168,13 @@ medley_status stack_open(const struct workspace *w, enum split split, struct sta
                       .n_classes = d->n_classes,
                       .seed = w->config.stacking.seed};
     medley_status st = collect_rows(d, split, &s, err);
+    if (!st)
+        st = weigh_classes(&s, err);
     if (!st && split == SPLIT_TRAIN) {
         s.n_folds = w->config.stacking.folds;
         s.fold = mem_alloc(s.n, 1);
-        st = s.fold ? stack_refold(&s, w->config.stacking.seed, err) : fail_memory(err, "folds");
+        st =
+            s.fold ? stack_refold(&s, w->config.stacking.seed, err) : fail_memory(err, "folds");
     }
     if (!st && !(s.probabilities = mem_zalloc(s.n_models, sizeof *s.probabilities)))
         st = fail_memory(err, "probabilities");
@@ -237,6 +254,7 @@ medley_gbdt_options stack_gbdt_options(const struct stack *s, const uint32_t *pl
         .max_bins = 63, /* a few thousand rows: finer bins cost time and gain nothing */
         .player_of_feature = players,
         .mask_rate = c->mask_rate,
+        .class_weights = s->class_weights,
         .seed = s->seed,
     };
 }
@@ -246,6 +264,7 @@ struct fold_tables {
     float *x; /* [n * F]: first the fitted rows, then the held-out ones */
     uint8_t *label;
     uint32_t *from; /* [n] row of the stack */
+    float *weight;  /* [n] of its class: early stopping sees what training sees */
     size_t n_fit;
 };
 
@@ -259,6 +278,7 @@ static void divide(const struct stack *s, const float *x, size_t f, unsigned fol
                 continue;
             memcpy(t->x + at * f, x + i * f, f * sizeof *x);
             t->label[at] = s->label[i];
+            t->weight[at] = (float)s->class_weights[s->label[i]];
             t->from[at++] = (uint32_t)i;
         }
         if (!held_out)
@@ -273,7 +293,7 @@ static medley_status validate_fold(const struct stack *s, const struct fold_tabl
     size_t k = s->n_classes, held = s->n - t->n_fit;
     const float *x_held = t->x + t->n_fit * f;
     medley_table fit = {t->x, t->label, NULL, t->n_fit, f, k};
-    medley_table validation = {x_held, t->label + t->n_fit, NULL, held, f, k};
+    medley_table validation = {x_held, t->label + t->n_fit, t->weight + t->n_fit, held, f, k};
     medley_gbdt *model = NULL;
     float *p = mem_alloc(held, k * sizeof *p);
     medley_status st = p ? medley_gbdt_train(&fit, &validation, options, &model, err)
@@ -299,9 +319,10 @@ medley_status stack_cross_validate(const struct stack *s, uint32_t mask, unsigne
     float *x = NULL;
     uint32_t *players = mem_alloc(f, sizeof *players);
     struct fold_tables t = {mem_alloc(s->n, f * sizeof *t.x), mem_alloc(s->n, 1),
-                            mem_alloc(s->n, sizeof *t.from), 0};
-    medley_status st = players && t.x && t.label && t.from ? stack_design(s, mask, &x, err)
-                                                           : fail_memory(err, "fold tables");
+                            mem_alloc(s->n, sizeof *t.from), mem_alloc(s->n, sizeof *t.weight),
+                            0};
+    bool good = players && t.x && t.label && t.from && t.weight;
+    medley_status st = good ? stack_design(s, mask, &x, err) : fail_memory(err, "fold tables");
     unsigned total = 0;
     if (!st) {
         stack_mask_players(&shape, players);
@@ -322,6 +343,7 @@ medley_status stack_cross_validate(const struct stack *s, uint32_t mask, unsigne
     mem_free(t.x);
     mem_free(t.label);
     mem_free(t.from);
+    mem_free(t.weight);
     return st;
 }
 

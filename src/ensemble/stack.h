@@ -17,9 +17,10 @@ struct stack {
     uint8_t *label;  /* [n] */
     uint8_t *fold;   /* [n] query-grouped, for choosing the number of rounds */
     unsigned n_folds;
-    uint64_t seed; /* of the trees [stacking.seed] */
-    float **probabilities; /* [n_models][n * K] */
-    float *context;        /* [n * CONTEXT_FEATURES]; NULL when plain */
+    uint64_t seed;                     /* of the trees [stacking.seed] */
+    double class_weights[MAX_CLASSES]; /* of training pairs, from this split's labels */
+    float **probabilities;             /* [n_models][n * K] */
+    float *context;                    /* [n * CONTEXT_FEATURES]; NULL when plain */
 };
 
 /* ESTALE when a model's predictions are missing; EFORMAT when they do not fit the dataset. */

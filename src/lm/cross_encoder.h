@@ -66,7 +66,7 @@ struct lm_options {
     const char *loss;            /* softmax; sigmoid: each class against all others; mixed
                                     ["softmax"] */
     double loss_mix;             /* mixed: share of sigmoid [0.5] */
-    const char *class_weights;   /* one a class, by commas; balanced: n / (K n_k) [1 each] */
+    const char *class_weights;   /* data/class_weights.h [1 each] */
     double label_smoothing;      /* [0] */
     struct adapter_options lora; /* learn adapters and the head alone, then merge [rank 0: no;
                                     alpha 2 * rank; dropout 0; all linear layers] */

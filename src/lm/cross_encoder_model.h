@@ -3,6 +3,7 @@
 #ifndef LM_CROSS_ENCODER_MODEL_H
 #define LM_CROSS_ENCODER_MODEL_H
 
+#include "data/class_weights.h"
 #include "lm/cross_encoder.h"
 #include "lm/encoder.h"
 #include "nn/adamw.h"
@@ -30,8 +31,7 @@ extern const char *const lm_head_names[HEAD_COUNT];
 struct lm_recipe {
     enum schedule schedule;
     float sigmoid; /* share of it in the loss; 1: probabilities are made from sigmoids, too */
-    bool weighted, balanced;
-    double class_weights[MAX_CLASSES]; /* when weighted */
+    struct class_weights class_weights;
 };
 
 struct cross_encoder {

@@ -109,33 +109,6 @@ static medley_status choose(const char *option, const char *text, const char *co
                               option, text, names[0], names[1], names[2]);
 }
 
-static medley_status take_class_weights(struct lm_recipe *r, const char *text, size_t n_classes,
-                                        medley_error *err)
-{
-    double sum = 0;
-    size_t n = 0;
-    if (!text)
-        return MEDLEY_OK;
-    r->weighted = true;
-    r->balanced = strcmp(text, "balanced") == 0;
-    for (const char *at = text; !r->balanced && at; n++) {
-        const char *comma = strchr(at, ',');
-        struct str part = str_trim((struct str){at, comma ? (size_t)(comma - at) : strlen(at)});
-        double v;
-        if (n == n_classes || !str_to_double(part, &v) || !(v >= 0 && v <= 1e6))
-            break;
-        sum += r->class_weights[n] = v;
-        at = comma ? comma + 1 : NULL;
-        if (!at && n + 1 == n_classes && sum > 0)
-            return MEDLEY_OK;
-    }
-    return r->balanced ? MEDLEY_OK
-                       : fail(err, MEDLEY_EINVAL,
-                              "option 'class_weights' is '%.100s' (expected 'balanced' or %zu "
-                              "numbers of at least 0, by commas)",
-                              text, n_classes);
-}
-
 medley_status lm_options_take(struct cross_encoder *m, const struct lm_options *from,
                               size_t n_classes, medley_error *err)
 {
@@ -158,7 +131,7 @@ medley_status lm_options_take(struct cross_encoder *m, const struct lm_options *
     if (!st)
         st = choose("loss", o->loss, losses, &loss, err);
     if (!st)
-        st = take_class_weights(&m->recipe, o->class_weights, n_classes, err);
+        st = class_weights_parse(o->class_weights, n_classes, &m->recipe.class_weights, err);
     m->recipe.schedule = (enum schedule)schedule;
     m->recipe.sigmoid = loss == SIGMOID ? 1 : loss == MIXED ? (float)o->loss_mix : 0;
     o->pretrained = o->family = o->fields = o->head = o->precision = NULL; /* borrowed */
@@ -190,10 +163,11 @@ struct hash128 lm_options_hash(const struct cross_encoder *m, struct hash128 see
                               (double)o->lora.attention_only,
                               (double)r->schedule,
                               (double)r->sigmoid,
-                              (double)r->weighted,
-                              (double)r->balanced};
+                              (double)r->class_weights.given,
+                              (double)r->class_weights.balanced,
+                              r->class_weights.power};
     struct hash128 h = hash_bytes(numbers, sizeof numbers, seed);
-    return hash_bytes(r->class_weights, sizeof r->class_weights, h);
+    return hash_bytes(r->class_weights.of, sizeof r->class_weights.of, h);
 }
 
 void lm_probabilities(const struct cross_encoder *m, const float *logits, float *out)

@@ -113,18 +113,12 @@ static void identify(struct training *t)
     t->identity = hash_bytes(t->m->params.values, t->m->params.total * sizeof(float), h);
 }
 
-/* Balanced: n / (K n_k), so that every class weighs the same in all. */
 static void weigh_classes(struct training *t)
 {
-    const struct lm_recipe *r = &t->m->recipe;
-    size_t k = t->m->n_classes, counts[MAX_CLASSES] = {0};
+    size_t counts[MAX_CLASSES] = {0};
     for (size_t i = 0; i < t->n_fit; i++)
         counts[label_of(t, t->fit[i])]++;
-    for (size_t c = 0; c < k; c++)
-        t->class_weights[c] = !r->weighted    ? 1
-                              : !r->balanced  ? r->class_weights[c]
-                              : counts[c] > 0 ? (double)t->n_fit / (double)(k * counts[c])
-                                              : 0;
+    class_weights_fill(&t->m->recipe.class_weights, counts, t->m->n_classes, t->class_weights);
 }
 
 static medley_status allocate(struct training *t, medley_error *err)
