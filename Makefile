@@ -129,6 +129,9 @@ CHOSEN = $(if $(TEST),$(if $(wildcard tests/$(TEST).c),$B/tests/$(TEST),tests/e2
 check: all $(if $(TEST),$(filter $B/%,$(CHOSEN)),tests)  ## run the tests, or TEST=test_x alone
 	MEDLEY=$(abspath $B/medley) prove --failures --timer -j$(JOBS) $(CHOSEN)
 
+api-check: $B/medley  ## the server against its /openapi.json, with requests that a tester makes up; needs the network once
+	@B=$B scripts/api-check
+
 soak: $B/tests/test_soak  ## the server under load and misfortunes for T=20 seconds, every answer checked
 	SOAK_SECONDS=$(T) $<
 
@@ -261,7 +264,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help soak web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help api-check soak web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
         demo demo-deps clean
 .SECONDARY:
 

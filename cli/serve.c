@@ -33,6 +33,7 @@ enum {
     OPT_CACHE_DIR,
     OPT_CACHE_DISK,
     OPT_CACHE_ADMIT,
+    OPT_PRODUCTS,
     OPT_REDIS,
     OPT_REDIS_PASSWORD,
     OPT_REDIS_TIMEOUT,
@@ -59,6 +60,9 @@ static const struct argp_option options[] = {
     {"cache-disk", OPT_CACHE_DISK, "SIZE", 0, "disk for them [1G]", 0},
     {"cache-admit", OPT_CACHE_ADMIT, "twice|all", 0,
      "pairs that go to disk and Redis: asked for twice, or all [twice]", 0},
+    {"products", OPT_PRODUCTS, "FOLDER", 0,
+     "take new texts of products by POST /v1/products, and keep them here; one server a folder",
+     0},
     {"redis", OPT_REDIS, "HOST:PORT", 0,
      "share pairs with other servers; HOST:PORT/DATABASE or the /path of a socket, too", 0},
     {"redis-password-file", OPT_REDIS_PASSWORD, "FILE", 0, "the password of that Redis", 0},
@@ -80,7 +84,7 @@ static const struct argp_option options[] = {
 
 struct arguments {
     const char *workspace, *bundle, *token_file, *admin_token_file;
-    const char *cache_folder, *redis_password_file;
+    const char *cache_folder, *redis_password_file, *products_folder;
     bool quiet;
     struct server_options server;
 };
@@ -138,6 +142,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         if (strcmp(text, "twice") != 0 && strcmp(text, "all") != 0)
             argp_error(state, "--cache-admit: '%s' is neither twice nor all", text);
         s->cache_admit_all = strcmp(text, "all") == 0;
+        return 0;
+    case OPT_PRODUCTS:
+        a->products_folder = text;
         return 0;
     case OPT_REDIS:
         s->redis = text;
@@ -333,6 +340,7 @@ static medley_status run(struct arguments *a, char *folder, int *exit_status, me
         a->server.admin_token = admin_token;
         a->server.warn = warn;
         a->server.cache_folder = a->cache_folder;
+        a->server.products_folder = a->products_folder;
         a->server.redis_password = password;
         const char *name = split_folder(folder, &a->server.bundles);
         *exit_status = interrupted() ? 1 : serve(&engine, &a->server, name);
@@ -359,7 +367,7 @@ static medley_status place(const char *workspace, const char *path, const char *
 
 struct settings {
     struct config config;
-    char *cache_folder, *password_file; /* owned */
+    char *cache_folder, *password_file, *products_folder; /* owned */
 };
 
 /* What medley.yaml says under serve:, if there is one; the command line comes after it. */
@@ -386,6 +394,8 @@ static medley_status read_settings(const char *workspace, struct settings *s,
     a->server.redis = c->redis;
     a->server.redis_timeout_ms = c->redis_timeout_ms;
     st = place(workspace, c->cache_dir, &a->cache_folder, &s->cache_folder, err);
+    if (!st)
+        st = place(workspace, c->products_dir, &a->products_folder, &s->products_folder, err);
     return st ? st
               : place(workspace, c->redis_password_file, &a->redis_password_file,
                       &s->password_file, err);
@@ -397,6 +407,7 @@ static void settings_deinit(struct settings *s)
         config_free(&s->config);
     mem_free(s->cache_folder);
     mem_free(s->password_file);
+    mem_free(s->products_folder);
 }
 
 /* A bundle that is named stands for itself: there is no workspace to ask. */

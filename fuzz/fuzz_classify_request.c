@@ -1,7 +1,7 @@
 /* fuzz_classify_request.c: any bytes as the body of POST /v1/classify: refused with a message,
  * or within the promised limits; then also through the cache's keys. */
 #include "serve/classify_request.h"
-#include "serve/label_cache.h"
+#include "cache/label_key.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +27,11 @@ static void make_keys(const struct classify_request *r)
     struct strbuf folded, key;
     sb_init(&folded);
     sb_init(&key);
-    if (label_cache_fold((struct str){r->query.s, r->query.n}, &folded, NULL) != MEDLEY_OK)
+    if (label_key_fold((struct str){r->query.s, r->query.n}, &folded, NULL) != MEDLEY_OK)
         abort(); /* what was parsed is UTF-8 */
     label_key_shared(&key, "bundle", 0, STR("us"), sb_str(&folded));
     for (size_t i = 0; i < r->n_products; i++)
-        label_key_own(&key, &r->products[i]);
+        label_key_own(&key, &r->products[i], i);
     sb_deinit(&folded);
     sb_deinit(&key);
 }
@@ -46,6 +46,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         classify_request_deinit(&r);
     } else if (err.message[0] == 0) {
         abort();
+    }
+    if (products_request_parse((const char *)data, n, &r, &err) == MEDLEY_OK) {
+        for (size_t i = 0; i < r.n_products; i++)
+            if (!r.products[i].has_text || r.products[i].id.n == 0)
+                abort();
+        classify_request_deinit(&r);
     }
     return 0;
 }

@@ -136,8 +136,8 @@ static void test_invalidation(bool disk)
         const char *says;
     } refused[] = {
         {"/v1/products/A:invalidate", "", "", 401, "bearer"},
-        {"/v1/products/:invalidate", ADMIN, "", 404, "nothing"},
-        {"/v1/products/A:delete", ADMIN, "", 404, "nothing"},
+        {"/v1/products/:invalidate", ADMIN, "", 405, "not possible"},
+        {"/v1/products/A:delete", ADMIN, "", 405, "not possible"},
         {"/v1/products/%FF:invalidate", ADMIN, "", 400, "invalid UTF-8"},
         {"/v1/products:invalidate", ADMIN, "{}", 415, "must be"},
         {"/v1/products:invalidate", ADMIN JSON_TYPE, "{\"ids\":[]}", 400, "1 to 10000"},

@@ -5,15 +5,12 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cache/label_record.h"
+#include "cache/lmdb_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_READERS 512 /* threads */
 #define OUTBOX_BYTES ((size_t)8 << 20)
 #define NEWEST "newest"
 
@@ -21,88 +18,6 @@ static const char *const generation_names[GENERATIONS] = {"labels0", "labels1", 
                                                           "labels3"};
 
 /* ---- opening ----------------------------------------------------------------------------- */
-
-/* One process at a time: the descriptor holds the lock until it is closed. */
-static medley_status lock_folder(const char *folder, int *out, medley_error *err)
-{
-    medley_status st = MEDLEY_OK;
-    char *path = path_join(folder, "in-use");
-    if (!path)
-        return fail_memory(err, "a path");
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        st = fail(err, MEDLEY_EIO, "cannot write '%s': %s", path, strerror(errno));
-    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        st = fail(err, MEDLEY_EIO, "'%s' is used by another process", folder);
-    mem_free(path);
-    if (st && fd >= 0)
-        close(fd);
-    if (!st)
-        *out = fd;
-    return st;
-}
-
-/* LMDB writes to its lock file through a map; where the disk is full, a hole in it is SIGBUS.
- * So its blocks are taken before LMDB opens it, a slot of 64 bytes a reader. */
-static medley_status reserve_lock_file(const char *folder, medley_error *err)
-{
-    char *path = path_join(folder, "lock.mdb");
-    if (!path)
-        return fail_memory(err, "a path");
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int e = fd < 0 ? errno : posix_fallocate(fd, 0, (MAX_READERS + 64) * 64);
-    if (fd >= 0)
-        close(fd);
-    mem_free(path);
-    return e ? fail(err, MEDLEY_EIO, "cannot write into '%s': %s", folder, strerror(e))
-             : MEDLEY_OK;
-}
-
-/* LMDB maps the file and would meet SIGBUS past the end of one that was cut short. */
-static bool is_cut_short(MDB_env *env)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    struct stat file;
-    int fd;
-    return mdb_env_info(env, &info) || mdb_env_stat(env, &stat) || mdb_env_get_fd(env, &fd) ||
-           fstat(fd, &file) != 0 ||
-           (file.st_size > 0 &&
-            (uint64_t)file.st_size < ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize);
-}
-
-/* LMDB raises the size of the map to what is in the file already. */
-static bool is_larger(MDB_env *env, size_t bytes)
-{
-    MDB_envinfo info;
-    return mdb_env_info(env, &info) == 0 && info.me_mapsize > bytes;
-}
-
-/* Stale readers are those of a process that was killed. */
-static int open_env(const char *folder, size_t bytes, unsigned flags, MDB_env **out)
-{
-    MDB_env *env = NULL;
-    int dead, e = mdb_env_create(&env);
-    if (!e)
-        e = mdb_env_set_maxdbs(env, GENERATIONS + 2);
-    if (!e && bytes)
-        e = mdb_env_set_mapsize(env, bytes);
-    if (!e)
-        e = mdb_env_set_maxreaders(env, MAX_READERS);
-    if (!e)
-        e = mdb_env_open(env, folder, flags | MDB_NORDAHEAD, 0600);
-    if (!e)
-        e = mdb_reader_check(env, &dead);
-    if (!e && is_cut_short(env))
-        e = MDB_CORRUPTED;
-    if (!e && bytes && is_larger(env, bytes))
-        e = MDB_MAP_RESIZED;
-    if (e)
-        mdb_env_close(env);
-    else
-        *out = env;
-    return e;
-}
 
 static int read_newest(MDB_txn *txn, MDB_dbi about, unsigned *out)
 {
@@ -155,7 +70,7 @@ static int read_epochs(const struct disk *d, MDB_txn *txn, struct epochs *epochs
 static int open_file(struct disk *d, const char *folder, struct epochs *epochs)
 {
     MDB_txn *txn = NULL;
-    int e = open_env(folder, d->bytes, MDB_NOMETASYNC, &d->env);
+    int e = lmdb_open(folder, d->bytes, GENERATIONS + 2, MDB_NOMETASYNC, &d->env);
     if (!e)
         e = mdb_txn_begin(d->env, NULL, 0, &txn);
     if (!e)
@@ -193,9 +108,6 @@ static bool is_useless(int e)
 static medley_status open_or_replace(struct disk *d, const char *folder, struct epochs *epochs,
                                      medley_error *err)
 {
-    medley_status st = reserve_lock_file(folder, err);
-    if (st)
-        return st;
     int e = open_file(d, folder, epochs);
     if (is_useless(e)) {
         char text[512];
@@ -227,9 +139,7 @@ medley_status disk_open(const struct disk_options *o, struct epochs *epochs, str
     d->lock_fd = -1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
-    medley_status st = make_folders(o->folder, err);
-    if (!st)
-        st = lock_folder(o->folder, &d->lock_fd, err);
+    medley_status st = lmdb_take_folder(o->folder, &d->lock_fd, err);
     if (!st && !(d->outbox = outbox_new(OUTBOX_BYTES)))
         st = fail_memory(err, "the cache's disk tier");
     if (!st)
@@ -364,7 +274,7 @@ medley_status disk_inspect(const char *folder, struct tier_stats *out, medley_er
     struct tier_stats stats = {.name = "lmdb", .up = true};
     MDB_txn *txn = NULL;
     MDB_envinfo info;
-    int e = open_env(folder, 0, MDB_RDONLY, &d.env);
+    int e = lmdb_open(folder, 0, GENERATIONS + 2, MDB_RDONLY, &d.env);
     if (e)
         return fail(err, MEDLEY_EIO, "cannot open '%s': %s", folder, mdb_strerror(e));
     e = mdb_txn_begin(d.env, NULL, MDB_RDONLY, &txn);

@@ -80,6 +80,7 @@ static const struct yaml_field serve_fields[] = {
     SERVE("cache_entries", YAML_UNSIGNED, cache_entries, 0, 1e9, "pairs remembered in memory; 0: no cache [100000]"),
     SERVE("cache_bytes", YAML_BYTES, cache_bytes, 65536, 1e12, "memory for them [64M]"),
     SERVE("cache_ttl_s", YAML_DOUBLE, cache_ttl_s, 0, 1e9, "forget pairs after so long; 0: never [0]"),
+    SERVE("products_dir", YAML_TEXT, products_dir, 0, 0, "folder of texts sent to POST /v1/products, relative to the workspace [none: they are refused]"),
     SERVE("cache_dir", YAML_TEXT, cache_dir, 0, 0, "folder of those on disk, relative to the workspace [none]"),
     SERVE("cache_disk", YAML_BYTES, cache_disk, 1048576, 1e13, "size of its file, at most [1G]"),
     ROW("cache_admit", YAML_CHOICE, serve_section, serve.cache_admit, 0, 0, admit_names, "which pairs go to disk and Redis: asked for twice, or all [twice]"),

@@ -90,6 +90,7 @@ struct serve_config {
     uint64_t cache_bytes;            /* [64 MiB] */
     double cache_ttl_s;              /* 0: no limit [0] */
     const char *cache_dir;           /* relative to the workspace; NULL: in memory alone */
+    const char *products_dir;        /* relative to the workspace; NULL: no new texts taken */
     uint64_t cache_disk;             /* bytes [1 GiB] */
     const char *cache_admit;         /* "twice" or "all" */
     const char *redis;               /* NULL: none */

@@ -80,7 +80,7 @@ static size_t warm(struct server *s, const struct engine *engine)
             break;
         if (!recent_copy(&s->recent, i, &body))
             continue;
-        medley_status st = classification_new(sb_str(&body), engine, s->cache, &c, NULL);
+        medley_status st = classification_new(s, sb_str(&body), engine, &c, NULL);
         if (!st)
             st = classification_run(c, engine, NULL);
         if (!st && s->cache && c->asked.cache != CACHE_OFF)
@@ -222,13 +222,27 @@ static void run_activate(struct job *job)
     request_done(r);
 }
 
+/* {}: what is said all the same is not meant for this. */
+static medley_status read_nothing(const struct request *r, medley_error *err)
+{
+    json *root = NULL;
+    medley_status st = json_parse(sb_str(&r->body), "body", &root, err);
+    if (!st && (json_kind_of(root) != JSON_OBJECT || json_count(root)))
+        st = fail(err, MEDLEY_EINVAL, "body: must be {}");
+    json_free(root);
+    return st;
+}
+
 static void run_rollback(struct job *job)
 {
     struct request *r = (struct request *)job;
     struct server_change change = {0};
     medley_error err = {0};
-    medley_status st = roll_back(r->server, &change, &err);
-    if (st)
+    medley_status bad = read_nothing(r, &err);
+    medley_status st = bad ? bad : roll_back(r->server, &change, &err);
+    if (bad)
+        answer_problem(r, bad, &err);
+    else if (st)
         answer_error(r, 409, "%s", err.message);
     else
         answer_change(r, &change);

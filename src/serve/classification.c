@@ -17,6 +17,7 @@ void classification_free(struct classification *c)
     mem_free(c->contributions);
     mem_free(c->said);
     label_list_deinit(&c->list);
+    arena_deinit(&c->texts);
     mem_free(c);
 }
 
@@ -63,8 +64,17 @@ static medley_status make_keys(struct classification *c, const struct engine *en
     return MEDLEY_OK;
 }
 
-medley_status classification_new(struct str body, const struct engine *engine,
-                                 struct label_cache *cache, struct classification **out,
+/* Before the keys are made: a text is part of them. */
+static medley_status take_texts(const struct server *s, struct classification *c,
+                                medley_error *err)
+{
+    return s->texts ? product_texts_fill(s->texts, c->asked.locale, c->asked.products,
+                                         c->asked.n_products, &c->texts, err)
+                    : MEDLEY_OK;
+}
+
+medley_status classification_new(const struct server *s, struct str body,
+                                 const struct engine *engine, struct classification **out,
                                  medley_error *err)
 {
     struct classification *c = *out = mem_zalloc(1, sizeof *c);
@@ -73,7 +83,10 @@ medley_status classification_new(struct str body, const struct engine *engine,
     c->started = clock_seconds();
     sb_init(&c->list.shared);
     sb_init(&c->list.own);
+    arena_init(&c->texts, 16384);
     medley_status st = classify_request_parse(body.s ? body.s : "", body.n, &c->asked, err);
+    if (!st)
+        st = take_texts(s, c, err);
     for (size_t i = 0; !st && i < c->asked.n_models; i++)
         st = find_model(c, engine, i, err);
     if (st)
@@ -94,7 +107,7 @@ medley_status classification_new(struct str body, const struct engine *engine,
     if (!c->results || !c->stored_ms || !c->list.own_ends ||
         (c->asked.explain && !c->contributions))
         return fail_memory(err, "the classification");
-    return c->asked.cache != CACHE_OFF ? make_keys(c, engine, cache, err) : MEDLEY_OK;
+    return c->asked.cache != CACHE_OFF ? make_keys(c, engine, s->cache, err) : MEDLEY_OK;
 }
 
 /* ---- the cache --------------------------------------------------------------------------- */

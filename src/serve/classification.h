@@ -21,13 +21,14 @@ struct classification {
     char traceparent[56];   /* W3C header of the request, for remote models; or "" */
     float *contributions;   /* [n*(M+1)*K] or NULL */
     float *said;            /* [n*M*K] what each model said, for the watch on drift; or NULL */
+    struct arena texts;     /* of products that have newer ones than the bundle */
     struct label_list list; /* cache keys, unless the request does not want the cache */
 };
 
-/* Reads the body of a request to `engine`; `cache` (NULL: none) knows the epochs of products.
+/* Reads the body of a request to `engine`; the server knows newer texts and epochs of products.
  * On error *out is what was made so far, to be freed. NULL: no memory. */
-medley_status classification_new(struct str body, const struct engine *engine,
-                                 struct label_cache *cache, struct classification **out,
+medley_status classification_new(const struct server *s, struct str body,
+                                 const struct engine *engine, struct classification **out,
                                  medley_error *err);
 void classification_free(struct classification *c); /* accepts NULL */
 

@@ -127,7 +127,7 @@ static enum handled classify(struct request *r, bool ranked)
     struct server *s = r->server;
     medley_error err = {0};
     r->deployment = deployment_enter(&s->deployments);
-    medley_status st = classification_new(sb_str(&r->body), &r->deployment->engine, s->cache,
+    medley_status st = classification_new(s, sb_str(&r->body), &r->deployment->engine,
                                           &r->classification, &err);
     if (st) {
         classification_fail(r, st, &err);

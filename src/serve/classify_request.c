@@ -239,15 +239,16 @@ static const struct {
     const char *key;
     medley_status (*read)(const json *v, struct classify_request *r, medley_error *err);
     bool required;
+    bool of_products; /* of POST /v1/products, too */
 } keys[] = {
-    {"query", read_query, true},       {"locale", read_locale, false},
-    {"products", read_products, true}, {"explain", read_explain, false},
-    {"cache", read_cache, false},      {"max_age_s", read_max_age, false},
-    {"models", read_models, false},    {"deadline_ms", read_deadline, false},
+    {"query", read_query, true, false},      {"locale", read_locale, false, true},
+    {"products", read_products, true, true}, {"explain", read_explain, false, false},
+    {"cache", read_cache, false, false},     {"max_age_s", read_max_age, false, false},
+    {"models", read_models, false, false},   {"deadline_ms", read_deadline, false, false},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
-static medley_status read_root(struct classify_request *r, medley_error *err)
+static medley_status read_root(struct classify_request *r, bool update, medley_error *err)
 {
     unsigned seen = 0;
     if (json_kind_of(r->root) != JSON_OBJECT)
@@ -256,7 +257,7 @@ static medley_status read_root(struct classify_request *r, medley_error *err)
         size_t k = 0;
         while (k < N_KEYS && strcmp(keys[k].key, json_key(m)) != 0)
             k++;
-        if (k == N_KEYS)
+        if (k == N_KEYS || (update && !keys[k].of_products))
             return fail(err, MEDLEY_EINVAL, "%.100s: unknown key", json_key(m));
         if (seen & 1u << k)
             return fail(err, MEDLEY_EINVAL, "%s: given twice", keys[k].key);
@@ -266,7 +267,8 @@ static medley_status read_root(struct classify_request *r, medley_error *err)
             return st;
     }
     for (size_t k = 0; k < N_KEYS; k++) {
-        if (keys[k].required && !(seen & 1u << k))
+        bool needed = keys[k].required && (!update || keys[k].of_products);
+        if (needed && !(seen & 1u << k))
             return fail(err, MEDLEY_EINVAL, "%s: missing", keys[k].key);
     }
     if (r->explain && r->cache == CACHE_ONLY)
@@ -274,8 +276,8 @@ static medley_status read_root(struct classify_request *r, medley_error *err)
     return MEDLEY_OK;
 }
 
-medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
-                                     medley_error *err)
+static medley_status parse(const char *body, size_t n, bool update,
+                           struct classify_request *out, medley_error *err)
 {
     struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1};
     struct str text = {body, n};
@@ -283,11 +285,38 @@ medley_status classify_request_parse(const char *body, size_t n, struct classify
     if (!st)
         st = json_parse(text, "body", &r.root, err);
     if (!st)
-        st = read_root(&r, err);
+        st = read_root(&r, update, err);
     if (st)
         classify_request_deinit(&r);
     else
         *out = r;
+    return st;
+}
+
+medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
+                                     medley_error *err)
+{
+    return parse(body, n, false, out, err);
+}
+
+static medley_status check_update(const medley_product *p, size_t i, medley_error *err)
+{
+    if (p->id.n && p->has_text)
+        return MEDLEY_OK;
+    return fail(err, MEDLEY_EINVAL, "products[%zu].%s: missing%s", i, p->id.n ? "title" : "id",
+                p->id.n ? "" : " or empty");
+}
+
+medley_status products_request_parse(const char *body, size_t n, struct classify_request *out,
+                                     medley_error *err)
+{
+    medley_status st = parse(body, n, true, out, err);
+    if (st)
+        return st;
+    for (size_t i = 0; i < out->n_products && !st; i++)
+        st = check_update(&out->products[i], i, err);
+    if (st)
+        classify_request_deinit(out);
     return st;
 }
 

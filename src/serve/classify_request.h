@@ -43,6 +43,10 @@ medley_status request_check_size(struct str body, size_t max_values, size_t max_
  * "products[3].title: must be text"), ENOMEM. On error nothing needs to be freed. */
 medley_status classify_request_parse(const char *body, size_t n, struct classify_request *out,
                                      medley_error *err);
+/* The body of POST /v1/products: "locale" and "products" alone, each of them with an id and a
+ * text; the rest of *out is as if it had not been asked for. */
+medley_status products_request_parse(const char *body, size_t n, struct classify_request *out,
+                                     medley_error *err);
 void classify_request_deinit(struct classify_request *r); /* a zeroed struct is fine */
 
 #endif

@@ -133,7 +133,8 @@ enum handled handle_inference_model(struct request *r)
 
 struct inference {
     const struct engine *e;
-    size_t model; /* e->n_models: the ensemble */
+    struct product_texts *texts; /* NULL: none */
+    size_t model;                /* e->n_models: the ensemble */
     struct inference_request asked;
     float *probabilities; /* [n * K]; NaN where the model has no answer */
 };
@@ -150,8 +151,15 @@ static medley_status ask_list(struct inference *t, size_t begin, size_t end,
                                  .said = alone ? said : NULL};
     for (size_t i = 0; i < n; i++)
         products[i] = a->products[a->order[begin + i]];
-    medley_status st = e->classify(e->context, a->query[first], a->locale[first], products, n,
-                                   &o, results, err);
+    struct arena texts;
+    arena_init(&texts, 16384);
+    medley_status st = MEDLEY_OK;
+    if (t->texts)
+        st = product_texts_fill(t->texts, a->locale[first], products, n, &texts, err);
+    if (!st)
+        st = e->classify(e->context, a->query[first], a->locale[first], products, n, &o,
+                         results, err);
+    arena_deinit(&texts);
     for (size_t i = 0; i < n && !st; i++)
         memcpy(t->probabilities + a->order[begin + i] * k,
                alone ? said + (i * e->n_models + t->model) * k : results[i].probabilities,
@@ -239,7 +247,7 @@ static void run_job(struct job *job)
 {
     struct request *r = (struct request *)job;
     struct server *s = r->server;
-    struct inference t = {.e = &r->deployment->engine};
+    struct inference t = {.e = &r->deployment->engine, .texts = r->server->texts};
     medley_error err = {0};
     medley_status st = MEDLEY_OK;
     t.model = find_model(t.e, &r->argument);

@@ -14,165 +14,138 @@
 #define TEXT "{'type':'string','maxLength':" NUMBER(CLASSIFY_MAX_TEXT) "}"
 #define BLANKLESS \
     "{'type':'string','maxLength':" NUMBER(CLASSIFY_MAX_TEXT) ",'pattern':'[!-~]'}"
+#define LOCALE                                                                         \
+    "{'type':'string','pattern':'^[A-Za-z0-9_-]+$','minLength':1,'maxLength':" NUMBER( \
+        CLASSIFY_MAX_LOCALE) ",'default':'us'}"
 #define COUNT "{'type':'integer','minimum':0}"
 #define BY_CLASS "{'type':'object','additionalProperties':{'type':['number','null']}}"
 #define NAMES "{'type':'array','items':{'type':'string'}}"
 #define ANY "{'type':'object'}"
 #define LIST_OF(x) "{'type':'array','items':" x "}"
 
+// clang-format off
 static const struct {
     const char *name, *schema;
-} schemas[] =
-    {
-        {"Error",
-         "{'type':'object','required':['error'],'properties':{'error':{'type':'string'}}}"},
-        {"ProductText",
-         "{'type':'object','required':['title'],'additionalProperties':false,'properties':{"
-         "'id':{'type':'string','maxLength':" NUMBER(
-             CLASSIFY_MAX_ID) "},"
-                              "'title':" BLANKLESS ",'description':" TEXT ",'bullets':" TEXT
-                              ",'brand':" TEXT ",'color':" TEXT ",'category':" TEXT "}}"},
-        {"ProductId",
-         "{'type':'object','required':['id'],'additionalProperties':false,'properties':{"
-         "'id':{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "}}}"},
-        {"Product", "{'anyOf':[{'type':'string','minLength':1,'maxLength':" NUMBER(
-                        CLASSIFY_MAX_ID) "},"
-                                         "{'$ref':'#/components/schemas/ProductId'},"
-                                         "{'$ref':'#/components/schemas/ProductText'}]}"},
-        {"Classify",
-         "{'type':'object','required':['query','products'],'additionalProperties':false,"
-         "'properties':{'query':" BLANKLESS ","
-         "'locale':{'type':'string','pattern':'^[A-Za-z0-9_-]+$','minLength':1,"
-         "'maxLength':" NUMBER(
-             CLASSIFY_MAX_LOCALE) ",'default':'us'},"
-                                  "'products':{'type':'array','minItems':1,'maxItems':" NUMBER(
-                                      CLASSIFY_MAX_PRODUCTS) ",'items':{'$ref':'#/components/"
-                                                             "schemas/Product'}},"
-                                                             "'explain':{'type':'boolean','"
-                                                             "default':false,"
-                                                             "'description':'what each model "
-                                                             "contributed; not with cache "
-                                                             "only'},"
-                                                             "'cache':{'type':'string','enum':["
-                                                             "'on','off','only'],'default':'on'"
-                                                             "},"
-                                                             "'max_age_s':{'type':'number','"
-                                                             "minimum':0,'maximum':1000000000},"
-                                                             "'models':{'type':'array','"
-                                                             "minItems':1,'uniqueItems':true,'"
-                                                             "items':{'type':'string'},"
-                                                             "'description':'names of GET "
-                                                             "/v1/models'},"
-                                                             "'deadline_ms':{'type':'number','"
-                                                             "minimum':1,'maximum':" NUMBER(
-                                                                 CLASSIFY_MAX_DEADLINE) "}}}"},
-        {"Result",
-         "{'type':'object','required':['id','label','cached'],'properties':{"
-         "'id':{'type':['string','null']},'position':" COUNT
-         ",'label':{'type':['string','null']},"
-         "'expected_gain':{'type':['number','null']},'probabilities':" BY_CLASS
-         ",'margins':" BY_CLASS ",'known_product':{'type':'boolean'},'models_used':" NAMES
-         ",'models_failed':" NAMES ",'models_late':" NAMES ",'models_precomputed':" NAMES
-         ",'cascade_stage':" COUNT ",'cached':{'type':'boolean'},'age_s':" COUNT
-         ",'base':" BY_CLASS
-         ",'contributions':{'type':'object','additionalProperties':" BY_CLASS "}}}"},
-        {"Classified",
-         "{'type':'object','required':['bundle','query','locale','results','pairs_precomputed',"
-         "'embeddings_age_s','took_ms'],'properties':{'bundle':{'type':'string'},"
-         "'query':{'type':'string'},'locale':{'type':'string'},'base':" BY_CLASS
-         ",'results':" LIST_OF(
-             "{'$ref':'#/components/schemas/Result'}") ",'pairs_precomputed':" COUNT
-                                                       ",'embeddings_age_s':{'type':['integer',"
-                                                       "'null']},'took_ms':{'type':'number'}}"
-                                                       "}"},
-        {"Bundle",
-         "{'type':'object','required':['id','version','classes','models','cascade','base','"
-         "memory',"
-         "'cache','limits','shadow','uptime_s'],'properties':{'id':{'type':'string'},"
-         "'version':{'type':'string'},'classes':" LIST_OF(ANY) ",'models':" LIST_OF(
-             ANY) ",'cascade':{'type':['array','null']},'calibration':{'type':'string'},'base'"
-                  ":" BY_CLASS ",'memory':" ANY ",'cache':" ANY ",'limits':" ANY
-                  ",'shadow':{'type':['object','null']},'uptime_s':{'type':'number'}}}"},
-        {"Models", "{'type':'object','required':['bundle','models'],'properties':{'bundle':"
-                   "{'type':'string'},'models':" LIST_OF(
-                       "{'type':'object','required':['name','kind']}") "}}"},
-        {"BundleName",
-         "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
-         "'bundle':{'type':'string','minLength':1,'description':'folder beside the first "
-         "one'}}}"},
-        {"Shadow",
-         "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
-         "'bundle':{'type':['string','null']},"
-         "'share':{'type':'number','exclusiveMinimum':0,'maximum':1}}}"},
-        {"Nothing", "{'type':'object','maxProperties':0}"},
-        {"Ids", "{'type':'object','required':['ids'],'additionalProperties':false,'properties':"
-                "{'ids':"
-                "{'type':'array','minItems':1,'maxItems':" NUMBER(
-                    PRODUCTS_MAX_IDS) ",'items':{'type':'string','minLength':1,'maxLength'"
-                                      ":" NUMBER(CLASSIFY_MAX_ID) "}}}}"},
-        {"Invalidated",
-         "{'type':'object','required':['invalidated'],'properties':{'invalidated':" COUNT "}}"},
-        {"InferTensor",
-         "{'type':'object','required':['name','datatype','shape','data'],'properties':{"
-         "'name':{'type':'string','enum':['query','locale','product_id','title','description',"
-         "'bullets','brand','color','category']},'datatype':{'const':'BYTES'},"
-         "'shape':{'type':'array','minItems':1,'maxItems':2,'items':{'type':'integer',"
-         "'minimum':1}},'data':{'type':'array','minItems':1},'parameters':" ANY "}}"},
-        {"Infer",
-         "{'type':'object','required':['inputs'],'properties':{'id':{'type':'string'},"
-         "'inputs':{'type':'array','minItems':1,'items':{'$ref':"
-         "'#/components/schemas/InferTensor'}},'outputs':" LIST_OF(
-             "{'type':'object','required':['name'],'properties':{'name':{'type':'string',"
-             "'enum':['probabilities','label']},'parameters':" ANY "}}") ",'parameters':" ANY
-                                                                         "}}"},
-        {"Inferred",
-         "{'type':'object','required':['model_name','model_version','outputs'],'properties':{"
-         "'model_name':{'type':'string'},'model_version':{'type':'string'},'id':"
-         "{'type':'string'},'outputs':" LIST_OF(
-             "{'type':'object','required':['name','datatype','shape','data'],'properties':{"
-             "'name':{'type':'string'},'datatype':{'enum':['FP32','BYTES']},"
-             "'shape':" LIST_OF(COUNT) ",'data':{'type':'array'}}}") "}}"},
-        {"Object", ANY},
+} schemas[] = {
+    {"Error", "{'type':'object','required':['error'],'properties':{'error':{'type':'string'}}}"},
+    {"ProductText", "{'type':'object','required':['title'],'additionalProperties':false,'properties':{"
+     "'id':{'type':'string','maxLength':" NUMBER(CLASSIFY_MAX_ID) "},'title':" BLANKLESS
+     ",'description':" TEXT ",'bullets':" TEXT ",'brand':" TEXT ",'color':" TEXT ",'category':"
+     TEXT "}}"},
+    {"ProductId", "{'type':'object','required':['id'],'additionalProperties':false,'properties':{"
+     "'id':{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "}}}"},
+    {"Product", "{'anyOf':[{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID)
+     "},{'$ref':'#/components/schemas/ProductId'},{'$ref':'#/components/schemas/ProductText'}]}"},
+    {"Classify", "{'type':'object','required':['query','products'],'additionalProperties':false,"
+     "'properties':{'query':" BLANKLESS ",'locale':" LOCALE ",'products':{'type':'array',"
+     "'minItems':1,'maxItems':" NUMBER(CLASSIFY_MAX_PRODUCTS) ",'items':{'$ref':'#/components/schemas/Product'}},"
+     "'explain':{'type':'boolean','default':false,'description':'what each model contributed; not with cache only'},"
+     "'cache':{'type':'string','enum':['on','off','only'],'default':'on'},'max_age_s':{'type':'number',"
+     "'minimum':0,'maximum':1000000000},'models':{'type':'array','minItems':1,'uniqueItems':true,"
+     "'items':{'type':'string'},'description':'names of GET /v1/models'},'deadline_ms':{'type':'number',"
+     "'minimum':1,'maximum':" NUMBER(CLASSIFY_MAX_DEADLINE) "}}}"},
+    {"Result", "{'type':'object','required':['id','label','cached'],'properties':{'id':{'type':['string',"
+     "'null']},'position':" COUNT ",'label':{'type':['string','null']},'expected_gain':{'type':['number',"
+     "'null']},'probabilities':" BY_CLASS ",'margins':" BY_CLASS ",'known_product':{'type':'boolean'},"
+     "'models_used':" NAMES ",'models_failed':" NAMES ",'models_late':" NAMES ",'models_precomputed':"
+     NAMES ",'cascade_stage':" COUNT ",'cached':{'type':'boolean'},'age_s':" COUNT ",'base':"
+     BY_CLASS ",'contributions':{'type':'object','additionalProperties':" BY_CLASS "}}}"},
+    {"Classified", "{'type':'object','required':['bundle','query','locale','results','pairs_precomputed',"
+     "'embeddings_age_s','took_ms'],'properties':{'bundle':{'type':'string'},'query':{'type':'string'},"
+     "'locale':{'type':'string'},'base':" BY_CLASS ",'results':" LIST_OF("{'$ref':'#/components/schemas/Result'}")
+     ",'pairs_precomputed':" COUNT ",'embeddings_age_s':{'type':['integer','null']},'took_ms':{"
+     "'type':'number'}}}"},
+    {"Bundle", "{'type':'object','required':['id','version','classes','models','cascade',"
+     "'base','memory','cache','limits','shadow','uptime_s'],'properties':{'id':{'type':'string'},"
+     "'version':{'type':'string'},'classes':" LIST_OF(ANY) ",'models':" LIST_OF(ANY) ",'cascade':{"
+     "'type':['array','null']},'calibration':{'type':'string'},'base':" BY_CLASS ",'memory':"
+     ANY ",'cache':" ANY ",'limits':" ANY ",'shadow':{'type':['object','null']},'uptime_s':{"
+     "'type':'number'}}}"},
+    {"Models", "{'type':'object','required':['bundle','models'],'properties':{'bundle':{'type':'string'},"
+     "'models':" LIST_OF("{'type':'object','required':['name','kind']}") "}}"},
+    {"BundleName", "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
+     "'bundle':{'type':'string','minLength':1,'description':'folder beside the first one'}}}"},
+    {"Shadow", "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
+     "'bundle':{'type':['string','null']},'share':{'type':'number','exclusiveMinimum':0,'maximum':1}}}"},
+    {"Nothing", "{'type':'object','maxProperties':0}"},
+    {"Ids", "{'type':'object','required':['ids'],'additionalProperties':false,'properties':{"
+     "'ids':{'type':'array','minItems':1,'maxItems':" NUMBER(PRODUCTS_MAX_IDS) ",'items':{"
+     "'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "}}}}"},
+    {"Invalidated", "{'type':'object','required':['invalidated'],'properties':{'invalidated':"
+     COUNT "}}"},
+    {"Update", "{'type':'object','required':['id','title'],'additionalProperties':false,'properties':{"
+     "'id':{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "},'title':"
+     BLANKLESS ",'description':" TEXT ",'bullets':" TEXT ",'brand':" TEXT ",'color':" TEXT
+     ",'category':" TEXT "}}"},
+    {"Updates", "{'type':'object','required':['products'],'additionalProperties':false,'properties':{"
+     "'locale':" LOCALE ",'products':{'type':'array','minItems':1,'maxItems':" NUMBER(CLASSIFY_MAX_PRODUCTS)
+     ",'items':{'$ref':'#/components/schemas/Update'}}}}"},
+    {"Updated", "{'type':'object','required':['stored'],'properties':{'stored':" COUNT "}}"},
+    {"UpdatedText", "{'type':'object','required':['id','locale','updated','title'],'properties':{"
+     "'id':{'type':'string'},'locale':{'type':'string'},'updated':{'type':'string'},'title':{"
+     "'type':'string'},'description':{'type':'string'},'bullets':{'type':'string'},'brand':{"
+     "'type':'string'},'color':{'type':'string'},'category':{'type':'string'}}}"},
+    {"Removed", "{'type':'object','required':['removed'],'properties':{'removed':{'type':'boolean'}}}"},
+    {"InferTensor", "{'type':'object','required':['name','datatype','shape','data'],'properties':{"
+     "'name':{'type':'string','enum':['query','locale','product_id','title','description',"
+     "'bullets','brand','color','category']},'datatype':{'const':'BYTES'},'shape':{'type':'array',"
+     "'minItems':1,'maxItems':2,'items':{'type':'integer','minimum':1}},'data':{'type':'array',"
+     "'minItems':1},'parameters':" ANY "}}"},
+    {"Infer", "{'type':'object','required':['inputs'],'properties':{'id':{'type':'string'},"
+     "'inputs':{'type':'array','minItems':1,'items':{'$ref':'#/components/schemas/InferTensor'}},"
+     "'outputs':" LIST_OF("{'type':'object','required':['name'],'properties':{'name':{'type':'string',"
+     "'enum':['probabilities','label']},'parameters':" ANY "}}") ",'parameters':" ANY "}}"},
+    {"Inferred", "{'type':'object','required':['model_name','model_version','outputs'],'properties':{"
+     "'model_name':{'type':'string'},'model_version':{'type':'string'},'id':{'type':'string'},"
+     "'outputs':" LIST_OF("{'type':'object','required':['name','datatype','shape','data'],"
+     "'properties':{'name':{'type':'string'},'datatype':{'enum':['FP32','BYTES']},'shape':"
+     LIST_OF(COUNT) ",'data':{'type':'array'}}}") "}}"},
+    {"Object", ANY},
 };
+// clang-format on
 
 static const struct contents {
-    const char *path;
+    const char *method, *path;
     const char *takes; /* schema of the body; NULL: none */
     const char *gives; /* schema of the answer; NULL: text */
     const char *type;  /* media type of the answer */
 } contents[] = {
-    {"/v1/classify", "Classify", "Classified", "application/json"},
-    {"/v1/rank", "Classify", "Classified", "application/json"},
-    {"/v1/bundle", NULL, "Bundle", "application/json"},
-    {"/v1/models", NULL, "Models", "application/json"},
-    {"/v1/ensemble", NULL, "Object", "application/json"},
-    {"/v1/shadow", NULL, "Object", "application/json"},
-    {"/v1/shadow/changes", NULL, "Object", "application/json"},
-    {"/v1/bundles:activate", "BundleName", "Object", "application/json"},
-    {"/v1/bundles:rollback", "Nothing", "Object", "application/json"},
-    {"/v1/bundles:shadow", "Shadow", "Object", "application/json"},
-    {"/v1/products:invalidate", "Ids", "Invalidated", "application/json"},
-    {"/v1/products/{id}:invalidate", NULL, "Invalidated", "application/json"},
-    {"/v2", NULL, "Object", "application/json"},
-    {"/v2/health/live", NULL, "Object", "application/json"},
-    {"/v2/health/ready", NULL, "Object", "application/json"},
-    {"/v2/models/{id}/infer", "Infer", "Inferred", "application/json"},
-    {"/v2/models/{id}/ready", NULL, "Object", "application/json"},
-    {"/v2/models/{id}", NULL, "Object", "application/json"},
-    {"/healthz", NULL, "Object", "application/json"},
-    {"/readyz", NULL, "Object", "application/json"},
-    {"/metrics", NULL, NULL, "application/openmetrics-text"},
-    {"/openapi.json", NULL, "Object", "application/json"},
-    {"/", NULL, NULL, "text/html"},
-    {"/page.css", NULL, NULL, "text/css"},
-    {"/page.js", NULL, NULL, "text/javascript"},
-    {"/page.svg", NULL, NULL, "image/svg+xml"},
+    {"POST", "/v1/classify", "Classify", "Classified", "application/json"},
+    {"POST", "/v1/rank", "Classify", "Classified", "application/json"},
+    {"GET", "/v1/bundle", NULL, "Bundle", "application/json"},
+    {"GET", "/v1/models", NULL, "Models", "application/json"},
+    {"GET", "/v1/ensemble", NULL, "Object", "application/json"},
+    {"GET", "/v1/shadow", NULL, "Object", "application/json"},
+    {"GET", "/v1/shadow/changes", NULL, "Object", "application/json"},
+    {"POST", "/v1/bundles:activate", "BundleName", "Object", "application/json"},
+    {"POST", "/v1/bundles:rollback", "Nothing", "Object", "application/json"},
+    {"POST", "/v1/bundles:shadow", "Shadow", "Object", "application/json"},
+    {"POST", "/v1/products:invalidate", "Ids", "Invalidated", "application/json"},
+    {"POST", "/v1/products/{id}:invalidate", NULL, "Invalidated", "application/json"},
+    {"POST", "/v1/products", "Updates", "Updated", "application/json"},
+    {"GET", "/v1/products/{id}", NULL, "UpdatedText", "application/json"},
+    {"DELETE", "/v1/products/{id}", NULL, "Removed", "application/json"},
+    {"GET", "/v2", NULL, "Object", "application/json"},
+    {"GET", "/v2/health/live", NULL, "Object", "application/json"},
+    {"GET", "/v2/health/ready", NULL, "Object", "application/json"},
+    {"POST", "/v2/models/{name}/infer", "Infer", "Inferred", "application/json"},
+    {"GET", "/v2/models/{name}/ready", NULL, "Object", "application/json"},
+    {"GET", "/v2/models/{name}", NULL, "Object", "application/json"},
+    {"GET", "/healthz", NULL, "Object", "application/json"},
+    {"GET", "/readyz", NULL, "Object", "application/json"},
+    {"GET", "/metrics", NULL, NULL, "application/openmetrics-text"},
+    {"GET", "/openapi.json", NULL, "Object", "application/json"},
+    {"GET", "/", NULL, NULL, "text/html"},
+    {"GET", "/page.css", NULL, NULL, "text/css"},
+    {"GET", "/page.js", NULL, NULL, "text/javascript"},
+    {"GET", "/page.svg", NULL, NULL, "image/svg+xml"},
 };
 
-static const struct contents *contents_of(const char *path)
+static const struct contents *contents_of(const struct route *route)
 {
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
-        if (strcmp(contents[i].path, path) == 0)
+        if (strcmp(contents[i].path, route->path) == 0 &&
+            strcmp(contents[i].method, route->method) == 0)
             return &contents[i];
     return NULL;
 }
@@ -236,30 +209,56 @@ static void write_responses(struct json_writer *w, const struct route *route,
     write_error(w, "429");
     write_error(w, "500");
     write_error(w, "503");
+    if (strcmp(route->path, "/v1/products") == 0)
+        write_error(w, "507");
     jw_object_end(w);
 }
 
-static void write_argument(struct json_writer *w)
+static void write_parameter(struct json_writer *w, struct str name, const char *in,
+                            const char *schema)
 {
-    jw_key(w, "parameters"), jw_array(w), jw_object(w);
-    jw_key(w, "name"), jw_textz(w, "id");
-    jw_key(w, "in"), jw_textz(w, "path");
-    jw_key(w, "required"), jw_bool(w, true);
-    jw_key(w, "schema"), put_quoted(w, "{'type':'string','minLength':1}");
-    jw_object_end(w), jw_array_end(w);
+    jw_object(w);
+    jw_key(w, "name"), jw_text(w, name);
+    jw_key(w, "in"), jw_textz(w, in);
+    jw_key(w, "required"), jw_bool(w, strcmp(in, "path") == 0);
+    jw_key(w, "schema"), put_quoted(w, schema);
+    jw_object_end(w);
+}
+
+/* What stands in the path, and the locale where a product is asked for without a body. */
+static void write_parameters(struct json_writer *w, const struct route *route)
+{
+    const char *hole = strchr(route->path, '{');
+    if (!hole)
+        return;
+    jw_key(w, "parameters"), jw_array(w);
+    write_parameter(w, (struct str){hole + 1, strcspn(hole + 1, "}")}, "path",
+                    "{'type':'string','minLength':1}");
+    if (strcmp(route->path, "/v1/products/{id}") == 0)
+        write_parameter(w, STR("locale"), "query", LOCALE);
+    jw_array_end(w);
+}
+
+static const char *lower_case(const char *method)
+{
+    static const char *const names[][2] = {
+        {"GET", "get"}, {"POST", "post"}, {"DELETE", "delete"}};
+    size_t i = 0;
+    while (strcmp(names[i][0], method) != 0)
+        i++;
+    return names[i][1];
 }
 
 static void write_operation(struct json_writer *w, const struct route *route)
 {
-    const struct contents *c = contents_of(route->path);
-    jw_key(w, strcmp(route->method, "GET") == 0 ? "get" : "post"), jw_object(w);
+    const struct contents *c = contents_of(route);
+    jw_key(w, lower_case(route->method)), jw_object(w);
     jw_key(w, "summary"), jw_textz(w, route->summary);
     if (route->access != OPEN_TO_ALL) {
         jw_key(w, "security");
         put_quoted(w, route->access == FOR_ADMINS ? "[{'admin':[]}]" : "[{},{'client':[]}]");
     }
-    if (strchr(route->path, '{'))
-        write_argument(w);
+    write_parameters(w, route);
     if (route->takes && c) {
         jw_key(w, "requestBody"), jw_object(w);
         jw_key(w, "required"), jw_bool(w, true);

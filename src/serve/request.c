@@ -189,15 +189,18 @@ static bool method_fits(const struct route *route, const char *method)
            (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
 }
 
-/* Whether a path is the route's; what stands for {id} is kept. libmicrohttpd has undone %41. */
+/* Whether a path is the route's; what stands for {id} or {name} is kept. libmicrohttpd has
+ * undone %41. */
 static bool path_fits(struct request *r, const char *pattern, const char *path)
 {
-    const char *hole = strstr(pattern, "{id}");
-    if (!hole)
+    const char *hole = strchr(pattern, '{'), *rest = hole ? strchr(hole, '}') : NULL;
+    if (!rest)
         return strcmp(path, pattern) == 0;
-    size_t before = (size_t)(hole - pattern), after = strlen(hole + 4), n = strlen(path);
+    size_t before = (size_t)(hole - pattern), after = strlen(++rest), n = strlen(path);
     if (n <= before + after || memcmp(path, pattern, before) != 0 ||
-        strcmp(path + n - after, hole + 4) != 0)
+        strcmp(path + n - after, rest) != 0)
+        return false;
+    if (hole[1] == 'n' && memchr(path + before, '/', n - before - after))
         return false;
     sb_clear(&r->argument);
     sb_add(&r->argument, path + before, n - before - after);

@@ -51,6 +51,8 @@ static enum handled handle_metrics(struct request *r)
         label_cache_tiers(s->cache, tiers);
     sb_init(&more);
     server_cache_metrics(s, &more);
+    if (s->texts)
+        product_texts_metrics(s->texts, &more);
     const char *paths[N_ROUTES + 1];
     for (size_t i = 0; i < N_ROUTES; i++)
         paths[i] = routes[i].path;
@@ -348,16 +350,22 @@ const struct route routes[N_ROUTES] = {
      FOR_ADMINS, "forget the labels of products"},
     {"POST", "/v1/products/{id}:invalidate", handle_invalidate_one, NULL, false, FOR_ADMINS,
      "forget the labels of one product"},
+    {"POST", "/v1/products", handle_products_put, "application/json", false, FOR_ADMINS,
+     "newer texts of products than the bundle has"},
+    {"GET", "/v1/products/{id}", handle_product_get, NULL, false, FOR_CLIENTS,
+     "the newer text of a product"},
+    {"DELETE", "/v1/products/{id}", handle_product_delete, NULL, false, FOR_ADMINS,
+     "let the bundle's text of a product count again"},
     {"GET", "/v2", handle_inference_server, NULL, false, OPEN_TO_ALL,
      "Open Inference Protocol: the server"},
     {"GET", "/v2/health/live", handle_inference_live, NULL, true, OPEN_TO_ALL, "it lives"},
     {"GET", "/v2/health/ready", handle_inference_ready, NULL, false, OPEN_TO_ALL,
      "requests are welcome"},
-    {"POST", "/v2/models/{id}/infer", handle_infer, "application/json", false, FOR_CLIENTS,
+    {"POST", "/v2/models/{name}/infer", handle_infer, "application/json", false, FOR_CLIENTS,
      "probabilities of the ensemble or of a base model"},
-    {"GET", "/v2/models/{id}/ready", handle_inference_model_ready, NULL, false, FOR_CLIENTS,
+    {"GET", "/v2/models/{name}/ready", handle_inference_model_ready, NULL, false, FOR_CLIENTS,
      "whether there is this model"},
-    {"GET", "/v2/models/{id}", handle_inference_model, NULL, false, FOR_CLIENTS,
+    {"GET", "/v2/models/{name}", handle_inference_model, NULL, false, FOR_CLIENTS,
      "its tensors and classes"},
     {"GET", "/healthz", handle_health, NULL, true, OPEN_TO_ALL, "200 while the process lives"},
     {"GET", "/readyz", handle_ready, NULL, false, OPEN_TO_ALL,

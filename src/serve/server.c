@@ -159,6 +159,7 @@ static void server_free(struct server *s)
     jobs_free(s->admin_jobs);
     jobs_free(s->shadow_jobs);
     label_cache_close(s->cache);
+    product_texts_close(s->texts);
     flights_deinit(&s->flights);
     deployments_deinit(&s->deployments);
     recent_deinit(&s->recent);
@@ -186,6 +187,9 @@ medley_status server_start(const struct engine *engine, const struct server_opti
     medley_status st = deployments_init(&s->deployments, engine, err);
     if (!st)
         st = make_cache(s, err);
+    if (!st && s->options.products_folder)
+        st = product_texts_open(s->options.products_folder, s->options.warn,
+                                s->options.log_context, &s->texts, err);
     if (!st)
         st = jobs_start(s->options.threads, s->options.max_queue, &s->jobs, err);
     if (!st)

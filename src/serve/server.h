@@ -24,19 +24,20 @@ struct server_options {
     size_t max_body;    /* bytes [4 MiB] */
     double deadline_ms; /* of requests that name none; 0: none */
     bool no_cache;
-    size_t cache_entries;       /* [100,000] */
-    size_t cache_bytes;         /* [64 MiB] */
-    double cache_ttl;           /* seconds; 0: no limit */
-    const char *cache_folder;   /* of the labels kept on disk; NULL: in memory alone */
-    size_t cache_disk_bytes;    /* [1 GiB] */
-    bool cache_admit_all;       /* labels asked for once go to disk and Redis, too */
-    const char *redis;          /* host:port[/database] or a socket's /path; NULL: none */
-    const char *redis_password; /* NULL: none */
-    unsigned redis_timeout_ms;  /* [20] */
-    unsigned idle_seconds;      /* without a byte, then a connection is closed [30] */
-    unsigned body_seconds;      /* for a whole request to arrive [30] */
-    const char *token;          /* asked of clients that classify; NULL: nobody is asked */
-    const char *admin_token;    /* asked of those that change bundles; NULL: nobody may */
+    size_t cache_entries;        /* [100,000] */
+    size_t cache_bytes;          /* [64 MiB] */
+    double cache_ttl;            /* seconds; 0: no limit */
+    const char *cache_folder;    /* of the labels kept on disk; NULL: in memory alone */
+    size_t cache_disk_bytes;     /* [1 GiB] */
+    bool cache_admit_all;        /* labels asked for once go to disk and Redis, too */
+    const char *redis;           /* host:port[/database] or a socket's /path; NULL: none */
+    const char *redis_password;  /* NULL: none */
+    unsigned redis_timeout_ms;   /* [20] */
+    const char *products_folder; /* of texts that come while it runs; NULL: none are taken */
+    unsigned idle_seconds;       /* without a byte, then a connection is closed [30] */
+    unsigned body_seconds;       /* for a whole request to arrive [30] */
+    const char *token;           /* asked of clients that classify; NULL: nobody is asked */
+    const char *admin_token;     /* asked of those that change bundles; NULL: nobody may */
     const char *bundles; /* folder of the bundles that may be activated by name; NULL: none */
     engine_open *open;   /* how one is opened [engine_open_bundle] */
     server_log *log;     /* access log; NULL: none */
@@ -49,7 +50,7 @@ struct server; /* opaque */
 
 /* Listens and answers from now on. The engine and all texts of
  * the options must outlive the server. Errors: EINVAL (host),
- * EIO (the address is taken, not ours, not permitted), ENOMEM. */
+ * EIO (the address is taken, not ours, not permitted; the folder of texts), ENOMEM. */
 medley_status server_start(const struct engine *engine, const struct server_options *options,
                            struct server **out, medley_error *err);
 uint16_t server_port(const struct server *s);

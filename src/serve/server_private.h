@@ -11,6 +11,7 @@
 #include "serve/counters.h"
 #include "serve/deployment.h"
 #include "serve/flight.h"
+#include "serve/product_texts.h"
 #include "serve/recent.h"
 #include "serve/server.h"
 #include "serve/shadow.h"
@@ -40,6 +41,7 @@ struct server {
     struct deployments deployments;
     struct server_options options; /* defaults filled in */
     struct label_cache *cache;     /* NULL: none */
+    struct product_texts *texts;   /* newer than the bundles'; NULL: none are taken */
     struct flights flights;        /* lists being judged, for those who ask for the same */
     struct jobs *jobs;             /* classifications */
     struct jobs *admin_jobs, *shadow_jobs;
@@ -85,7 +87,7 @@ struct request {
     char method[16], path[257]; /* cut to fit; for the log */
     double started, deadline;   /* clock_seconds */
     struct strbuf body;     /* of a route that takes none: what stands for {id} in its path */
-    struct strbuf argument; /* what stands for {id} in the path of the route */
+    struct strbuf argument; /* what stands for {id} or {name} in the path of the route */
     size_t received;        /* bytes of body, kept or thrown away */
     size_t held;            /* of these, counted in the server's body_bytes */
     struct deployment *deployment; /* entered, or NULL */
@@ -109,14 +111,15 @@ enum handled { HANDLED, SUBMITTED };
 enum access { OPEN_TO_ALL, FOR_CLIENTS, FOR_ADMINS };
 
 struct route {
-    const char *method, *path; /* one "{id}" in it stands for one byte or more */
+    const char *method, *path;                 /* one "{id}" in it stands for one byte or more,
+                                                  "{name}" for such without a slash */
     enum handled (*handle)(struct request *r); /* SUBMITTED: a worker will call request_done */
     const char *takes;                         /* media type of the body; NULL: it takes none */
     bool always;                               /* answered while the server shuts down, too */
     enum access access;
     const char *summary;
 };
-#define N_ROUTES 26 /* as the table's size, so that a missing line shows; see routes.c */
+#define N_ROUTES 29 /* as the table's size, so that a missing line shows; see routes.c */
 extern const struct route routes[N_ROUTES];
 
 /* Sets a JSON answer {"error": "..."}. */
@@ -157,6 +160,10 @@ enum handled handle_shadow(struct request *r);
 #define PRODUCTS_MAX_IDS 10000
 enum handled handle_invalidate(struct request *r); /* products.c */
 enum handled handle_invalidate_one(struct request *r);
+/* product_updates.c */
+enum handled handle_products_put(struct request *r);
+enum handled handle_product_get(struct request *r);
+enum handled handle_product_delete(struct request *r);
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v);
 
 /* "models", "cascade" and "calibration", as members of an object. */
