@@ -200,7 +200,7 @@ static void answer_problem(struct request *r, medley_status st, const medley_err
     answer_error(r,
                  st == MEDLEY_EUNSUPPORTED                     ? 409
                  : st == MEDLEY_EINVAL || st == MEDLEY_EFORMAT ? 400
-                 : st == MEDLEY_EIO                            ? 404
+                 : st == MEDLEY_EIO || st == MEDLEY_ESTALE     ? 404
                                                                : 503,
                  "%s", err->message);
 }

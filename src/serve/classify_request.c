@@ -144,12 +144,20 @@ static medley_status read_query(const json *v, struct classify_request *r, medle
     return st;
 }
 
-static medley_status read_locale(const json *v, struct classify_request *r, medley_error *err)
+bool is_locale_tag(medley_text text)
 {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    for (size_t i = 0; i < text.n; i++)
+        if (!memchr(allowed, text.s[i], sizeof allowed - 1))
+            return false;
+    return text.n > 0 && text.n <= CLASSIFY_MAX_LOCALE;
+}
+
+static medley_status read_locale(const json *v, struct classify_request *r, medley_error *err)
+{
     medley_status st = read_text(v, "", CLASSIFY_MAX_LOCALE, &r->locale, err);
-    if (!st && (r->locale.n == 0 || strspn(r->locale.s, allowed) != r->locale.n))
+    if (!st && !is_locale_tag(r->locale))
         st = fail(err, MEDLEY_EINVAL, "locale: must be a tag of letters, digits, '-' and '_'");
     return st;
 }

@@ -47,6 +47,8 @@ medley_status classify_request_parse(const char *body, size_t n, struct classify
  * text; the rest of *out is as if it had not been asked for. */
 medley_status products_request_parse(const char *body, size_t n, struct classify_request *out,
                                      medley_error *err);
+/* A tag such as "us" or "pt-BR": letters, digits, '-' and '_', CLASSIFY_MAX_LOCALE at most. */
+bool is_locale_tag(medley_text text);
 void classify_request_deinit(struct classify_request *r); /* a zeroed struct is fine */
 
 #endif

@@ -63,10 +63,11 @@ static const struct {
      "'type':'number'}}}"},
     {"Models", "{'type':'object','required':['bundle','models'],'properties':{'bundle':{'type':'string'},"
      "'models':" LIST_OF("{'type':'object','required':['name','kind']}") "}}"},
-    {"BundleName", "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
-     "'bundle':{'type':'string','minLength':1,'description':'folder beside the first one'}}}"},
-    {"Shadow", "{'type':'object','required':['bundle'],'additionalProperties':false,'properties':{"
-     "'bundle':{'type':['string','null']},'share':{'type':'number','exclusiveMinimum':0,'maximum':1}}}"},
+    {"BundleName", "{'type':'object','additionalProperties':false,'properties':{"
+     "'bundle':{'type':'string','default':'current','description':'folder beside the first one'}}}"},
+    {"Shadow", "{'type':'object','additionalProperties':false,'properties':{"
+     "'bundle':{'type':['string','null'],'description':'null, or not given: no shadow any more'},"
+     "'share':{'type':'number','exclusiveMinimum':0,'maximum':1}}}"},
     {"Nothing", "{'type':'object','maxProperties':0}"},
     {"Ids", "{'type':'object','required':['ids'],'additionalProperties':false,'properties':{"
      "'ids':{'type':'array','minItems':1,'maxItems':" NUMBER(PRODUCTS_MAX_IDS) ",'items':{"

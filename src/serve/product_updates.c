@@ -84,8 +84,9 @@ static bool find_product(struct request *r, medley_text *locale, medley_text *id
         answer_error(r, 400, "id: more than %d bytes", CLASSIFY_MAX_ID);
     else if (!utf8_valid((struct str){id->s, id->n}, NULL))
         answer_error(r, 400, "id: invalid UTF-8");
-    else if (locale->n == 0 || locale->n > CLASSIFY_MAX_LOCALE)
-        answer_error(r, 400, "locale: must have 1 to %d bytes", CLASSIFY_MAX_LOCALE);
+    else if (!is_locale_tag(*locale))
+        answer_error(r, 400, "locale: must be a tag of 1 to %d letters, digits, '-' and '_'",
+                     CLASSIFY_MAX_LOCALE);
     else
         return true;
     return false;

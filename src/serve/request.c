@@ -210,19 +210,19 @@ static bool path_fits(struct request *r, const char *pattern, const char *path)
 /* Sets r->route, or answers 404 or 405. */
 static bool find_route(struct request *r, const char *path, const char *method)
 {
-    bool path_exists = false;
+    const char *fits = NULL; /* a path belongs to the first pattern that it fits */
     for (size_t i = 0; i < N_ROUTES; i++) {
-        if (!path_fits(r, routes[i].path, path))
+        if ((fits && strcmp(fits, routes[i].path) != 0) || !path_fits(r, routes[i].path, path))
             continue;
         r->route = i; /* for the log and the counters, even when the method is wrong */
         if (method_fits(&routes[i], method))
             return true;
-        path_exists = true;
+        fits = routes[i].path;
         size_t n = strlen(r->allow);
         snprintf(r->allow + n, sizeof r->allow - n, "%s%s%s", n ? ", " : "", routes[i].method,
                  strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
-    if (path_exists)
+    if (fits)
         answer_error(r, 405, "%s is not possible here, %s is", r->method, r->allow);
     else
         answer_error(r, 404, "nothing at '%s'", r->path);
