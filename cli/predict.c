@@ -6,18 +6,19 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "data/import.h"
+#include "data/table_writer.h"
 #include "ensemble/judge.h"
 #include "medley/bundle.h"
 
-#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE, KEY_EACH };
+enum { KEY_PAIRS = 1000, KEY_EXPLAIN, KEY_BUNDLE, KEY_WHOLE, KEY_EACH, KEY_FORMAT };
 
 struct arguments {
     struct common_options common;
-    const char *pairs, *output, *bundle;
+    const char *pairs, *output, *format, *bundle;
     bool explain, each, whole;
 };
 
@@ -26,7 +27,9 @@ static const struct argp_option options[] = {
      "query, product_id, product_locale, and if you like example_id and product texts; "
      ".csv, .tsv, .jsonl or .parquet (required)",
      0},
-    {"output", 'o', "FILE", 0, "where to write, - for stdout [-]", 0},
+    {"output", 'o', "FILE", 0,
+     "where to write, - for stdout [-]; .csv, .tsv, .jsonl or .parquet, by its ending", 0},
+    {"format", KEY_FORMAT, "NAME", 0, "csv, tsv, jsonl or parquet, whatever the ending", 0},
     {"explain", KEY_EXPLAIN, NULL, 0, "add each model's contribution to each class", 0},
     {"each", KEY_EACH, NULL, 0, "add the class probabilities of each model itself", 0},
     {"bundle", KEY_BUNDLE, "DIR", 0, "another bundle than the workspace's current one", 0},
@@ -44,6 +47,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'o':
         a->output = arg;
+        return 0;
+    case KEY_FORMAT:
+        a->format = arg;
+        if (!table_format_known(arg))
+            argp_error(state, "no format is called '%s' (expected one of %s)", arg,
+                       table_formats());
         return 0;
     case KEY_EXPLAIN:
         a->explain = true;
@@ -81,7 +90,8 @@ static const struct argp argp = {
         "empty where it was not asked or had no answer. With a cascade in the bundle, the last "
         "two columns are "
         "the stage that a pair stopped at and the models that were asked.\nExample:\n"
-        "  medley predict -C shop --pairs new.csv -o labelled.csv",
+        "  medley predict -C shop --pairs new.csv -o labelled.csv\n"
+        "  medley predict -C shop --pairs new.parquet -o labelled.parquet",
 };
 
 struct prediction {
@@ -89,7 +99,8 @@ struct prediction {
     struct pairs pairs;
     struct judge_answers answers; /* by pair */
     uint32_t models;              /* to ask; 0: as the bundle does */
-    FILE *out;
+    struct table_writer *out;
+    struct strbuf used; /* scratch */
 };
 
 /* Says it only where there was something to use. */
@@ -136,109 +147,126 @@ static medley_status classify_all(struct prediction *p, medley_error *err)
     return st;
 }
 
-static void write_field(FILE *out, struct str s)
+/* ---- the table ---- */
+
+/* Its columns, in order; names are in one text. */
+struct layout {
+    struct table_column *columns;
+    size_t n, capacity;
+    struct strbuf names;
+};
+
+static void add_column(struct layout *l, enum table_type type, bool optional,
+                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void add_column(struct layout *l, enum table_type type, bool optional,
+                       const char *format, ...)
 {
-    if (!memchr(s.s ? s.s : "", ',', s.n) && !memchr(s.s ? s.s : "", '"', s.n) &&
-        !memchr(s.s ? s.s : "", '\n', s.n) && !memchr(s.s ? s.s : "", '\r', s.n)) {
-        fprintf(out, "%.*s", (int)s.n, s.s ? s.s : "");
-        return;
-    }
-    fputc('"', out);
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.s[i] == '"')
-            fputc('"', out);
-        fputc(s.s[i], out);
-    }
-    fputc('"', out);
+    va_list args;
+    va_start(args, format);
+    sb_addvf(&l->names, format, args);
+    va_end(args);
+    sb_addc(&l->names, 0);
+    if (!mem_reserve(&l->columns, &l->capacity, l->n + 1, sizeof *l->columns))
+        l->names.failed = true;
+    else
+        l->columns[l->n++] = (struct table_column){NULL, type, optional};
 }
 
-static void write_header(const struct prediction *p)
+/* PREFIX_CLASS for each class. */
+static void add_classes(struct layout *l, const medley_bundle *b, const char *prefix,
+                        const char *of, bool optional)
+{
+    for (size_t c = 0; c < medley_bundle_classes(b); c++)
+        add_column(l, TABLE_FLOAT, optional, "%s%s%s_%s", prefix, of ? "_" : "", of ? of : "",
+                   medley_bundle_class(b, c));
+}
+
+static medley_status lay_out(const struct prediction *p, struct layout *l, medley_error *err)
 {
     const medley_bundle *b = p->bundle;
-    size_t k = medley_bundle_classes(b);
-    fprintf(p->out, "example_id,label");
-    for (size_t c = 0; c < k; c++)
-        fprintf(p->out, ",p_%s", medley_bundle_class(b, c));
+    size_t n_models = medley_bundle_models(b);
+    sb_init(&l->names);
+    add_column(l, TABLE_TEXT, false, "example_id");
+    add_column(l, TABLE_TEXT, false, "label");
+    add_classes(l, b, "p", NULL, false);
     if (p->answers.contributions) {
-        for (size_t c = 0; c < k; c++)
-            fprintf(p->out, ",margin_%s", medley_bundle_class(b, c));
-        for (size_t c = 0; c < k; c++)
-            fprintf(p->out, ",base_%s", medley_bundle_class(b, c));
-        for (size_t m = 0; m <= medley_bundle_models(b); m++)
-            for (size_t c = 0; c < k; c++)
-                fprintf(p->out, ",contribution_%s_%s", common_player(b, m),
-                        medley_bundle_class(b, c));
+        add_classes(l, b, "margin", NULL, false);
+        add_classes(l, b, "base", NULL, false);
+        for (size_t m = 0; m <= n_models; m++)
+            add_classes(l, b, "contribution", common_player(b, m), true);
     }
-    for (size_t m = 0; m < medley_bundle_models(b) && p->answers.said; m++)
-        for (size_t c = 0; c < k; c++)
-            fprintf(p->out, ",p_%s_%s", medley_bundle_model(b, m), medley_bundle_class(b, c));
-    if (in_stages(p))
-        fprintf(p->out, ",cascade_stage,models_used");
-    fputc('\n', p->out);
+    for (size_t m = 0; m < n_models && p->answers.said; m++)
+        add_classes(l, b, "p", medley_bundle_model(b, m), true);
+    if (in_stages(p)) {
+        add_column(l, TABLE_INTEGER, false, "cascade_stage");
+        add_column(l, TABLE_TEXT, false, "models_used");
+    }
+    if (l->names.failed)
+        return fail_memory(err, "columns");
+    const char *name = l->names.s;
+    for (size_t i = 0; i < l->n; i++, name += strlen(name) + 1)
+        l->columns[i].name = name;
+    return MEDLEY_OK;
 }
 
 /* "gcn+minilm" */
-static void write_used(const struct prediction *p, uint32_t used)
+static void write_used(struct prediction *p, uint32_t used)
 {
-    const char *between = "";
-    for (size_t m = 0; m < medley_bundle_models(p->bundle); m++) {
-        if (!(used >> m & 1))
-            continue;
-        fprintf(p->out, "%s%s", between, medley_bundle_model(p->bundle, m));
-        between = "+";
-    }
+    sb_clear(&p->used);
+    for (size_t m = 0; m < medley_bundle_models(p->bundle); m++)
+        if (used >> m & 1)
+            sb_addf(&p->used, "%s%s", p->used.n ? "+" : "", medley_bundle_model(p->bundle, m));
+    table_put_text(p->out, sb_str(&p->used));
 }
 
-/* Row i of n columns; NaN is left empty. */
-static void write_numbers(FILE *out, const float *rows, size_t i, size_t n)
+static void write_numbers(struct table_writer *out, const float *v, size_t n)
 {
     for (size_t j = 0; j < n; j++)
-        if (isnan(rows[i * n + j]))
-            fputc(',', out);
-        else
-            fprintf(out, ",%.9g", (double)rows[i * n + j]);
+        table_put_real(out, v[j]);
 }
 
-static void write_row(const struct prediction *p, size_t i)
+static medley_status write_row(struct prediction *p, size_t i, medley_error *err)
 {
     size_t k = medley_bundle_classes(p->bundle), n_models = medley_bundle_models(p->bundle);
     const medley_result *r = &p->answers.results[i];
     double base[MEDLEY_MAX_CLASSES];
     medley_bundle_stage_base(p->bundle, r->stages, base);
-    write_field(p->out, column_at(&p->pairs.example_id, i));
-    fprintf(p->out, ",%s", medley_bundle_class(p->bundle, r->label));
-    for (size_t c = 0; c < k; c++)
-        fprintf(p->out, ",%.9g", (double)r->probabilities[c]);
+    table_put_text(p->out, column_at(&p->pairs.example_id, i));
+    table_put_text(p->out, str_of(medley_bundle_class(p->bundle, r->label)));
+    write_numbers(p->out, r->probabilities, k);
     if (p->answers.contributions) {
+        size_t width = (n_models + 1) * k;
+        write_numbers(p->out, r->margins, k);
         for (size_t c = 0; c < k; c++)
-            fprintf(p->out, ",%.9g", (double)r->margins[c]);
-        for (size_t c = 0; c < k; c++)
-            fprintf(p->out, ",%.9g", base[c]);
-        write_numbers(p->out, p->answers.contributions, i, (n_models + 1) * k);
+            table_put_real(p->out, (float)base[c]);
+        write_numbers(p->out, p->answers.contributions + i * width, width);
     }
     if (p->answers.said)
-        write_numbers(p->out, p->answers.said, i, n_models * k);
+        write_numbers(p->out, p->answers.said + i * n_models * k, n_models * k);
     if (in_stages(p)) {
-        fprintf(p->out, ",%u,", r->stages);
+        table_put_integer(p->out, r->stages);
         write_used(p, r->models_used);
     }
-    fputc('\n', p->out);
+    return table_writer_row(p->out, err);
 }
 
-static medley_status write_all(struct prediction *p, const char *path, medley_error *err)
+static medley_status write_all(struct prediction *p, const struct arguments *a,
+                               medley_error *err)
 {
-    struct outfile file = {0};
-    bool to_stdout = !path || strcmp(path, "-") == 0;
-    medley_status st = to_stdout ? MEDLEY_OK : outfile_open(&file, path, err);
-    if (st)
-        return st;
-    p->out = to_stdout ? stdout : file.f;
-    write_header(p);
-    for (size_t i = 0; i < p->pairs.n; i++)
-        write_row(p, i);
-    if (!to_stdout)
-        return outfile_commit(&file, err);
-    return fflush(stdout) == 0 ? MEDLEY_OK : fail(err, MEDLEY_EIO, "cannot write to stdout");
+    struct layout l = {0};
+    sb_init(&p->used);
+    medley_status st = lay_out(p, &l, err);
+    if (!st)
+        st = table_writer_open(a->output, a->format, l.columns, l.n, &p->out, err);
+    for (size_t i = 0; i < p->pairs.n && !st; i++)
+        st = write_row(p, i, err);
+    if (!st)
+        st = table_writer_commit(p->out, err);
+    table_writer_free(p->out);
+    sb_deinit(&p->used);
+    sb_deinit(&l.names);
+    mem_free(l.columns);
+    return st;
 }
 
 static medley_status answers_new(struct prediction *p, const struct arguments *a,
@@ -271,7 +299,7 @@ static medley_status predict(const struct arguments *a, const struct workspace *
     if (!st)
         st = classify_all(&p, err);
     if (!st)
-        st = write_all(&p, a->output, err);
+        st = write_all(&p, a, err);
     mem_free(p.answers.results);
     mem_free(p.answers.contributions);
     mem_free(p.answers.said);

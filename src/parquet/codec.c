@@ -62,3 +62,27 @@ bool parquet_decompress(int32_t codec, const uint8_t *in, size_t in_n, uint8_t *
         return false;
     }
 }
+
+/* Level 1: text pages shrink nearly as much as at 3, at twice the speed. */
+bool parquet_compress(int32_t codec, struct str in, struct strbuf *out)
+{
+    sb_clear(out);
+    if (codec == CODEC_NONE) {
+        if (in.n)
+            sb_add(out, in.s, in.n);
+        return !out->failed;
+    }
+    size_t n =
+        codec == CODEC_ZSTD ? ZSTD_compressBound(in.n) : snappy_max_compressed_length(in.n);
+    char *to = sb_room(out, n);
+    if (!to)
+        return false;
+    if (codec == CODEC_ZSTD)
+        n = ZSTD_compress(to, n, in.s, in.n, 1);
+    else if (snappy_compress(in.s, in.n, to, &n) != SNAPPY_OK)
+        return false;
+    if (codec == CODEC_ZSTD && ZSTD_isError(n))
+        return false;
+    sb_took(out, n);
+    return true;
+}

@@ -1,7 +1,8 @@
-/* codec.h: decompressing pages. */
+/* codec.h: compressing and decompressing pages. */
 #ifndef PARQUET_CODEC_H
 #define PARQUET_CODEC_H
 
+#include "base/str.h"
 #include "medley/status.h"
 
 #include <stdbool.h>
@@ -18,5 +19,8 @@ bool parquet_codec_known(int32_t codec);
  */
 bool parquet_decompress(int32_t codec, const uint8_t *in, size_t in_n, uint8_t *out,
                         size_t out_n);
+/* All of `in` into *out, which is cleared first; CODEC_NONE, CODEC_SNAPPY or CODEC_ZSTD. False
+ * when out of memory. */
+bool parquet_compress(int32_t codec, struct str in, struct strbuf *out);
 
 #endif
