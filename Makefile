@@ -211,8 +211,11 @@ reproduce: $B/medley $(PEERS)/complete  ## the published experiment's shape, bes
 	@for data in shop esci; do MINILM="$(MINILM)" $(PEERS)/bin/python -B bench/reproduce.py $B/medley $B/reproduce \
 	    $$data $(SEEDS) || exit 1; done
 
-bench-parquet: $B/bench/bench_parquet $(PEERS)/complete  ## reading Parquet beside pyarrow, CSV to stdout
+bench-parquet: $B/bench/bench_parquet $B/bench/parquet_copy $(PEERS)/complete  ## reading Parquet beside pyarrow, CSV to stdout
 	@$(PEER_BENCH)/parquet.py
+
+parquet-check: $B/bench/bench_parquet $B/bench/parquet_copy $(PEERS)/complete  ## Parquet read and written beside pyarrow, DuckDB, pandas
+	@$(PEER_BENCH)/parquet_check.py
 
 $(PEERS)-lm/complete: scripts/peers-env
 	scripts/peers-env $(PEERS)-lm lm
@@ -264,7 +267,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help api-check soak web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help api-check soak web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet parquet-check bench-tokenize peer-tools format tidy headers layers \
         demo demo-deps clean
 .SECONDARY:
 

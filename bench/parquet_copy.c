@@ -1,17 +1,17 @@
 /* parquet_copy.c: a Parquet file read and written again by Medley's own code; for
- * bench/peers/parquet_check.py and parquet.py. Columns are taken as far as the writer has their type: whole
- * numbers, floats, doubles and texts.
+ * bench/peers/parquet_check.py and parquet.py. Columns are taken as far as the writer has their
+ * type: whole numbers, floats, doubles and texts.
  *
  *   parquet_copy FROM TO [zstd|snappy|plain] [GROUP_ROWS]
  *
- * On stdout: rows, seconds of reading and writing, of writing alone, and peak memory as JSON. */
-#define _GNU_SOURCE
-#include "bench/peak.h"
+ * On stdout: rows, seconds of reading and writing, of writing alone, and peak memory as JSON.
+ */
 #include "parquet/parquet.h"
 #include "parquet/writer.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MOST = 256 };
@@ -35,6 +35,12 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double peak_mb(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (double)use.ru_maxrss / 1024 : 0;
 }
 
 static bool writable(const struct parquet_leaf *l, enum parquet_write_type *type)

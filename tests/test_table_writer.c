@@ -66,7 +66,7 @@ static void test_format(const char *name)
 static void test_choice(void)
 {
     const char *folder = tap_folder();
-    char *text;
+    char *text = NULL;
     size_t n;
     medley_error err = {0};
     ok(write_table(at(folder, "x.parquet"), "csv", 1, &err) == MEDLEY_OK &&
@@ -91,7 +91,7 @@ static void test_whole(void)
     const char *path = put(tap_folder(), "x.parquet", "old");
     struct table_writer *w = NULL;
     medley_error err = {0};
-    char *text;
+    char *text = NULL;
     size_t n;
     medley_status st = table_writer_open(path, NULL, columns, 3, &w, &err);
     if (!st) {

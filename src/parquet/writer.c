@@ -232,7 +232,7 @@ medley_status parquet_writer_row(struct parquet_writer *w, medley_error *err)
         return fail_memory(err, "a row");
     if (w->bad)
         return fail(err, MEDLEY_EINVAL, "row %llu, column '%s': %s",
-                    (unsigned long long)(w->all_rows + w->rows + 1),
+                    (unsigned long long)w->all_rows + w->rows + 1,
                     w->columns[w->bad_column].name, w->bad);
     w->rows++;
     if (w->rows < w->group_rows && bytes < w->group_bytes)

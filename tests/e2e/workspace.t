@@ -108,6 +108,53 @@ ok $? "predict to stdout"
     awk -F, 'NR == 1 { n = NF; for (i = 1; i <= NF; i++) each += $i ~ /^p_.*_[ESCI]$/; next } NF < n { bad = 1 }
         END { exit bad || each < 4 || each % 4 }'
 ok $? "predict --each adds what each model says"
+# The same as Parquet, for our own reader and for others where Python has them.
+"$medley" predict -C ws --pairs pairs.csv --each --explain -o out.parquet 2>err &&
+    "$medley" predict -C ws --pairs pairs.csv --each --explain --format parquet >again.parquet 2>err &&
+    "$medley" predict -C ws --pairs pairs.csv --each --explain -o out.jsonl 2>err &&
+    "$medley" predict -C ws --pairs pairs.csv --each --explain -o wide.csv 2>err
+ok $? "predict writes Parquet, JSONL and CSV"
+[ "$(head -c 4 out.parquet)" = PAR1 ] && cmp -s out.parquet again.parquet && [ "$(wc -l <out.jsonl)" -eq 3 ]
+ok $? "the same to a file and to stdout"
+cat >same.py <<'EOF'
+import csv, json, math
+rows = list(csv.DictReader(open("wide.csv", newline="")))
+def same(got):
+    assert len(got) == len(rows) and list(got[0]) == list(rows[0]), (got, rows)
+    for a, b in zip(got, rows):
+        for name, v in a.items():
+            if v is None or isinstance(v, float) and math.isnan(v):
+                assert b[name] == "", (name, v, b[name])
+            elif isinstance(v, str):
+                assert v == b[name], (name, v, b[name])
+            else:
+                assert abs(v - float(b[name])) <= 1e-7 * abs(v), (name, v, b[name])
+same([json.loads(line) for line in open("out.jsonl")])
+readers = []
+try:
+    import pyarrow.parquet as pq
+    same(pq.read_table("out.parquet").to_pylist())
+    readers.append("pyarrow")
+    import pandas
+    same(pandas.read_parquet("out.parquet").to_dict("records"))
+    readers.append("pandas")
+except ImportError:
+    pass
+try:
+    import duckdb
+    read = duckdb.sql("select * from 'out.parquet'")
+    same([dict(zip(read.columns, r)) for r in read.fetchall()])
+    readers.append("duckdb")
+except ImportError:
+    pass
+print(" ".join(readers) or "no other reader here")
+EOF
+"${PYTHON:-python3}" same.py >readers 2>err
+ok $? "JSONL as CSV; Parquet as read by: $(cat readers)"
+"$medley" predict -C ws --pairs pairs.csv --format xlsx 2>err
+[ $? -eq 2 ]
+ok $? "another format is a usage error"
+says "no format is called 'xlsx'" "and named"
 "$medley" explain -C ws --query "never seen before" --title "a title" --json 2>err | grep -q '"contributions"'
 ok $? "explain --json"
 
