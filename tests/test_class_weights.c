@@ -62,9 +62,11 @@ static bool ensemble_means(const char *weights, double mean[3])
     struct strbuf b;
     sb_init(&b);
     const char *cut = strstr(yaml, "rounds: 40");
-    snprintf(line, sizeof line, weights ? "class_weights: \"%s\", " : "", weights);
     sb_add(&b, yaml, (size_t)(cut - yaml));
-    sb_addz(&b, line);
+    if (weights) {
+        snprintf(line, sizeof line, "class_weights: \"%s\", ", weights);
+        sb_addz(&b, line);
+    }
     sb_addz(&b, cut);
     put(folder, "medley.yaml", b.s);
     sb_deinit(&b);
