@@ -23,7 +23,7 @@ SONAME := libmedley.so.$(firstword $(subst ., ,$(VERSION)))
 # ---- dependencies ------------------------------------------------------------------------------
 # build/deps.mk holds the flags of the libraries. Making it installs what is missing; make then reads
 # itself anew, so that a bare machine needs one command. Targets that compile nothing do without.
-PKGS = libmicrohttpd libcjson yaml-0.1 libutf8proc libxxhash zlib libpcre2-8 libcurl snappy libzstd lmdb
+PKGS = libmicrohttpd yaml-0.1 libutf8proc libxxhash zlib libpcre2-8 libcurl snappy libzstd lmdb
 PASSIVE = help clean format layers dist deb links site
 
 ifneq ($(filter-out $(PASSIVE),$(or $(MAKECMDGOALS),all)),)

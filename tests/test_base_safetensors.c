@@ -5,7 +5,6 @@
 #include "base/safetensors.h"
 #include "tests/tap.h"
 
-#include <cjson/cJSON.h>
 #include <glob.h>
 
 static char path[256];
@@ -198,15 +197,8 @@ static void test_writer_refusals(void)
     st_writer_free(NULL);
 }
 
-static void *counted_alloc(size_t n)
-{
-    return mem_alloc(n, 1);
-}
-
 static void test_faults(void)
 {
-    cJSON_Hooks hooks = {counted_alloc, mem_free};
-    cJSON_InitHooks(&hooks);
     size_t writing = 0, reading = 0;
     medley_status st = MEDLEY_ENOMEM;
     for (; st == MEDLEY_ENOMEM && writing < 200; writing++) {
@@ -222,8 +214,7 @@ static void test_faults(void)
         mem_fail_after(SIZE_MAX);
         st_close(f);
     }
-    ok(st == MEDLEY_OK && reading > 50, "%zu failed allocations while reading", reading - 1);
-    cJSON_InitHooks(NULL);
+    ok(st == MEDLEY_OK && reading > 5, "%zu failed allocations while reading", reading - 1);
 }
 
 /* The compact header of the sample, every byte of which matters. */

@@ -91,7 +91,7 @@ static void test_refusals(void)
     is_refused("{\"query\":\"\\u0000\",\"products\":[\"B\"]}",
                "body:1: a string holds \\u0000");
     is_refused("{\"query\":\"\xFF\",\"products\":[\"B\"]}", "body:1: invalid UTF-8");
-    is_refused("{\"query\":[[[[\"q\"]]]]}", "body: nested more than 4 deep");
+    is_refused("{\"query\":[[[[\"q\"]]]]}", "body:1: nested more than 4 deep");
     is_refused("{\"query\":\"q\",\"products\":[\"B\"],\"deadline_ms\":0}",
                "deadline_ms: must be a number from 1 to 600000");
     is_refused("{\"query\":\"q\",\"products\":[\"B\"],\"max_age_s\":-1}",
@@ -125,7 +125,7 @@ static void test_large_refusals(void)
     sb_addz(&b, "{\"query\":\"q\",\"products\":[");
     for (int i = 0; i < 30000; i++)
         sb_addz(&b, "[],");
-    is_refused(b.s, "body: more than 20000 values");
+    is_refused(b.s, "body:1: more than 20000 values");
     sb_deinit(&b);
 }
 

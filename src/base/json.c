@@ -1,39 +1,80 @@
-/* json.c: the door to JSON. A strict scanner of our own reads the text first, because cJSON
- * takes control characters for white space, reads "01" and "1.", cuts strings at \u0000 and
- * does not say where or why it stopped; what passes the scanner cJSON turns into a tree, so
- * that a failure there can only be want of memory. Proof: tests/test_base_json.c,
- * fuzz/fuzz_json.c. */
+/* json.c: reads JSON, strictly, into a tree of two blocks of memory: nodes in the order in
+ * which they stand in the text, and the strings without their escapes, which take no more room
+ * than the text itself. So a value's first member is the node behind it, and a sibling so many
+ * nodes further on. Proof: tests/test_base_json.c, fuzz/fuzz_json.c. */
 #include "base/json.h"
 
-#include "base/decimal.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_DEPTH 256
-#define MAX_NUMBER 63 /* what cJSON's own buffer holds */
+#define MAX_NUMBER 63
 #define MAX_FILE ((size_t)1 << 30)
 
-/* ---- the scanner
- * ----------------------------------------------------------------------------- */
+/* The node before the root has no value: its text owns the strings. */
+struct json_value {
+    const char *key; /* of a member of an object, else NULL */
+    union {
+        const char *text;
+        double number;
+        size_t count; /* members or items */
+        bool truth;
+    } as;
+    enum json_kind kind;
+    uint32_t next; /* nodes on to the next sibling; 0: the last */
+};
+
+/* ---- the scanner ------------------------------------------------------------------------- */
 
 struct scanner {
     const char *start, *p, *end;
+    struct json_limits limits;
     const char *problem; /* set where the scan stopped */
-    int depth;
+    char limit_text[64]; /* of a problem that names a limit */
+    bool no_memory;
+    size_t depth;
+    json *nodes; /* [n_nodes] */
+    size_t n_nodes, capacity;
+    char *text; /* where the next string goes */
 };
 
-static bool scan_value(struct scanner *s);
+static bool scan_value(struct scanner *s, const char *key);
 
 static bool stop(struct scanner *s, const char *problem)
 {
     if (!s->problem)
         s->problem = problem;
     return false;
+}
+
+static bool stop_at_limit(struct scanner *s, const char *before, size_t limit,
+                          const char *after)
+{
+    snprintf(s->limit_text, sizeof s->limit_text, "%s%zu%s", before, limit, after);
+    return stop(s, s->limit_text);
+}
+
+/* NULL: stopped. The node moves when another is added. */
+static json *add_node(struct scanner *s, enum json_kind kind, const char *key)
+{
+    if (s->n_nodes > s->limits.values) { /* the first node is no value */
+        stop_at_limit(s, "more than ", s->limits.values, " values");
+        return NULL;
+    }
+    if (s->n_nodes == s->capacity &&
+        !mem_reserve(&s->nodes, &s->capacity, s->n_nodes + 1, sizeof *s->nodes)) {
+        s->no_memory = true;
+        stop(s, "out of memory");
+        return NULL;
+    }
+    json *v = &s->nodes[s->n_nodes++];
+    *v = (json){.key = key, .kind = kind};
+    return v;
 }
 
 static void skip_space(struct scanner *s)
@@ -67,10 +108,9 @@ static size_t take_digits(struct scanner *s)
     return (size_t)(s->p - from);
 }
 
-static bool scan_number(struct scanner *s)
+static bool scan_number(struct scanner *s, double *v)
 {
     const char *from = s->p;
-    double v;
     take(s, '-');
     if (!take(s, '0') && take_digits(s) == 0)
         return stop(s, "expected a digit");
@@ -85,9 +125,7 @@ static bool scan_number(struct scanner *s)
     size_t n = (size_t)(s->p - from);
     if (n > MAX_NUMBER)
         return stop(s, "a number has more than 63 characters");
-    if (!str_to_double((struct str){from, n}, &v))
-        return stop(s, "a number is out of range");
-    return true;
+    return str_to_double((struct str){from, n}, v) || stop(s, "a number is out of range");
 }
 
 /* Four hexadecimal digits; -1 when they are none. */
@@ -109,15 +147,9 @@ static int32_t take_hex4(struct scanner *s)
     return v;
 }
 
-/* After a backslash. */
-static bool scan_escape(struct scanner *s)
+/* After "\u". */
+static bool scan_codepoint(struct scanner *s)
 {
-    if (s->p < s->end && *s->p && strchr("\"\\/bfnrt", *s->p)) {
-        s->p++;
-        return true;
-    }
-    if (!take(s, 'u'))
-        return stop(s, "unknown escape in a string");
     int32_t c = take_hex4(s);
     if (c < 0)
         return stop(s, "expected four hexadecimal digits after \\u");
@@ -129,78 +161,133 @@ static bool scan_escape(struct scanner *s)
         int32_t low = take(s, '\\') && take(s, 'u') ? take_hex4(s) : -1;
         if (low < 0xDC00 || low > 0xDFFF)
             return stop(s, "a high surrogate stands alone");
+        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
     }
+    s->text += utf8_encode((uint32_t)c, s->text); /* 3 bytes at most of 6, 4 of 12 */
     return true;
 }
 
-static bool scan_string(struct scanner *s)
+/* After a backslash. */
+static bool scan_escape(struct scanner *s)
+{
+    static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+    const char *known = s->p < s->end && *s->p ? strchr(names, *s->p) : NULL;
+    if (known) {
+        s->p++;
+        *s->text++ = meant[known - names];
+        return true;
+    }
+    if (!take(s, 'u'))
+        return stop(s, "unknown escape in a string");
+    return scan_codepoint(s);
+}
+
+/* Bytes before the next quote, backslash or control character. */
+static size_t plain_run(const char *p, const char *end)
+{
+    static const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    const char *from = p;
+    for (uint64_t x; (size_t)(end - p) >= sizeof x; p += sizeof x) {
+        memcpy(&x, p, sizeof x);
+        uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+        /* A byte's top bit is set when it is the one looked for, or perhaps behind such. */
+        if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ones * 0x20) & ~x)) &
+            high)
+            break;
+    }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
+    return (size_t)(p - from);
+}
+
+/* *out is terminated and lives as long as the tree. */
+static bool scan_string(struct scanner *s, const char **out)
 {
     if (!take(s, '"'))
         return stop(s, "expected a string in double quotes");
-    while (s->p < s->end) {
-        unsigned char c = (unsigned char)*s->p++;
-        if (c == '"')
+    *out = s->text;
+    for (;;) {
+        size_t run = plain_run(s->p, s->end);
+        memcpy(s->text, s->p, run);
+        s->text += run;
+        s->p += run;
+        if (s->p == s->end)
+            return stop(s, "a string does not end");
+        if (take(s, '"')) {
+            *s->text++ = 0;
             return true;
-        if (c < 0x20) {
-            s->p--;
-            return stop(s, "control character in a string");
         }
-        if (c == '\\' && !scan_escape(s))
+        if (!take(s, '\\'))
+            return stop(s, "control character in a string");
+        if (!scan_escape(s))
             return false;
     }
-    return stop(s, "a string does not end");
 }
 
+static bool scan_key(struct scanner *s, const char **key)
+{
+    if (!scan_string(s, key))
+        return false;
+    skip_space(s);
+    return take(s, ':') || stop(s, "expected ':' after a key");
+}
+
+/* After the opening bracket; the container is the last node. */
 static bool scan_members(struct scanner *s, char close, bool object)
 {
-    if (++s->depth > MAX_DEPTH)
-        return stop(s, "nested more than 256 deep");
+    size_t container = s->n_nodes - 1, last = 0, count = 0;
+    if (++s->depth > s->limits.depth)
+        return stop_at_limit(s, "nested more than ", s->limits.depth, " deep");
     skip_space(s);
-    bool more = !take(s, close);
-    while (more) {
+    for (bool more = !take(s, close); more; count++) {
+        const char *key = NULL;
         skip_space(s);
-        if (object) {
-            if (!scan_string(s))
-                return false;
-            skip_space(s);
-            if (!take(s, ':'))
-                return stop(s, "expected ':' after a key");
-        }
-        if (!scan_value(s))
+        if (object && !scan_key(s, &key))
             return false;
+        size_t member = s->n_nodes;
+        if (!scan_value(s, key))
+            return false;
+        if (count)
+            s->nodes[last].next = (uint32_t)(member - last);
+        last = member;
         skip_space(s);
         more = take(s, ',');
         if (!more && !take(s, close))
             return stop(s, object ? "expected ',' or '}'" : "expected ',' or ']'");
     }
+    s->nodes[container].as.count = count;
     s->depth--;
     return true;
 }
 
-static bool scan_value(struct scanner *s)
+static bool scan_value(struct scanner *s, const char *key)
 {
+    json *v;
     skip_space(s);
     if (s->p == s->end)
         return stop(s, "unexpected end");
     switch (*s->p) {
     case '{':
         s->p++;
-        return scan_members(s, '}', true);
+        return add_node(s, JSON_OBJECT, key) && scan_members(s, '}', true);
     case '[':
         s->p++;
-        return scan_members(s, ']', false);
+        return add_node(s, JSON_ARRAY, key) && scan_members(s, ']', false);
     case '"':
-        return scan_string(s);
+        v = add_node(s, JSON_STRING, key);
+        return v && scan_string(s, &v->as.text);
     case 't':
-        return take_word(s, "true");
+        v = add_node(s, JSON_BOOL, key);
+        return v && (v->as.truth = take_word(s, "true"));
     case 'f':
-        return take_word(s, "false");
+        return add_node(s, JSON_BOOL, key) && take_word(s, "false");
     case 'n':
-        return take_word(s, "null");
+        return add_node(s, JSON_NULL, key) && take_word(s, "null");
     default:
-        if (*s->p == '-' || (*s->p >= '0' && *s->p <= '9'))
-            return scan_number(s);
-        return stop(s, "expected a value");
+        if (*s->p != '-' && (*s->p < '0' || *s->p > '9'))
+            return stop(s, "expected a value");
+        v = add_node(s, JSON_NUMBER, key);
+        return v && scan_number(s, &v->as.number);
     }
 }
 
@@ -211,7 +298,7 @@ static bool scan_document(struct scanner *s)
         s->p += bad;
         return stop(s, "invalid UTF-8");
     }
-    if (!scan_value(s))
+    if (!scan_value(s, NULL))
         return false;
     skip_space(s);
     return s->p == s->end || stop(s, "more text after the value");
@@ -225,23 +312,53 @@ static size_t line_of(const struct scanner *s)
     return line;
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
-medley_status json_parse(struct str text, const char *name, json **out, medley_error *err)
+/* Guesses the number of nodes, so that small texts need no second block. */
+static bool make_room(struct scanner *s, size_t bytes)
+{
+    size_t guess = bytes / 16 < s->limits.values ? bytes / 16 : s->limits.values;
+    if (!mem_reserve(&s->nodes, &s->capacity, guess + 8, sizeof *s->nodes))
+        return false;
+    s->text = mem_alloc(bytes + 1, 1);
+    if (!s->text)
+        return false;
+    s->nodes[s->n_nodes++] = (json){.as.text = s->text};
+    return true;
+}
+
+static void free_nodes(json *nodes)
+{
+    if (nodes)
+        mem_free((char *)nodes->as.text);
+    mem_free(nodes);
+}
+
+medley_status json_parse_within(struct str text, const char *name, struct json_limits limits,
+                                json **out, medley_error *err)
 {
     if (text.n >= 3 &&
         memcmp(text.s, "\xEF\xBB\xBF", 3) == 0) /* a byte order mark says nothing */
         text = (struct str){text.s + 3, text.n - 3};
     const char *start = text.n ? text.s : "";
-    struct scanner s = {start, start, start + text.n, NULL, 0};
-    if (!scan_document(&s))
-        return fail(err, MEDLEY_EFORMAT, "%s:%zu: %s", name, line_of(&s), s.problem);
-    json *root = cJSON_ParseWithLength(start, text.n);
-    if (!root)
+    struct scanner s = {.start = start, .p = start, .end = start + text.n, .limits = limits};
+    if (!make_room(&s, text.n)) {
+        mem_free(s.nodes);
         return fail_memory(err, name);
-    *out = root;
-    return MEDLEY_OK;
+    }
+    if (scan_document(&s)) {
+        *out = s.nodes + 1;
+        return MEDLEY_OK;
+    }
+    free_nodes(s.nodes);
+    return s.no_memory ? fail_memory(err, name)
+                       : fail(err, MEDLEY_EFORMAT, "%s:%zu: %s", name, line_of(&s), s.problem);
+}
+
+medley_status json_parse(struct str text, const char *name, json **out, medley_error *err)
+{
+    struct json_limits limits = {.values = UINT32_MAX - 1, .depth = MAX_DEPTH};
+    return json_parse_within(text, name, limits, out, err);
 }
 
 medley_status json_load(const char *path, json **out, medley_error *err)
@@ -258,72 +375,63 @@ medley_status json_load(const char *path, json **out, medley_error *err)
 
 void json_free(json *root)
 {
-    cJSON_Delete(root); /* accepts NULL */
+    if (root)
+        free_nodes(root - 1);
 }
 
 enum json_kind json_kind_of(const json *v)
 {
-    switch (v ? v->type & 0xFF : cJSON_NULL) {
-    case cJSON_True:
-    case cJSON_False:
-        return JSON_BOOL;
-    case cJSON_Number:
-        return JSON_NUMBER;
-    case cJSON_String:
-        return JSON_STRING;
-    case cJSON_Array:
-        return JSON_ARRAY;
-    case cJSON_Object:
-        return JSON_OBJECT;
-    default:
-        return JSON_NULL;
-    }
+    return v ? v->kind : JSON_NULL;
 }
 
-const json *json_get(const json *object, const char *key)
+static bool is_container(const json *v)
 {
-    if (!object || json_kind_of(object) != JSON_OBJECT)
-        return NULL;
-    return cJSON_GetObjectItemCaseSensitive(object, key);
+    return v && (v->kind == JSON_ARRAY || v->kind == JSON_OBJECT);
 }
 
 const json *json_first(const json *container)
 {
-    enum json_kind kind = json_kind_of(container);
-    return kind == JSON_ARRAY || kind == JSON_OBJECT ? container->child : NULL;
+    return is_container(container) && container->as.count ? container + 1 : NULL;
 }
 
 const json *json_next(const json *item)
 {
-    return item ? item->next : NULL;
+    return item && item->next ? item + item->next : NULL;
 }
 
 const char *json_key(const json *member)
 {
-    return member ? member->string : NULL;
+    return member ? member->key : NULL;
 }
 
 size_t json_count(const json *array_or_object)
 {
-    size_t n = 0;
-    for (const json *v = json_first(array_or_object); v; v = v->next)
-        n++;
-    return n;
+    return is_container(array_or_object) ? array_or_object->as.count : 0;
+}
+
+const json *json_get(const json *object, const char *key)
+{
+    if (json_kind_of(object) != JSON_OBJECT)
+        return NULL;
+    for (const json *m = json_first(object); m; m = json_next(m))
+        if (strcmp(m->key, key) == 0)
+            return m;
+    return NULL;
 }
 
 bool json_as_bool(const json *v, bool *out)
 {
     if (json_kind_of(v) != JSON_BOOL)
         return false;
-    *out = (v->type & 0xFF) == cJSON_True;
+    *out = v->as.truth;
     return true;
 }
 
 bool json_as_double(const json *v, double *out)
 {
-    if (json_kind_of(v) != JSON_NUMBER || !isfinite(v->valuedouble))
+    if (json_kind_of(v) != JSON_NUMBER)
         return false;
-    *out = v->valuedouble;
+    *out = v->as.number;
     return true;
 }
 
@@ -340,192 +448,6 @@ bool json_as_text(const json *v, const char **out)
 {
     if (json_kind_of(v) != JSON_STRING)
         return false;
-    *out = v->valuestring;
+    *out = v->as.text;
     return true;
-}
-
-/* ---- writing
- * --------------------------------------------------------------------------------- */
-
-void jw_init(struct json_writer *w, struct strbuf *out, bool pretty)
-{
-    *w = (struct json_writer){.out = out, .pretty = pretty, .first = true};
-}
-
-static void new_line(struct json_writer *w)
-{
-    if (!w->pretty)
-        return;
-    sb_addc(w->out, '\n');
-    for (int i = 0; i < w->depth; i++)
-        sb_add(w->out, "  ", 2);
-}
-
-/* What stands before a value or a key. */
-static void separate(struct json_writer *w)
-{
-    if (w->after_key) {
-        w->after_key = false;
-        return;
-    }
-    if (!w->first)
-        sb_addc(w->out, ',');
-    if (w->depth > 0)
-        new_line(w);
-    w->first = false;
-}
-
-static void open_container(struct json_writer *w, char bracket)
-{
-    separate(w);
-    sb_addc(w->out, bracket);
-    w->depth++;
-    w->first = true;
-}
-
-static void close_container(struct json_writer *w, char bracket)
-{
-    w->depth--;
-    if (!w->first)
-        new_line(w);
-    w->first = false;
-    sb_addc(w->out, bracket);
-}
-
-void jw_object(struct json_writer *w)
-{
-    open_container(w, '{');
-}
-
-void jw_object_end(struct json_writer *w)
-{
-    close_container(w, '}');
-}
-
-void jw_array(struct json_writer *w)
-{
-    open_container(w, '[');
-}
-
-void jw_array_end(struct json_writer *w)
-{
-    close_container(w, ']');
-}
-
-/* The escape of one character; bytes of the text used. '<' before '/' or '!' is escaped too, so
- * that a document can stand inside an HTML <script>. */
-static size_t escape(struct strbuf *out, struct str rest)
-{
-    static const char *const names[0x20] = {
-        ['\b'] = "\\b", ['\f'] = "\\f", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t"};
-    unsigned char c = (unsigned char)rest.s[0];
-    uint32_t codepoint;
-    if (c < 0x20 && names[c]) {
-        sb_addz(out, names[c]);
-    } else if (c < 0x20) {
-        sb_addf(out, "\\u%04x", c);
-    } else if (c == '"' || c == '\\') {
-        sb_addc(out, '\\');
-        sb_addc(out, (char)c);
-    } else if (c == '<' && rest.n > 1 && (rest.s[1] == '/' || rest.s[1] == '!')) {
-        sb_addz(out, "\\u003c");
-    } else if (c < 0x80) {
-        sb_addc(out, (char)c);
-    } else {
-        size_t used = utf8_decode(rest, &codepoint);
-        if (used) {
-            sb_add(out, rest.s, used);
-            return used;
-        }
-        sb_addz(out, "\xEF\xBF\xBD"); /* U+FFFD for each bad byte */
-    }
-    return 1;
-}
-
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<';
-}
-
-void json_add_text(struct strbuf *out, struct str text)
-{
-    sb_addc(out, '"');
-    for (size_t i = 0; i < text.n;) {
-        size_t run = i;
-        while (run < text.n && is_plain((unsigned char)text.s[run]))
-            run++;
-        if (run > i)
-            sb_add(out, text.s + i, run - i);
-        i = run;
-        if (i < text.n)
-            i += escape(out, (struct str){text.s + i, text.n - i});
-    }
-    sb_addc(out, '"');
-}
-
-void jw_key(struct json_writer *w, const char *key)
-{
-    separate(w);
-    json_add_text(w->out, str_of(key));
-    sb_addz(w->out, w->pretty ? ": " : ":");
-    w->after_key = true;
-}
-
-void jw_text(struct json_writer *w, struct str text)
-{
-    separate(w);
-    json_add_text(w->out, text);
-}
-
-void jw_textz(struct json_writer *w, const char *z)
-{
-    if (z)
-        jw_text(w, str_of(z));
-    else
-        jw_null(w);
-}
-
-void jw_double(struct json_writer *w, double v)
-{
-    char text[DECIMAL_ROOM];
-    separate(w);
-    if (isfinite(v))
-        sb_add(w->out, text, decimal_double(v, text));
-    else
-        sb_addz(w->out, "null");
-}
-
-void jw_float(struct json_writer *w, float v)
-{
-    char text[DECIMAL_ROOM];
-    separate(w);
-    if (isfinite(v))
-        sb_add(w->out, text, decimal_float(v, text));
-    else
-        sb_addz(w->out, "null");
-}
-
-void jw_i64(struct json_writer *w, int64_t v)
-{
-    char text[DECIMAL_ROOM];
-    separate(w);
-    sb_add(w->out, text, decimal_i64(v, text));
-}
-
-void jw_bool(struct json_writer *w, bool v)
-{
-    separate(w);
-    sb_addz(w->out, v ? "true" : "false");
-}
-
-void jw_null(struct json_writer *w)
-{
-    separate(w);
-    sb_addz(w->out, "null");
-}
-
-struct strbuf *jw_raw(struct json_writer *w)
-{
-    separate(w);
-    return w->out;
 }

@@ -1,16 +1,24 @@
-/* json.h: the one door to JSON. Reading is cJSON behind checked accessors whose errors name the
- * file and the key; writing is a streaming writer onto a strbuf. */
+/* json.h: the one door to JSON: a strict reader into a tree with checked accessors, and a
+ * streaming writer onto a strbuf. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
 #include "base/str.h"
 #include "medley/status.h"
 
-typedef struct cJSON json; /* a parsed value; borrowed from its root, except the root itself */
+typedef struct json_value
+    json; /* a parsed value; borrowed from its root, except the root itself */
 
 /* Parses text strictly (one value, no trailing bytes, depth limited, UTF-8 checked). `name` is
  * put before the message as name:line. Free the root with json_free. */
 medley_status json_parse(struct str text, const char *name, json **out, medley_error *err);
+/* The same for text of strangers: within limits that bound the memory, too (32 bytes a value,
+ * and once the text). What is longer or deeper is refused. */
+struct json_limits {
+    size_t values, depth; /* of containers, members and items together; of containers */
+};
+medley_status json_parse_within(struct str text, const char *name, struct json_limits limits,
+                                json **out, medley_error *err);
 medley_status json_load(const char *path, json **out, medley_error *err);
 void json_free(json *root);
 
@@ -18,7 +26,7 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 enum json_kind json_kind_of(const json *v);
 const json *json_get(const json *object,
                      const char *key);          /* case-sensitive; NULL when absent */
-size_t json_count(const json *array_or_object); /* 0 for anything else */
+size_t json_count(const json *array_or_object); /* O(1); 0 for anything else */
 const json *json_first(const json *container);  /* iterate: O(1) a step */
 const json *json_next(const json *item);
 const char *json_key(const json *member); /* NULL for array items */

@@ -7,39 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A tree node costs some 100 bytes, an element in the text two: "[[],[],...": so what could not
- * be a request anyway is refused before a tree is built of it. A full request has 1,000
- * products of 7 fields each. */
-#define MAX_VALUES 20000
-#define MAX_DEPTH 4
 #define MAX_AGE 1e9 /* seconds */
-
-/* Counts commas and brackets outside of strings. Ill-formed text may be miscounted: json_parse
- * refuses it later. */
-medley_status request_check_size(struct str body, size_t max_values, size_t max_depth,
-                                 medley_error *err)
-{
-    size_t values = 1, depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < body.n; i++) {
-        char c = body.s[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-            continue;
-        }
-        in_string = c == '"';
-        bool opens = c == '{' || c == '[';
-        values += opens || c == ',';
-        depth += opens;
-        depth -= depth > 0 && (c == '}' || c == ']');
-        if (depth > max_depth)
-            return fail(err, MEDLEY_EINVAL, "body: nested more than %zu deep", max_depth);
-        if (values > max_values)
-            return fail(err, MEDLEY_EINVAL, "body: more than %zu values", max_values);
-    }
-    return MEDLEY_OK;
-}
 
 /* ---- fields ------------------------------------------------------------------------------ */
 
@@ -284,14 +252,15 @@ static medley_status read_root(struct classify_request *r, bool update, medley_e
     return MEDLEY_OK;
 }
 
+/* A full request has 1,000 products of 7 fields each. */
+static const struct json_limits request_limits = {.values = 20000, .depth = 4};
+
 static medley_status parse(const char *body, size_t n, bool update,
                            struct classify_request *out, medley_error *err)
 {
     struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1};
     struct str text = {body, n};
-    medley_status st = request_check_size(text, MAX_VALUES, MAX_DEPTH, err);
-    if (!st)
-        st = json_parse(text, "body", &r.root, err);
+    medley_status st = json_parse_within(text, "body", request_limits, &r.root, err);
     if (!st)
         st = read_root(&r, update, err);
     if (st)

@@ -32,12 +32,6 @@ struct classify_request {
     json *root; /* owns the texts */
 };
 
-/* A tree node costs some 100 bytes, an element in the text two ("[[],[],..."): so what could
- * not be a request anyway is refused before a tree is built of it. Ill-formed text may pass:
- * json_parse refuses it later. */
-medley_status request_check_size(struct str body, size_t max_values, size_t max_depth,
-                                 medley_error *err);
-
 /* Anything not asked for is refused: unknown and doubled keys, wrong types, blank queries, too
  * long or too many. Errors: EFORMAT (not JSON), EINVAL (names the field, like
  * "products[3].title: must be text"), ENOMEM. On error nothing needs to be freed. */

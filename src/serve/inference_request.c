@@ -8,8 +8,7 @@
 #include <string.h>
 
 /* Nine tensors of 1,000 texts, each a list of its own. */
-#define MAX_VALUES 30000
-#define MAX_DEPTH 5
+static const struct json_limits limits = {.values = 30000, .depth = 5};
 
 const char *const inference_outputs[INFERENCE_OUTPUTS] = {"probabilities", "label"};
 
@@ -239,9 +238,7 @@ medley_status inference_request_parse(struct str body, struct inference_request 
                                       medley_error *err)
 {
     struct inference_request r = {.n = 0};
-    medley_status st = request_check_size(body, MAX_VALUES, MAX_DEPTH, err);
-    if (!st)
-        st = json_parse(body, "body", &r.root, err);
+    medley_status st = json_parse_within(body, "body", limits, &r.root, err);
     if (!st)
         st = read_root(&r, err);
     if (st)
