@@ -375,6 +375,16 @@ static void test_fold(void)
                    "c"),
             "a b c", "ideographic and no-break spaces too");
     is_text(folded(""), "", "nothing stays nothing");
+    size_t differ = 0; /* what is ASCII alone takes a path of its own */
+    for (int a = 1; a < 128; a++) {
+        for (int b = 1; b < 128; b++) {
+            char text[] = {'x', (char)a, (char)b, 'z', 0}, longer[] = "....\xC3\xA9", first[8];
+            memcpy(longer, text, 4);
+            snprintf(first, sizeof first, "%s\xC3\xA9", folded(text));
+            differ += strcmp(first, folded(longer)) != 0;
+        }
+    }
+    ok(differ == 0, "%zu of 16129 ASCII texts are folded otherwise than by Unicode", differ);
     struct strbuf out;
     medley_error err;
     sb_init(&out);

@@ -114,10 +114,31 @@ static void collapse_space(struct str text, struct strbuf *out)
     }
 }
 
+/* The same as by Unicode's rules; most queries are such. False: nothing was done. */
+static bool fold_ascii(struct str text, struct strbuf *out)
+{
+    char *start = sb_room(out, text.n), *to = start;
+    bool pending = false;
+    if (!start)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.s[i];
+        if (c >= 0x80)
+            return false;
+        if (c > ' ' && pending && to > start)
+            *to++ = ' ';
+        pending = c <= ' ';
+        if (c > ' ')
+            *to++ = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    }
+    sb_took(out, (size_t)(to - start));
+    return true;
+}
+
 medley_status label_key_fold(struct str text, struct strbuf *out, medley_error *err)
 {
     utf8proc_uint8_t *folded = NULL;
-    if (text.n == 0)
+    if (text.n == 0 || fold_ascii(text, out))
         return MEDLEY_OK;
     utf8proc_ssize_t n =
         utf8proc_map((const utf8proc_uint8_t *)text.s, (utf8proc_ssize_t)text.n, &folded,

@@ -1,5 +1,6 @@
 /* classify_answer.c: the JSON that POST /v1/classify and /v1/rank answer with. */
 #include "serve/classification.h"
+#include "serve/result_pieces.h"
 
 #include "base/cpu.h"
 #include "base/decimal.h"
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define TYPICAL_RESULT 512 /* bytes, without contributions */
 
 void write_double_classes(struct json_writer *w, const struct engine *e, const double *v)
 {
@@ -21,54 +24,8 @@ void write_double_classes(struct json_writer *w, const struct engine *e, const d
 
 /* ---- a result ----------------------------------------------------------------------------
  *
- * All results of an answer have the same keys and much the same values, and a list of
- * remembered labels costs little else than writing them. So the parts that repeat are made once
- * for an answer and copied, into room that is asked for once a result. */
-
-struct slice {
-    size_t at, n;
-};
-
-struct pieces {
-    const struct engine *e;
-    struct strbuf text;                       /* what the slices cut */
-    struct slice classes[MEDLEY_MAX_CLASSES]; /* {"E": and ,"S": and so on */
-    struct slice labels[MEDLEY_MAX_CLASSES];
-    struct slice players[MEDLEY_MAX_MODELS + 1]; /* {"minilm": and ,"context": */
-    struct slice models[MEDLEY_MAX_MODELS];      /* "minilm" */
-    size_t room;                                 /* bytes of a result at most, but for its id */
-};
-
-static struct slice piece(struct pieces *p, const char *before, const char *text,
-                          const char *after)
-{
-    struct slice s = {.at = p->text.n};
-    sb_addz(&p->text, before);
-    json_add_text(&p->text, str_of(text));
-    sb_addz(&p->text, after);
-    s.n = p->text.n - s.at;
-    return s;
-}
-
-static void pieces_init(struct pieces *p, const struct engine *e, bool contributions)
-{
-    *p = (struct pieces){.e = e};
-    sb_init(&p->text);
-    for (size_t k = 0; k < e->n_classes; k++) {
-        p->classes[k] = piece(p, k ? "," : "{", e->classes[k], ":");
-        p->labels[k] = piece(p, "", e->classes[k], "");
-    }
-    for (size_t m = 0; m <= e->n_models; m++)
-        p->players[m] =
-            piece(p, m ? "," : "{", m < e->n_models ? e->models[m] : "context", ":");
-    for (size_t m = 0; m < e->n_models; m++)
-        p->models[m] = piece(p, "", e->models[m], "");
-    /* What all classes and models together take bounds what each list of them takes. */
-    size_t numbers = p->text.n + MEDLEY_MAX_CLASSES * DECIMAL_ROOM;
-    p->room = 512 + 3 * DECIMAL_ROOM + 9 * numbers;
-    if (contributions)
-        p->room += numbers * (e->n_models + 2);
-}
+ * A list of remembered labels costs little else than writing them, so what repeats stands ready
+ * (result_pieces.h) and is copied, into room that is asked for once a result. */
 
 static char *put(char *to, struct str text)
 {
@@ -76,7 +33,7 @@ static char *put(char *to, struct str text)
     return to + text.n;
 }
 
-static char *put_slice(char *to, const struct pieces *p, struct slice s)
+static char *put_slice(char *to, const struct result_pieces *p, struct slice s)
 {
     memcpy(to, p->text.s + s.at, s.n);
     return to + s.n;
@@ -97,14 +54,14 @@ static char *put_bool(char *to, bool v)
     return put(to, v ? STR("true") : STR("false"));
 }
 
-static char *put_float_classes(char *to, const struct pieces *p, const float *v)
+static char *put_float_classes(char *to, const struct result_pieces *p, const float *v)
 {
     for (size_t k = 0; k < p->e->n_classes; k++)
         to = put_float(put_slice(to, p, p->classes[k]), v[k]);
     return put(to, STR("}"));
 }
 
-static char *put_double_classes(char *to, const struct pieces *p, const double *v)
+static char *put_double_classes(char *to, const struct result_pieces *p, const double *v)
 {
     for (size_t k = 0; k < p->e->n_classes; k++) {
         to = put_slice(to, p, p->classes[k]);
@@ -113,7 +70,7 @@ static char *put_double_classes(char *to, const struct pieces *p, const double *
     return put(to, STR("}"));
 }
 
-static char *put_models(char *to, const struct pieces *p, uint32_t used)
+static char *put_models(char *to, const struct result_pieces *p, uint32_t used)
 {
     bool first = true;
     to = put(to, STR("["));
@@ -129,7 +86,8 @@ static char *put_models(char *to, const struct pieces *p, uint32_t used)
 }
 
 /* contributions[(M+1)*K] of one pair. */
-static char *put_contributions(char *to, const struct pieces *p, const float *contributions)
+static char *put_contributions(char *to, const struct result_pieces *p,
+                               const float *contributions)
 {
     for (size_t m = 0; m <= p->e->n_models; m++)
         to = put_float_classes(put_slice(to, p, p->players[m]), p,
@@ -146,8 +104,8 @@ static double expected_gain(const struct engine *e, const medley_result *result)
     return sum;
 }
 
-static char *put_judgement(char *to, const struct pieces *p, const struct classification *c,
-                           size_t i, int64_t now)
+static char *put_judgement(char *to, const struct result_pieces *p,
+                           const struct classification *c, size_t i, int64_t now)
 {
     const struct engine *e = p->e;
     const medley_result *r = &c->results[i];
@@ -182,7 +140,7 @@ static bool is_judged(const struct classification *c, size_t i)
     return !c->from_cache || c->stored_ms[i] >= 0;
 }
 
-static void add_result(struct strbuf *out, const struct pieces *p,
+static void add_result(struct strbuf *out, const struct result_pieces *p,
                        const struct classification *c, size_t i, int64_t now)
 {
     medley_text id = c->asked.products[i].id;
@@ -191,7 +149,7 @@ static void add_result(struct strbuf *out, const struct pieces *p,
         json_add_text(out, (struct str){id.s, id.n});
     else
         sb_addz(out, "null");
-    char *start = sb_room(out, p->room), *to = start;
+    char *start = sb_room(out, c->contributions ? p->room_explained : p->room), *to = start;
     if (!start)
         return;
     if (c->ranked)
@@ -220,9 +178,10 @@ static int compare(const void *a, const void *b)
 }
 
 /* Products that nothing is known of come last. */
-static void write_results(struct json_writer *w, const struct engine *e,
+static void write_results(struct json_writer *w, const struct deployment *d,
                           const struct classification *c)
 {
+    const struct engine *e = &d->engine;
     struct ranked order[CLASSIFY_MAX_PRODUCTS];
     size_t n = c->asked.n_products;
     int64_t now = label_cache_now();
@@ -233,17 +192,14 @@ static void write_results(struct json_writer *w, const struct engine *e,
         qsort(order, n, sizeof order[0], compare);
     jw_key(w, "results");
     struct strbuf *out = jw_raw(w);
-    struct pieces pieces;
-    pieces_init(&pieces, e, c->contributions);
+    sb_room(out, n * TYPICAL_RESULT);
     sb_addc(out, '[');
-    for (size_t i = 0; i < n && !pieces.text.failed; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (i)
             sb_addc(out, ',');
-        add_result(out, &pieces, c, order[i].product, now);
+        add_result(out, d->pieces, c, order[i].product, now);
     }
     sb_addc(out, ']');
-    out->failed |= pieces.text.failed;
-    sb_deinit(&pieces.text);
 }
 
 /* How old the graph is behind the embeddings that were used: the oldest of the models'; null
@@ -283,7 +239,7 @@ void classification_answer(struct request *r)
         jw_key(&w, "base");
         write_double_classes(&w, e, e->base);
     }
-    write_results(&w, e, c);
+    write_results(&w, r->deployment, c);
     jw_key(&w, "pairs_precomputed");
     jw_i64(&w, (int64_t)r->pairs_precomputed);
     write_embeddings_age(&w, r);

@@ -12,6 +12,11 @@ struct deployment *deployment_new(const struct engine *engine)
     if (!d)
         return NULL;
     d->engine = *engine;
+    d->pieces = result_pieces_new(&d->engine);
+    if (!d->pieces) {
+        mem_free(d);
+        return NULL;
+    }
     d->owned = true;
     d->drift = drift_watch_new(&d->engine);
     atomic_init(&d->users, 1);
@@ -23,6 +28,7 @@ void deployment_leave(struct deployment *d)
     if (!d || atomic_fetch_sub(&d->users, 1) > 1)
         return;
     drift_watch_free(d->drift);
+    result_pieces_free(d->pieces);
     if (d->owned)
         engine_close(&d->engine);
     mem_free(d);

@@ -11,14 +11,16 @@
 #define SERVE_DEPLOYMENT_H
 
 #include "serve/drift_watch.h"
+#include "serve/result_pieces.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 struct deployment {
     struct engine engine;
-    struct drift_watch *drift; /* of what it judges; NULL: nothing to compare with */
-    bool owned;                /* engine_close when the last leaves */
+    struct result_pieces *pieces; /* of its answers */
+    struct drift_watch *drift;    /* of what it judges; NULL: nothing to compare with */
+    bool owned;                   /* engine_close when the last leaves */
     atomic_uint users;
 };
 

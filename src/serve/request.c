@@ -57,13 +57,14 @@ static void add_headers(const struct request *r, struct MHD_Response *response)
     if (r->packed)
         MHD_add_response_header(response, "Content-Encoding", "gzip");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    if (strncmp(r->content_type, "text/html", 9) == 0)
+    if (strncmp(r->content_type, "text/html", 9) == 0) {
+        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
         MHD_add_response_header(response, "Content-Security-Policy",
                                 "default-src 'none'; script-src 'self'; style-src 'self'; "
                                 "img-src 'self'; connect-src 'self'; base-uri 'none'; "
                                 "form-action 'none'; frame-ancestors 'none'; "
                                 "require-trusted-types-for 'script'; trusted-types 'none'");
+    }
     if (r->status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (r->allow[0])
