@@ -5,6 +5,7 @@
 #include "ensemble/workspace.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct arguments {
     const char *folder;
@@ -12,7 +13,7 @@ struct arguments {
     bool settings;
 };
 
-enum { KEY_DATA = 1000, KEY_PRETRAINED, KEY_SETTINGS };
+enum { KEY_DATA = 1000, KEY_ESCI, KEY_VERSION, KEY_PRETRAINED, KEY_SETTINGS };
 
 static const struct argp_option options[] = {
     {"data", KEY_DATA, "DIR", 0,
@@ -20,6 +21,9 @@ static const struct argp_option options[] = {
      "any "
      "product_metadata.csv, colistings.csv, events.jsonl",
      0},
+    {"esci", KEY_ESCI, "DIR", 0,
+     "the folder of the Shopping Queries Dataset as it was published, in place of --data", 0},
+    {"version", KEY_VERSION, "NAME", 0, "of that dataset: small or large [large]", 0},
     {"pretrained", KEY_PRETRAINED, "DIR", 0,
      "Hugging Face folder of a small BERT encoder to start from [from scratch]", 0},
     {"settings", KEY_SETTINGS, NULL, 0, "print all settings of medley.yaml, as Markdown", 0},
@@ -32,6 +36,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_DATA:
         a->template.data = arg;
+        return 0;
+    case KEY_ESCI:
+        a->template.esci = arg;
+        return 0;
+    case KEY_VERSION:
+        a->template.version = arg;
+        if (strcmp(arg, "small") != 0 && strcmp(arg, "large") != 0)
+            argp_error(state, "--version is small or large, not '%s'", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (a->template.esci && a->template.data)
+            argp_error(state, "--esci or --data?");
+        if (a->template.version && !a->template.esci)
+            argp_error(state, "--version is one of --esci DIR");
         return 0;
     case KEY_PRETRAINED:
         a->template.pretrained = arg;
@@ -58,7 +76,8 @@ static const struct argp argp = {
     .parser = parse,
     .args_doc = "DIR\n--settings",
     .doc = "Make a workspace: a folder with a commented medley.yaml.\v"
-           "Example:\n  medley init shop --data ~/esci && medley run -C shop",
+           "Examples:\n  medley init shop --data ~/judgements && medley run -C shop\n"
+           "  medley init shop --esci ~/esci-data/shopping_queries_dataset --version small",
 };
 
 static const char *type_name(enum yaml_type type)

@@ -37,6 +37,8 @@ void show_summary(const struct workspace *w, const json *s)
     show_counts("labels", json_get(s, "labels"));
     show_counts("locales", json_get(s, "locales"));
     show_counts("splits", json_get(s, "splits"));
+    if (json_get(s, "sources"))
+        show_counts("sources", json_get(s, "sources"));
     show_counts("relations", json_get(s, "relations"));
     for (const json *i = json_first(json_get(s, "issues")); i; i = json_next(i))
         printf("issue      %s: %.0f rows (%s)\n", text(i, "kind"), number(i, "count"),

@@ -1,19 +1,24 @@
-/* stages.c: the verbs that run stages of a workspace: import, train, stack, report, and run (all
- * that are out of date). They differ in a line of a table and in how they show their result. */
+/* stages.c: the verbs that run stages of a workspace: import, train, stack, report, and run
+ * (all that are out of date). They differ in a line of a table and in how they show their
+ * result. */
 #include "cli/common.h"
 #include "cli/show.h"
+
+#include "base/error.h"
+#include "base/file.h"
 #include "ensemble/stages.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_FORCE = 2000 };
+enum { KEY_FORCE = 2000, KEY_ESCI, KEY_VERSION };
 
 struct arguments {
     struct common_options common;
     enum stage_group group;
-    const char *model; /* train: only this one */
+    const char *model;          /* train: only this one */
+    const char *esci, *version; /* import: the published dataset, for a new workspace */
     bool force;
 };
 
@@ -23,6 +28,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_FORCE:
         a->force = true;
+        return 0;
+    case KEY_ESCI:
+        a->esci = arg;
+        return 0;
+    case KEY_VERSION:
+        a->version = arg;
+        if (strcmp(arg, "small") != 0 && strcmp(arg, "large") != 0)
+            argp_error(state, "--version is small or large, not '%s'", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (a->version && !a->esci)
+            argp_error(state, "--version is one of --esci DIR");
         return 0;
     case ARGP_KEY_ARG:
         if (a->group != STAGE_TRAIN || a->model)
@@ -39,6 +56,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option force_options[] = {
     {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0}, {0}};
+static const struct argp_option import_options[] = {
+    {"force", KEY_FORCE, NULL, 0, "run even when nothing has changed", 0},
+    {"esci", KEY_ESCI, "DIR", 0,
+     "the folder of the Shopping Queries Dataset as it was published; makes the workspace when "
+     "there is none",
+     0},
+    {"version", KEY_VERSION, "NAME", 0, "of that dataset: small or large [large]", 0},
+    {0}};
 static const struct argp_child plain_child[] = {{&common_argp, 0, NULL, 0}, {0}};
 static const struct argp_child json_child[] = {{&common_json_argp, 0, NULL, 0}, {0}};
 
@@ -54,8 +79,9 @@ static const struct stage_verb stage_verbs[] = {
     {STAGE_IMPORT, "data/summary.json", show_summary,
      "Read examples, products and behaviour into the workspace.\vCounts what it took; odd rows "
      "are "
-     "counted, listed in data/summary.json and handled as documented.\nExample:\n  medley "
-     "import -C shop",
+     "counted, listed in data/summary.json and handled as documented.\nExamples:\n  medley "
+     "import -C shop\n"
+     "  medley import --esci ~/esci-data/shopping_queries_dataset --version small -C shop",
      NULL},
     {STAGE_TRAIN, NULL, NULL,
      "Train the base models (or only MODEL) across query-grouped folds.\vKilled or "
@@ -70,7 +96,7 @@ static const struct stage_verb stage_verbs[] = {
      NULL}, /* the verb is cli/rank.c */
     {STAGE_SELECT, "ensemble/selection.json", show_selection, NULL, NULL}, /* cli/select.c */
     {STAGE_EVALUATE, "ensemble/evaluation.json", show_evaluation, NULL,
-     NULL}, /* cli/evaluate.c */
+     NULL},                                                          /* cli/evaluate.c */
     {STAGE_TUNE, "ensemble/cascade.json", show_cascade, NULL, NULL}, /* cli/cascade.c */
     {STAGE_REPORT, NULL, NULL,
      "Write report/index.html, one file that needs no network.\vExample:\n  medley report -C "
@@ -92,13 +118,42 @@ static int show_result(const struct workspace *w, const struct stage_verb *v, bo
     return 0;
 }
 
+/* --esci makes the workspace where there is none; where there is one, it must say the same. */
+static bool prepare_esci(const struct arguments *a)
+{
+    const struct workspace_template template = {.esci = a->esci, .version = a->version};
+    const char *version = a->version ? a->version : "large";
+    struct workspace w;
+    medley_error err;
+    char file[1024];
+    if (snprintf(file, sizeof file, "%s/medley.yaml", a->common.workspace) >=
+            (int)sizeof file ||
+        !file_exists(file))
+        return !workspace_init(a->common.workspace, &template, &err) || (cli_fail(&err), false);
+    if (!common_open(&a->common, &w))
+        return false;
+    const struct import_options *data = &w.config.data;
+    char *asked = realpath(a->esci, NULL);
+    char *had = data->esci ? realpath(workspace_path(&w, "%s", data->esci).s, NULL) : NULL;
+    bool same = asked && had && strcmp(asked, had) == 0 &&
+                strcmp(version, data->version ? data->version : "large") == 0;
+    if (!same)
+        fail(&err, MEDLEY_EINVAL,
+             "%s imports something else: put 'data: {esci: \"%s\", version: %s}' there", file,
+             asked ? asked : a->esci, version);
+    free(asked);
+    free(had);
+    workspace_close(&w);
+    return same || (cli_fail(&err), false);
+}
+
 static int run_group(int argc, char **argv, enum stage_group group)
 {
     const struct stage_verb *v = stage_verbs;
     while (v->group != group)
         v++;
     struct arguments a = {.group = group};
-    struct argp argp = {.options = force_options,
+    struct argp argp = {.options = group == STAGE_IMPORT ? import_options : force_options,
                         .parser = parse,
                         .args_doc = v->args_doc,
                         .doc = v->doc,
@@ -106,7 +161,7 @@ static int run_group(int argc, char **argv, enum stage_group group)
     cli_parse(&argp, argc, argv, &a);
     struct workspace w;
     medley_error err;
-    if (!common_open(&a.common, &w))
+    if ((a.esci && !prepare_esci(&a)) || !common_open(&a.common, &w))
         return 1;
     int status = stages_run_group(&w, group, a.model, a.force, &err)
                      ? cli_fail(&err)

@@ -115,6 +115,15 @@ void mapping_close(struct mapping *m)
     *m = (struct mapping){NULL, 0};
 }
 
+void mapping_give_back(const uint8_t *from, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)from + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)from + n) / page * page;
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 /* ---- atomic replacement
  * ---------------------------------------------------------------------- */
 

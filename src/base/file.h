@@ -18,6 +18,8 @@ struct mapping {
 };
 medley_status mapping_open(const char *path, struct mapping *out, medley_error *err);
 void mapping_close(struct mapping *m);
+/* Bytes of a mapping that will hardly be read again leave our memory; they stay readable. */
+void mapping_give_back(const uint8_t *from, size_t n);
 
 /* Atomic replacement: writes go to PATH.tmp.PID; commit does fflush, fsync, rename and fsync of
  * the folder; until then the old file is whole. Always end with outfile_commit or outfile_abort

@@ -370,7 +370,8 @@ struct pair {
 
 struct st_writer {
     struct st_entry *entries; /* name and data borrowed from the caller */
-    size_t n, capacity;
+    bool *mapped;             /* [n] lies in a shared mapping */
+    size_t n, capacity, mapped_capacity;
     struct pair *metadata;
     size_t n_metadata, metadata_capacity;
     medley_status failure; /* the first, told at commit */
@@ -391,6 +392,7 @@ void st_writer_free(struct st_writer *w)
     }
     mem_free(w->metadata);
     mem_free(w->entries);
+    mem_free(w->mapped);
     mem_free(w);
 }
 
@@ -419,10 +421,19 @@ void st_writer_add(struct st_writer *w, const char *name, enum st_type type, int
     good = good && !__builtin_mul_overflow(e.count, st_type_size(type), &e.bytes);
     if (!good)
         w->failure = MEDLEY_EINVAL;
-    else if (!mem_reserve(&w->entries, &w->capacity, w->n + 1, sizeof e))
+    else if (!mem_reserve(&w->entries, &w->capacity, w->n + 1, sizeof e) ||
+             !mem_reserve(&w->mapped, &w->mapped_capacity, w->n + 1, sizeof *w->mapped))
         w->failure = MEDLEY_ENOMEM;
-    else
+    else {
+        w->mapped[w->n] = false;
         w->entries[w->n++] = e;
+    }
+}
+
+void st_writer_mapped(struct st_writer *w)
+{
+    if (w->n)
+        w->mapped[w->n - 1] = true;
 }
 
 static void write_metadata(const struct st_writer *w, struct json_writer *j)
@@ -491,6 +502,19 @@ static medley_status check_names(const struct st_writer *w, const char *path, me
     return st;
 }
 
+/* By pieces, so that of a mapped entry no more than one is held in memory. */
+static void write_entry(const struct st_entry *e, bool mapped, FILE *f)
+{
+    const size_t piece = (size_t)16 << 20;
+    for (size_t at = 0; at < e->bytes; at += piece) {
+        const char *from = (const char *)e->data + at;
+        size_t n = e->bytes - at < piece ? e->bytes - at : piece;
+        fwrite(from, 1, n, f);
+        if (mapped)
+            mapping_give_back((const uint8_t *)from, n);
+    }
+}
+
 medley_status st_writer_commit(struct st_writer *w, const char *path, medley_error *err)
 {
     struct strbuf header;
@@ -509,8 +533,7 @@ medley_status st_writer_commit(struct st_writer *w, const char *path, medley_err
     if (st == MEDLEY_OK) {
         fwrite(header.s, 1, header.n, o.f);
         for (size_t i = 0; i < w->n; i++)
-            if (w->entries[i].bytes)
-                fwrite(w->entries[i].data, 1, w->entries[i].bytes, o.f);
+            write_entry(&w->entries[i], w->mapped[i], o.f);
         st = outfile_commit(&o, err);
     }
     sb_deinit(&header);

@@ -60,6 +60,9 @@ void st_writer_free(struct st_writer *w);
 void st_writer_metadata(struct st_writer *w, const char *key, const char *value); /* copied */
 void st_writer_add(struct st_writer *w, const char *name, enum st_type type, int dims,
                    const uint64_t *shape, const void *data); /* failures surface at commit */
+/* The last entry's data lies in a shared mapping of a file, whose pages are given back to the
+ * system once they are written. */
+void st_writer_mapped(struct st_writer *w);
 medley_status st_writer_commit(struct st_writer *w, const char *path, medley_error *err);
 
 #endif

@@ -30,7 +30,9 @@
 /* The key under which (locale, text) is found. */
 uint64_t dataset_key(struct str locale, struct str text);
 
-/* Writes every column of *d (storage is ignored) to `folder`, atomically. */
-medley_status dataset_write(const struct dataset *d, const char *folder, medley_error *err);
+/* Writes every column of *d (storage is ignored) to `folder`, atomically. `spilled` says, in
+ * the order of DATASET_TEXTS, whose bytes are a mapped file (text_builder.h); NULL: none. */
+medley_status dataset_write(const struct dataset *d, const bool *spilled, const char *folder,
+                            medley_error *err);
 
 #endif

@@ -89,8 +89,10 @@ static void add(struct st_writer *w, const char *name, enum st_type type, size_t
 }
 
 /* Wide types first: the format allows no holes, so this order is what keeps arrays aligned. */
-static void declare(struct st_writer *w, const struct dataset *d, const struct columns *c)
+static void declare(struct st_writer *w, const struct dataset *d, const struct columns *c,
+                    const bool *spilled)
 {
+    size_t text = 0;
     struct str_column classes = text_column(&c->classes), locales = text_column(&c->locales);
     add(w, "class_gains", ST_F64, d->n_classes, d->class_gains);
     add(w, "class.offsets", ST_U64, d->n_classes + 1, classes.offsets);
@@ -110,13 +112,16 @@ static void declare(struct st_writer *w, const struct dataset *d, const struct c
     add(w, "product_locale", ST_U8, d->n_products, d->product_locale);
     add(w, "class.bytes", ST_U8, text_bytes(&c->classes), classes.bytes);
     add(w, "locale.bytes", ST_U8, text_bytes(&c->locales), locales.bytes);
-#define BYTES(name, rows) \
-    add(w, #name ".bytes", ST_U8, d->name.offsets[d->rows], d->name.bytes);
+#define BYTES(name, rows)                                                   \
+    add(w, #name ".bytes", ST_U8, d->name.offsets[d->rows], d->name.bytes); \
+    if (spilled && spilled[text++])                                         \
+        st_writer_mapped(w);
     DATASET_TEXTS(BYTES)
 #undef BYTES
 }
 
-medley_status dataset_write(const struct dataset *d, const char *folder, medley_error *err)
+medley_status dataset_write(const struct dataset *d, const bool *spilled, const char *folder,
+                            medley_error *err)
 {
     medley_status st = MEDLEY_OK;
     struct columns c = {0};
@@ -128,7 +133,7 @@ medley_status dataset_write(const struct dataset *d, const char *folder, medley_
         st = build_columns(d, &c, err);
     if (st == MEDLEY_OK) {
         st_writer_metadata(w, "format", DATASET_FORMAT);
-        declare(w, d, &c);
+        declare(w, d, &c, spilled);
         st = st_writer_commit(w, path, err);
     }
     columns_deinit(&c);

@@ -124,7 +124,13 @@ const char *or_esci(const char *named, const char *esci)
 
 static medley_status check_options(const struct import_options *o, medley_error *err)
 {
-    if (!o->examples || !o->products)
+    if (o->esci && (o->examples || o->products))
+        return fail(err, MEDLEY_EINVAL,
+                    "import takes the folder of ESCI or files of examples and products, not "
+                    "both");
+    if (o->version && strcmp(o->version, "small") != 0 && strcmp(o->version, "large") != 0)
+        return fail(err, MEDLEY_EINVAL, "version '%s' is neither small nor large", o->version);
+    if (!o->esci && (!o->examples || !o->products))
         return fail(err, MEDLEY_EINVAL, "import needs a file of examples and one of products");
     if (o->labels && (o->n_labels < 2 || o->n_labels > MAX_CLASSES))
         return fail(err, MEDLEY_EINVAL, "%zu labels; expected 2 to %d", o->n_labels,
@@ -173,11 +179,11 @@ static medley_status importer_init(struct importer *im, const struct import_opti
 
 static void importer_deinit(struct importer *im)
 {
-    struct map *maps[] = {im->locales,   im->products, im->queries,
-                          im->query_ids, im->pairs,    im->example_ids};
+    struct map *maps[] = {im->locales, im->products,    im->queries, im->query_ids,
+                          im->pairs,   im->example_ids, im->wanted,  im->sources};
     void *arrays[] = {im->example_query,  im->example_product, im->example_label,
                       im->example_split,  im->query_rows,      im->id_rows,
-                      im->product_locale, im->category_at};
+                      im->product_locale, im->category_at,     im->source_queries};
     struct text_builder *texts[] = {&im->example_id,   &im->query_id, &im->query_text,
                                     &im->product_id,   &im->title,    &im->description,
                                     &im->bullets,      &im->brand,    &im->color,
@@ -194,6 +200,7 @@ static void importer_deinit(struct importer *im)
         edges_deinit(&im->own[i].edges);
     mem_free(im->own);
     issues_deinit(im);
+    esci_free(im->esci);
     sb_deinit(&im->key);
 }
 
@@ -223,7 +230,10 @@ static medley_status write_columns(const struct importer *im, uint8_t *query_loc
 #define COLUMN(name, rows) d.name = text_column(&im->name);
     DATASET_TEXTS(COLUMN)
 #undef COLUMN
-    return dataset_write(&d, folder, err);
+#define SPILLED(name, rows) im->name.spilled,
+    const bool spilled[] = {DATASET_TEXTS(SPILLED)};
+#undef SPILLED
+    return dataset_write(&d, spilled, folder, err);
 }
 
 static medley_status write_dataset(const struct importer *im, const char *folder,
@@ -258,9 +268,7 @@ static medley_status write_all(struct importer *im, const char *folder, medley_e
                                        &im->relations[n]};
     for (size_t i = 0; i < im->n_own; i++)
         list[n++] = (struct named_edges){im->own[i].name, im->own[i].kind, &im->own[i].edges};
-    medley_status st = make_folders(folder, err);
-    if (st == MEDLEY_OK)
-        st = write_dataset(im, folder, err);
+    medley_status st = write_dataset(im, folder, err);
     if (st == MEDLEY_OK)
         st = relations_write(list, n, folder, err);
     if (st == MEDLEY_OK)
@@ -276,13 +284,27 @@ medley_status dataset_import(const struct import_options *options, const char *f
     if (st != MEDLEY_OK)
         return st;
     struct importer im;
-    st = importer_init(&im, options, err);
+    struct import_options found = *options;
+    st = importer_init(&im, &found, err);
+    if (st == MEDLEY_OK && found.esci)
+        st = esci_find(found.esci, im.esci, err);
+    if (st == MEDLEY_OK && found.esci) {
+        found.examples = im.esci[ESCI_EXAMPLES];
+        found.products = im.esci[ESCI_PRODUCTS];
+    }
+    if (st == MEDLEY_OK)
+        st = make_folders(folder, err);
+    im.title.spill = im.description.spill = im.bullets.spill = folder;
+    if (st == MEDLEY_OK)
+        st = import_wanted(&im, err);
     if (st == MEDLEY_OK)
         st = import_products(&im, err);
     if (st == MEDLEY_OK)
         st = import_metadata(&im, err);
     if (st == MEDLEY_OK)
         st = import_examples(&im, err);
+    if (st == MEDLEY_OK)
+        st = import_sources(&im, err);
     if (st == MEDLEY_OK)
         st = gather_categories(&im, err);
     if (st == MEDLEY_OK)

@@ -11,7 +11,7 @@
 #include <strings.h>
 
 struct example_columns {
-    size_t id, query, query_id, product_id, locale, label, split;
+    size_t id, query, query_id, product_id, locale, label, split, version;
 };
 
 static medley_status example_columns(const struct importer *im, struct table *t,
@@ -31,6 +31,8 @@ static medley_status example_columns(const struct importer *im, struct table *t,
         st = importer_column(t, n->locale, "product_locale", &c->locale, err);
     if (st == MEDLEY_OK)
         st = importer_column(t, n->split, "split", &c->split, err);
+    if (st == MEDLEY_OK)
+        st = esci_version_column(im, t, &c->version, err);
     return st;
 }
 
@@ -257,6 +259,11 @@ static medley_status example_row(struct importer *im, const struct table *t,
     uint8_t label = 0, locale = 0;
     uint32_t pair[2], id_row = MAP_NONE;
     int split = -1;
+    bool kept;
+    if (esci_kept(t, c->version, &kept, err))
+        return MEDLEY_EFORMAT;
+    if (!kept)
+        return MEDLEY_OK;
     if (query.n == 0 || product_id.n == 0 || label_text.n == 0) {
         issue_add(im,
                   query.n == 0        ? ISSUE_EMPTY_QUERY

@@ -90,6 +90,8 @@ static medley_status product_row(struct importer *im, const struct table *t,
         issue_add(im, ISSUE_NO_PRODUCT_ID, t, "a product");
         return MEDLEY_OK;
     }
+    if (im->wanted && importer_find(im, im->wanted, locale, id) == MAP_NONE)
+        return MEDLEY_OK;
     uint32_t product = importer_add(im, im->products, locale, id, &added);
     if (product == MAP_NONE)
         return fail_memory(err, "products");
@@ -120,6 +122,8 @@ medley_status import_products(struct importer *im, medley_error *err)
             st = importer_tick("import products", t, row, err);
     }
     importer_finish("import products", t, st);
+    map_free(im->wanted);
+    im->wanted = NULL;
     return st;
 }
 

@@ -1,6 +1,7 @@
 /* importer.h: private to src/data: the state of one import, shared by its phases: import.c (all
  * of it), import_products.c, import_examples.c, import_links.c (lists, brands, categories),
- * import_counts.c (relations of the user's own), ubi.c (behaviour events) and issues.c (what was odd). */
+ * import_counts.c (relations of the user's own), ubi.c (behaviour events) and issues.c (what
+ * was odd). */
 #ifndef DATA_IMPORTER_H
 #define DATA_IMPORTER_H
 
@@ -75,6 +76,13 @@ struct importer {
     size_t n_labels;
     struct issue issues[ISSUE_COUNT];
     struct strbuf key; /* scratch: a locale index and a text */
+
+    /* The official folder (import_esci.c). */
+    char *esci[ESCI_FILES]; /* paths; NULL: no such file */
+    struct map *wanted;     /* products that examples name, until products are read; or NULL */
+    struct map *sources;    /* where queries come from; or NULL */
+    uint64_t *source_queries; /* [sources] */
+    size_t cap_sources;
 
     struct map *locales;   /* tag -> locale */
     struct map *products;  /* locale and product id -> product */
@@ -159,10 +167,18 @@ medley_status importer_add_empty_texts(struct importer *im, medley_error *err);
 
 #define NO_CATEGORY UINT64_MAX
 
+/* Of the official folder: the column that says whether an example belongs to the version asked
+ * for (TABLE_NO_COLUMN otherwise), and what a row has there. */
+medley_status esci_version_column(const struct importer *im, struct table *t, size_t *out,
+                                  medley_error *err);
+medley_status esci_kept(const struct table *t, size_t column, bool *kept, medley_error *err);
+
 /* The phases, in order. */
+medley_status import_wanted(struct importer *im, medley_error *err);
 medley_status import_products(struct importer *im, medley_error *err);
 medley_status import_metadata(struct importer *im, medley_error *err);
 medley_status import_examples(struct importer *im, medley_error *err);
+medley_status import_sources(struct importer *im, medley_error *err);
 /* Puts the categories into the order of the products. */
 medley_status gather_categories(struct importer *im, medley_error *err);
 medley_status import_lists(struct importer *im, medley_error *err);

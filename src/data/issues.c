@@ -118,6 +118,19 @@ medley_status summary_write(const struct importer *im, const char *folder, medle
     write_count(&w, "queries", map_count(im->queries));
     write_count(&w, "products", importer_products(im));
     write_counts(&w, im);
+    if (im->sources) {
+        struct strbuf name;
+        sb_init(&name);
+        jw_key(&w, "sources"), jw_object(&w);
+        for (uint32_t i = 0; i < map_count(im->sources); i++) {
+            struct str key = map_key(im->sources, i);
+            sb_clear(&name);
+            sb_add(&name, key.s, key.n);
+            write_count(&w, name.failed ? "?" : name.s, im->source_queries[i]);
+        }
+        jw_object_end(&w);
+        sb_deinit(&name);
+    }
     jw_key(&w, "relations");
     jw_object(&w);
     for (size_t i = 0; i < RELATIONS_BUILT; i++)

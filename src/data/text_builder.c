@@ -1,4 +1,5 @@
-/* text_builder.c: growing columns of strings; memory is twice the text at most. */
+/* text_builder.c: growing columns of strings; memory is twice the text at most, and no more
+ * than its end where there is a folder to spill into (text_spill.c). */
 #include "data/text_builder.h"
 
 #include "base/memory.h"
@@ -12,19 +13,20 @@ bool text_add(struct text_builder *b, struct str text)
     size_t used = text_bytes(b);
     if (text.n > SIZE_MAX - used ||
         !mem_reserve(&b->offsets, &b->offsets_capacity, b->n + 2, sizeof *b->offsets) ||
-        !mem_reserve(&b->bytes, &b->bytes_capacity, used + text.n, 1))
+        !text_spill_reserve(b, used + text.n))
         return false;
     if (text.n)
         memcpy(b->bytes + used, text.s, text.n);
     b->offsets[b->n++] = used;
     b->offsets[b->n] = used + text.n;
+    text_spill_written(b);
     return true;
 }
 
 void text_deinit(struct text_builder *b)
 {
     mem_free(b->offsets);
-    mem_free(b->bytes);
+    text_spill_deinit(b);
     *b = (struct text_builder){0};
 }
 

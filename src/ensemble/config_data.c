@@ -13,10 +13,13 @@ struct data_section {
 };
 
 /* clang-format off */
+static const char *const esci_versions[] = {"small", "large", NULL};
 #define DATA(key, type, member, min, max, help) ROW(key, type, data_section, member, min, max, NULL, help)
 const struct yaml_field data_fields[] = {
     DATA("examples", YAML_TEXT, import.examples, 0, 0, "judged pairs: .csv, .tsv, .jsonl or .parquet, or a folder of .parquet parts (required)"),
     DATA("products", YAML_TEXT, import.products, 0, 0, "product texts (required)"),
+    DATA("esci", YAML_TEXT, import.esci, 0, 0, "in place of both: the folder of the Shopping Queries Dataset, as it was published"),
+    ROW("version", YAML_CHOICE, data_section, import.version, 0, 0, esci_versions, "of that dataset [large]"),
     DATA("metadata", YAML_TEXT, import.metadata, 0, 0, "categories by product"),
     DATA("lists", YAML_TEXT, import.lists, 0, 0, "result lists, which give co-listed products"),
     DATA("relations", YAML_NODE, relations, 0, 0, "your own: a list of {name, file}, tables of query, product_id, count or product_id, other_product_id, count"),
@@ -140,7 +143,12 @@ medley_status config_bind_data(struct config *c, const struct yaml_node *node,
     if (st)
         return st;
     c->data = section.import;
-    if (!c->data.examples || !c->data.products)
+    if (c->data.esci && (c->data.examples || c->data.products))
+        return config_refuse(c, node, err, "data has both esci and",
+                             c->data.examples ? "examples" : "products");
+    if (c->data.version && !c->data.esci)
+        return config_refuse(c, node, err, "data has a version, which needs", "esci");
+    if (!c->data.esci && (!c->data.examples || !c->data.products))
         return config_refuse(c, node, err, "data needs",
                              c->data.examples ? "products" : "examples");
     st = bind_relations(c, section.relations, err);

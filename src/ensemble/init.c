@@ -66,6 +66,21 @@ static medley_status add_data(struct strbuf *b, const char *folder, medley_error
     return MEDLEY_OK;
 }
 
+static medley_status add_esci(struct strbuf *b, const char *folder, const char *version,
+                              medley_error *err)
+{
+    char *files[ESCI_FILES];
+    medley_status st = esci_find(folder, files, err);
+    if (st)
+        return st;
+    esci_free(files);
+    sb_addz(b, "# What to import: the Shopping Queries Dataset as it was published. version is "
+               "small\n# (harder queries) or large (all of them).\ndata:\n  esci: ");
+    add_quoted(b, folder);
+    sb_addf(b, "\n  version: %s\n", version ? version : "large");
+    return MEDLEY_OK;
+}
+
 /* name: kind of language model, with the lines that follow. */
 static void add_lm(struct strbuf *b, const char *name, const char *pretrained,
                    const char *lines)
@@ -178,14 +193,16 @@ medley_status workspace_init(const char *root, const struct workspace_template *
         return fail(err, MEDLEY_EINVAL, "the workspace path is too long");
     if (file_exists(p.s))
         return fail(err, MEDLEY_EINVAL, "'%s' exists already", p.s);
-    char *data = absolute(template->data), *pretrained = absolute(template->pretrained);
+    const char *source = template->esci ? template->esci : template->data;
+    char *data = absolute(source), *pretrained = absolute(template->pretrained);
     sb_init(&text);
     medley_status st = MEDLEY_OK;
-    if ((template->data && !data) || (template->pretrained && !pretrained))
+    if ((source && !data) || (template->pretrained && !pretrained))
         st = fail(err, MEDLEY_ENOTFOUND, "no folder '%s'",
-                  template->data && !data ? template->data : template->pretrained);
+                  source && !data ? source : template->pretrained);
     if (!st)
-        st = add_data(&text, data, err);
+        st = template->esci ? add_esci(&text, data, template->version, err)
+                            : add_data(&text, data, err);
     add_models(&text, pretrained);
     sb_addz(&text, tail);
     if (!st && text.failed)

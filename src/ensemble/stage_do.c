@@ -16,7 +16,7 @@ static medley_status run_import(struct workspace *w, medley_error *err)
 {
     struct import_options options = w->config.data;
     const char **paths[] = {&options.examples, &options.products, &options.metadata,
-                            &options.lists, &options.events};
+                            &options.lists, &options.events, &options.esci};
     enum { PATHS = sizeof paths / sizeof *paths };
     struct path resolved[PATHS + CONFIG_RELATIONS];
     struct import_relation relations[CONFIG_RELATIONS];

@@ -61,6 +61,16 @@ static void add_file(struct parts *p, const struct workspace *w, const char *fil
     add_part(p, line, h);
 }
 
+static void add_esci(struct parts *p, const struct workspace *w, const char *folder)
+{
+    char *files[ESCI_FILES];
+    if (!folder || esci_find(workspace_path(w, "%s", folder).s, files, NULL))
+        return;
+    for (size_t i = 0; i < ESCI_FILES; i++)
+        add_file(p, w, files[i]);
+    esci_free(files);
+}
+
 static void add_pretrained(struct parts *p, const struct workspace *w, const char *folder)
 {
     static const char *const files[] = {"config.json", "model.safetensors", "vocab.txt",
@@ -144,6 +154,7 @@ static void list_parts(const struct workspace *w, const struct stages *s,
         add_settings(p, "data", c->data_node);
         add_file(p, w, c->data.examples);
         add_file(p, w, c->data.products);
+        add_esci(p, w, c->data.esci);
         add_file(p, w, c->data.metadata);
         add_file(p, w, c->data.lists);
         add_file(p, w, c->data.events);

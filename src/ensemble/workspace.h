@@ -39,6 +39,8 @@ struct path workspace_path(const struct workspace *w, const char *format, ...)
 struct workspace_template {
     const char
         *data; /* folder with examples.csv, products.csv, ...; NULL: ./source is written in */
+    const char *esci;    /* in place of data: the published folder of ESCI; NULL: none */
+    const char *version; /* of it; NULL: large */
     const char *pretrained; /* Hugging Face folder of a small encoder; NULL: from scratch */
 };
 medley_status workspace_init(const char *root, const struct workspace_template *template,

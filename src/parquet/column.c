@@ -2,6 +2,7 @@
 #include "parquet/column.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "parquet/codec.h"
 #include "parquet/thrift.h"
@@ -184,10 +185,23 @@ static medley_status take_data_2(struct parquet_column *c, const struct page *p,
     return st;
 }
 
+/* Of a mapped file the pages that were read leave our memory again: a column chunk may be the
+ * whole of a column. Values of the batch before are no longer valid; the rest is mapped anew
+ * should somebody look. */
+static void give_back(struct parquet_column *c)
+{
+    enum { PIECE = 4 << 20 };
+    if (!c->kept || c->at - c->kept < PIECE)
+        return;
+    mapping_give_back(c->kept, (size_t)(c->at - c->kept));
+    c->kept = c->at;
+}
+
 static medley_status next_page(struct parquet_column *c, medley_error *err)
 {
     struct thrift t = {.at = c->at, .end = c->end};
     struct page p;
+    give_back(c);
     if (!read_header(&t, &p))
         return column_damaged(c, err, "the header of a page is damaged, or the page cut off");
     c->at = p.data + p.packed;
@@ -211,6 +225,8 @@ static medley_status begin_group(struct parquet_column *c, medley_error *err)
 {
     c->chunk = c->meta->chunks[c->group * c->meta->n_leaves + c->index];
     c->at = c->file + c->chunk.begin;
+    if (c->kept)
+        c->kept = c->at;
     c->chunk_left = c->chunk.values;
     c->has_dictionary = false;
     c->n_dictionary = 0;

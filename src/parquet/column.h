@@ -39,7 +39,8 @@ struct parquet_column {
     size_t group;
     bool begun;
     struct parquet_chunk chunk;
-    const uint8_t *at;              /* the next page */
+    const uint8_t *at;   /* the next page */
+    const uint8_t *kept; /* pages before this were given back; NULL: file not mapped */
     uint64_t chunk_left, page_left; /* values to come */
 
     /* the dictionary of the group: the array of the column's kind */

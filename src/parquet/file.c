@@ -118,6 +118,7 @@ medley_status parquet_column_open(const struct parquet_file *f, size_t leaf,
     c->path = f->path;
     c->file = f->map.data;
     c->end = f->map.data + f->meta.data_end;
+    c->kept = f->mapped ? f->map.data : NULL;
     c->meta = &f->meta;
     c->leaf = l;
     c->index = leaf;
