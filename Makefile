@@ -24,7 +24,7 @@ SONAME := libmedley.so.$(firstword $(subst ., ,$(VERSION)))
 # build/deps.mk holds the flags of the libraries. Making it installs what is missing; make then reads
 # itself anew, so that a bare machine needs one command. Targets that compile nothing do without.
 PKGS = libmicrohttpd yaml-0.1 libutf8proc libxxhash zlib libpcre2-8 libcurl snappy libzstd lmdb
-PASSIVE = help clean format layers dist deb links site
+PASSIVE = help clean format layers dist deb docker-check links site
 
 ifneq ($(filter-out $(PASSIVE),$(or $(MAKECMDGOALS),all)),)
 include build/deps.mk
@@ -57,6 +57,7 @@ OBJ := $(SRC:%.c=$B/%.o) $B/web/page_files.o
 CLI_OBJ := $(CLI:%.c=$B/%.o)
 TEST_BIN := $(TESTS:%.c=$B/%)
 FUZZ_BIN := $(FUZZ:%.c=$B/%)
+REPLAY_BIN := $(FUZZ:fuzz/fuzz_%.c=$B/fuzz/replay_%)
 PLUGINS := $(patsubst %.c,$B/%.so,$(wildcard examples/plugin_*.c tests/plugin_*.c))
 EXAMPLES := $(patsubst %.c,$B/%,$(filter-out examples/plugin_%,$(wildcard examples/*.c)))
 BENCH_BIN := $(patsubst %.c,$B/%,$(wildcard bench/bench_*.c))
@@ -120,8 +121,11 @@ $B/bench/%: $B/bench/%.o $B/libmedley.a
 $B/fuzz/%: $B/fuzz/%.o $B/libmedley.a
 	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $^ $(ALL_LDLIBS) -o $@
 
+$(REPLAY_BIN): $B/fuzz/replay_%: $B/fuzz/replay.o $B/fuzz/fuzz_%.o $B/libmedley.a
+	$(CC) $(ALL_LDFLAGS) $^ $(ALL_LDLIBS) -o $@
+
 # ---- tests -------------------------------------------------------------------------------------
-tests: $(TEST_BIN)
+tests: $(TEST_BIN) $(REPLAY_BIN)
 
 CHOSEN = $(if $(TEST),$(if $(wildcard tests/$(TEST).c),$B/tests/$(TEST),tests/e2e/$(TEST).t), \
               $(TEST_BIN) $(wildcard tests/e2e/*.t))
@@ -273,4 +277,4 @@ clean:  ## remove everything that was built
 
 include scripts/packaging.mk
 
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $(wildcard $B/bench/*.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(FUZZ_BIN:=.d) $B/fuzz/replay.d $(wildcard $B/bench/*.d)

@@ -31,7 +31,7 @@ FORCE:
 
 install: all $(PAGES) $B/medley.pc  ## under PREFIX (and DESTDIR): program, library, headers, pages, completion
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(LIBDIR)/pkgconfig $(PREFIX)/include/medley \
-	    $(MANDIR)/man1 $(BASHDIR) $(ZSHDIR) $(DOCDIR)/examples)
+	    $(MANDIR)/man1 $(BASHDIR) $(ZSHDIR) $(DOCDIR)/examples/operations)
 	install -m 755 $B/medley $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $B/libmedley.a $(DESTDIR)$(LIBDIR)/
 	install -m 644 $B/libmedley.so $(DESTDIR)$(LIBDIR)/libmedley.so.$(VERSION)
@@ -43,6 +43,7 @@ install: all $(PAGES) $B/medley.pc  ## under PREFIX (and DESTDIR): program, libr
 	install -m 644 $B/pages/completion/medley $(DESTDIR)$(BASHDIR)/
 	install -m 644 $B/pages/completion/_medley $(DESTDIR)$(ZSHDIR)/
 	install -m 644 examples/*.c $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 examples/operations/* $(DESTDIR)$(DOCDIR)/examples/operations/
 
 # The same names as above: what somebody else put into these folders stays.
 uninstall: $(PAGES)  ## take away what install put there
@@ -52,8 +53,8 @@ uninstall: $(PAGES)  ## take away what install put there
 	    $(addprefix $(PREFIX)/,$(wildcard include/medley/*.h)) \
 	    $(addprefix $(MANDIR)/man1/,$(notdir $(wildcard $B/pages/man/*.1))) \
 	    $(BASHDIR)/medley $(ZSHDIR)/_medley \
-	    $(addprefix $(DOCDIR)/,$(wildcard examples/*.c)))
-	-rmdir $(addprefix $(DESTDIR),$(PREFIX)/include/medley $(DOCDIR)/examples $(DOCDIR)) 2>/dev/null
+	    $(addprefix $(DOCDIR)/,$(wildcard examples/*.c examples/operations/*)))
+	-rmdir $(addprefix $(DESTDIR),$(PREFIX)/include/medley $(DOCDIR)/examples/operations $(DOCDIR)/examples $(DOCDIR)) 2>/dev/null
 
 # ---- archive and Debian packages ---------------------------------------------------------------
 # Of the last commit, so the same commit gives the same bytes wherever it was cloned.
@@ -80,6 +81,9 @@ deb: dist  ## Debian packages of the last commit, in build/deb; lintian looks at
 deb-check: deb  ## install, use and remove them in a fresh Debian; needs root and the mirror
 	@scripts/check-deb build/deb $(BASE)
 
+docker-check:  ## the steps of examples/operations/Dockerfile in a bare Debian, without Docker; needs root and the mirror
+	@scripts/check-dockerfile examples/operations/Dockerfile $(BASE)
+
 # ---- what programs rely on ---------------------------------------------------------------------
 abi: $B/libmedley.so  ## the shared library and the headers offer all that is on record; OLD=earlier.so asks abidiff too
 	@scripts/abi check $B/libmedley.so $(OLD)
@@ -99,4 +103,4 @@ site: links  ## the documentation as a static site, build/site/index.html; needs
 	@scripts/install-deps --site
 	@scripts/make-site build/site
 
-.PHONY: docs site links pages install uninstall dist deb deb-check abi abi-update FORCE
+.PHONY: docker-check docs site links pages install uninstall dist deb deb-check abi abi-update FORCE

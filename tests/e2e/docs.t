@@ -4,6 +4,7 @@
 #   data/, judgements/   a synthetic shop's files       shop/        a workspace of it that has run,
 #   X.npy y.npy new.npy  a table of 8 features                       unless the page makes it itself
 #   lightgbm.txt         a model of another library     examples/, include/   of the repository
+#   shopping_queries_dataset/   a dataset in its published form
 # A ```yaml block that begins with "# NAME.yaml" is written to that file. `medley serve` runs in the
 # background on a free port, to which `curl` is led; a page that only asks finds shop served. `make` says whether its targets exist. A block that
 # cannot be run says so to its readers' readers: <!-- not run: why --> on the line before it.
@@ -86,6 +87,13 @@ symlink "$root/examples", "$world/examples";
 symlink "$root/include", "$world/include";
 my $made = system("cd '$world' && (ln -s data judgements && '$medley' synth --products 80 --queries 30 --seed 2 -o data &&"
     . " '$medley' init shop --data data && '$medley' run -C shop) >'$work/log' 2>&1");
+# The published form of the examples: each belongs to a version or to both.
+mkdir "$world/shopping_queries_dataset";
+spew("$world/shopping_queries_dataset/shopping_queries_dataset_examples.csv", do {
+    my ($first, @lines) = split /\n/, slurp("$world/data/examples.csv");
+    join '', map { "$_\n" } "$first,small_version,large_version", map { "$lines[$_]," . ($_ % 3 ? 1 : 0) . ',1' } 0 .. $#lines;
+});
+system("cp '$world/data/products.csv' '$world/shopping_queries_dataset/shopping_queries_dataset_products.csv'");
 # Predictions of somebody's model, and pairs that wait for a label.
 my ($head, @rows) = split /\n/, slurp("$world/data/examples.csv");
 my %column = do { my @names = split /,/, $head; map { $names[$_] => $_ } 0 .. $#names };
