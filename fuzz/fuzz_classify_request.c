@@ -22,6 +22,25 @@ static void check(const struct classify_request *r)
     }
 }
 
+static void check_predictions(const struct classify_request *r)
+{
+    const struct predictions *p = &r->predictions;
+    if (!r->said_ends)
+        return;
+    for (size_t i = 0; i < p->n_items; i++) {
+        const struct prediction *item = &p->items[i];
+        float sum = 0;
+        if (item->name >= p->n_names || item->n == 0 || item->n > MEDLEY_MAX_CLASSES)
+            abort();
+        for (size_t k = 0; k < item->n; k++)
+            sum += p->values[item->values + k];
+        if (!(sum > 0.99f && sum < 1.01f))
+            abort();
+    }
+    if (r->cache != CACHE_OFF || r->said_ends[r->n_products - 1] != p->n_items)
+        abort();
+}
+
 static void make_keys(const struct classify_request *r)
 {
     struct strbuf folded, key;
@@ -42,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     medley_error err = {0};
     if (classify_request_parse((const char *)data, n, &r, &err) == MEDLEY_OK) {
         check(&r);
+        check_predictions(&r);
         make_keys(&r);
         classify_request_deinit(&r);
     } else if (err.message[0] == 0) {

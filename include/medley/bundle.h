@@ -59,6 +59,10 @@ typedef struct medley_classify_options {
     double deadline_ms; /* from the call on; then the ensemble answers with what has arrived,
                            and models still at work are given up, within a layer of an encoder
                            (milliseconds). A plugin cannot be stopped. 0: none */
+    const float *given; /* NULL, or [n * M * K] as `said`: what models say of pairs, known
+                           already. They count as if the model had been asked and had said that,
+                           but nobody asks it for that pair. NaN: not given */
+    bool only_given;    /* no model is asked: what is not given is missing. Without cascade */
 } medley_classify_options;
 
 MEDLEY_API medley_status medley_bundle_open(const char *folder, medley_bundle **out,
@@ -112,8 +116,8 @@ MEDLEY_API const char *medley_bundle_calibration(const medley_bundle *b);
 
 /* One query with n candidate products; results[n]. The candidates are judged together:
  * per-query context features (minimum, median, maximum of each model over the candidates)
- * depend on the list. Errors: EINVAL (empty query, n 0 or above 1,000, invalid UTF-8), ENOMEM,
- * EINTERRUPTED. */
+ * depend on the list. Errors: EINVAL (empty query, n 0 or above 1,000, invalid UTF-8, what is
+ * given are no probabilities), ENOMEM, EINTERRUPTED. */
 MEDLEY_API medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
                                                 medley_text locale,
                                                 const medley_product *products, size_t n,

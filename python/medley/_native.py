@@ -94,7 +94,7 @@ class ClassifyOptions(c.Structure):
     """medley_classify_options of bundle.h."""
     _fields_ = [("models", c.c_uint32), ("contributions", c.c_void_p),
                 ("said", c.c_void_p), ("interactions", c.c_void_p), ("traceparent", c.c_char_p),
-                ("deadline_ms", c.c_double)]
+                ("deadline_ms", c.c_double), ("given", c.c_void_p), ("only_given", c.c_bool)]
 
 
 def _open() -> c.CDLL:

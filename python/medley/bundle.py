@@ -58,7 +58,8 @@ class Bundle:
 
     def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
                  locale: str = "us", models: Optional[Sequence[str]] = None,
-                 explain: bool = False, deadline_ms: float = 0) -> List[Dict[str, Any]]:
+                 explain: bool = False, deadline_ms: float = 0,
+                 predictions: Optional[Mapping[str, Any]] = None) -> List[Dict[str, Any]]:
         """Judges one query's candidates, which are judged together: at most 1,000 products, each an
         id or ``{"id", "title", "description", "bullets", "brand", "color", "category"}`` (text wins
         over an id).
@@ -68,6 +69,10 @@ class Bundle:
         class, which add up, with ``base``, to the margins. Of a bundle with a cascade, and without
         ``models``, also ``cascade_stage``, the number of models that it took, and with ``explain`` a
         ``base`` of its own.
+
+        ``predictions`` are what models say already: a model's name to an array of shape [products,
+        classes], with rows of NaN for products that it has not judged. Nobody asks the model for the
+        others; ``models=[]`` asks no model at all.
         """
         names = set(models or ())
         if names - set(self.models):
@@ -78,11 +83,27 @@ class Bundle:
         items = (native.Product * n)(*(_product(p) for p in products))
         results = (native.Result * n)()
         values = np.zeros((n, m + 1, k), np.float32) if explain else None
-        options = native.ClassifyOptions(mask, native.address(values), deadline_ms=deadline_ms)
+        given = None if predictions is None else self._given(predictions, n)
+        options = native.ClassifyOptions(mask, native.address(values), deadline_ms=deadline_ms,
+                                         given=native.address(given),
+                                         only_given=given is not None and models is not None
+                                         and not names)
         native.call_long(native.lib.medley_bundle_classify, self._handle.pointer, _text(query),
                          _text(locale), items, n, c.byref(options), results)
         return [self._answer(results[i], None if values is None else values[i])
                 for i in range(n)]
+
+    def _given(self, predictions: Mapping[str, Any], n: int) -> np.ndarray:
+        k = len(self.classes)
+        given = np.full((n, len(self.models), k), np.nan, np.float32)
+        for name, rows in predictions.items():
+            if name not in self.models:
+                raise ValueError(f"predictions: no model '{name}' (there are {', '.join(self.models)})")
+            rows = np.asarray(rows, np.float32)
+            if rows.shape != (n, k):
+                raise ValueError(f"predictions of '{name}': shape {rows.shape}, expected {(n, k)}")
+            given[:, self.models.index(name)] = rows
+        return given
 
     def _answer(self, r: native.Result, values: Optional[np.ndarray]) -> Dict[str, Any]:
         k = len(self.classes)

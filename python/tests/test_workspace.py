@@ -50,6 +50,22 @@ def test_bundle(workspace):
         bundle.classes.index(answers[0]["label"])
 
 
+def test_predictions(workspace):
+    """What is given counts as said, whoever is asked for the rest."""
+    bundle = workspace.bundle()
+    name, shoes = bundle.models[0], [{"title": "Red shoes"}, {"title": "Blue lamp"}]
+    sure = np.array([[0.97, 0.01, 0.01, 0.01], [np.nan] * 4])
+    alone = bundle.classify("red shoes", shoes, models=[], predictions={name: sure})
+    assert alone[0]["models_used"] == [name] and alone[1]["models_used"] == []
+    assert bundle.classify("red shoes", shoes, predictions={name: sure})[1]["models_used"]
+    with pytest.raises(medley.MedleyError, match="product 0: the probabilities sum to 2"):
+        bundle.classify("red shoes", shoes, predictions={name: np.full((2, 4), 0.5)})
+    with pytest.raises(ValueError, match="expected \\(2, 4\\)"):
+        bundle.classify("red shoes", shoes, predictions={name: [[1, 0, 0, 0]]})
+    with pytest.raises(ValueError, match="no model 'gcn'"):
+        bundle.classify("red shoes", shoes, predictions={"gcn": sure})
+
+
 def test_cascade(workspace):
     config = CONFIG + "budget: {pin: [small, sage]}\n" \
                       "decide: {cascade: true, calibrate: true, save: models, cascade_loss: 0.1}\n"

@@ -6,8 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* NULL, or what is wrong with a row; a text in `room` may be the answer. */
-static const char *problem_of(const float *p, size_t k, char *room, size_t size)
+const char *answers_problem(const float *p, size_t k, char *room, size_t size)
 {
     size_t missing = 0;
     double sum = 0;
@@ -36,7 +35,7 @@ medley_status answers_check(const char *model, const float *p, size_t n, size_t 
 {
     char room[96];
     for (size_t i = 0; i < n; i++) {
-        const char *problem = problem_of(p + i * k, k, room, sizeof room);
+        const char *problem = answers_problem(p + i * k, k, room, sizeof room);
         if (problem)
             return fail(err, MEDLEY_EFORMAT, "'%s', pair %zu of %zu: %s", model, i, n, problem);
     }
@@ -54,7 +53,7 @@ size_t answers_drop(float *p, size_t n, size_t k)
     char room[96];
     size_t dropped = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!problem_of(p + i * k, k, room, sizeof room))
+        if (!answers_problem(p + i * k, k, room, sizeof room))
             continue;
         answers_none(p + i * k, 1, k);
         dropped++;

@@ -10,6 +10,9 @@
 /* EFORMAT, naming the model, the first bad row and what is wrong with it. p[n * k]. */
 medley_status answers_check(const char *model, const float *p, size_t n, size_t k,
                             medley_error *err);
+/* NULL, or what is wrong with the row p[k]; a text in room[size], 96 bytes, may be the answer.
+ */
+const char *answers_problem(const float *p, size_t k, char *room, size_t size);
 /* Turns bad rows into rows of NaN; how many there were. */
 size_t answers_drop(float *p, size_t n, size_t k);
 void answers_none(float *p, size_t n, size_t k); /* all NaN */

@@ -21,6 +21,7 @@ void request_free(struct request *r)
     }
     mem_free(r->texts);
     mem_free(r->product);
+    mem_free(r->row);
     mem_free(r->context);
     mem_free(r->x);
 }
@@ -151,8 +152,9 @@ static medley_status decide(struct request *r, const medley_classify_options *op
                 out->label = (uint8_t)c;
         }
         out->models_used = out->models_stored = 0;
-        out->models_failed = r->failed;
-        out->models_late = r->late;
+        uint32_t given = request_given_mask(r, i);
+        out->models_failed = r->failed & ~given;
+        out->models_late = r->late & ~given;
         for (size_t m = 0; m < b->n_models; m++) {
             if (r->probabilities[m] && !isnan(r->probabilities[m][i * k]))
                 out->models_used |= UINT32_C(1) << m;
@@ -179,19 +181,22 @@ medley_status medley_bundle_classify(const medley_bundle *b, medley_text query,
                                      medley_result *results, medley_error *err)
 {
     medley_classify_options how = options ? *options : (medley_classify_options){.models = 0};
-    uint32_t asked = how.models ? how.models : UINT32_MAX;
-    struct request r = {.b = b};
+    struct request r = {.b = b, .asked = how.models ? how.models : UINT32_MAX};
+    if (how.only_given)
+        r.asked = 0;
     medley_status st = take_request(&r, query, locale, products, n, results, err);
+    if (!st && how.given)
+        st = request_take_given(&r, how.given, err);
     r.model.traceparent = how.traceparent;
     r.until = how.deadline_ms > 0 ? clock_seconds() + how.deadline_ms / 1e3 : 0;
-    if (b->cascade && !how.models) {
+    if (b->cascade && !how.models && !how.only_given) {
         if (!st)
             st = bundle_cascade_answer(&r, &how, results, err);
         request_free(&r);
         return st;
     }
     if (!st)
-        st = request_ask_all(&r, asked, err);
+        st = request_ask_all(&r, err);
     if (!st)
         st = build_row(&r, err);
     if (!st)

@@ -118,14 +118,13 @@ static void note_time(struct model_clock *c, double seconds)
     atomic_fetch_add_explicit(&c->took[slot], 1, memory_order_relaxed);
 }
 
-medley_status request_ask(struct request *r, size_t m, medley_error *err)
+/* For all of r's pairs. */
+static medley_status ask_model(struct request *r, size_t m, medley_error *err)
 {
     const struct bundle_model *model = &r->b->models[m];
     size_t k = r->b->shape.n_classes, n = r->model.n;
     medley_error why = {.message = ""};
     medley_status st = MEDLEY_OK;
-    if (!(r->probabilities[m] = mem_alloc(n, k * sizeof(float))))
-        return fail_memory(err, "probabilities");
     if (r->until && clock_seconds() >= r->until) {
         answers_none(r->probabilities[m], n, k);
         r->late |= UINT32_C(1) << m;
@@ -161,6 +160,50 @@ medley_status request_ask(struct request *r, size_t m, medley_error *err)
     return st;
 }
 
+/* The pairs of which nothing is given. */
+static medley_status ask_rest(struct request *r, size_t m, const uint32_t *rows, size_t n,
+                              medley_error *err)
+{
+    struct request part = {.b = NULL};
+    medley_status st = request_part_open(r, rows, n, &part, err);
+    if (!st)
+        st = request_ask(&part, m, err);
+    if (!st)
+        st = request_part_merge(r, &part, rows, m, err);
+    request_free(&part);
+    return st;
+}
+
+medley_status request_ask(struct request *r, size_t m, medley_error *err)
+{
+    size_t k = r->b->shape.n_classes, n = r->model.n, left = 0;
+    bool may = r->asked >> m & 1;
+    if (!(r->probabilities[m] = mem_alloc(n, k * sizeof(float))))
+        return fail_memory(err, "probabilities");
+    if (may && !(r->given_some >> m & 1))
+        return ask_model(r, m, err);
+    uint32_t *rows = mem_alloc(n, sizeof *rows);
+    if (!rows)
+        return fail_memory(err, "probabilities");
+    for (size_t i = 0; i < n; i++) {
+        const float *given = request_given(r, i, m);
+        if (given)
+            memcpy(r->probabilities[m] + i * k, given, k * sizeof *given);
+        else
+            rows[left++] = (uint32_t)i;
+    }
+    medley_status st = MEDLEY_OK;
+    if (may && left == n)
+        st = ask_model(r, m, err);
+    else if (may && left)
+        st = ask_rest(r, m, rows, left, err);
+    else
+        for (size_t i = 0; i < left; i++)
+            answers_none(r->probabilities[m] + rows[i] * k, 1, k);
+    mem_free(rows);
+    return st;
+}
+
 /* ---- all of them ------------------------------------------------------------------------- */
 
 /* A model that others run, asked on a thread of its own; `part` borrows the list of the
@@ -184,7 +227,8 @@ static void *run_errand(void *context)
 static void start_errand(struct errand *e, const struct request *r, size_t m)
 {
     sigset_t all, old;
-    *e = (struct errand){.part = {.b = r->b, .model = r->model, .until = r->until}, .model = m};
+    *e = (struct errand){.part = *r, .model = m};
+    memset(e->part.probabilities, 0, sizeof e->part.probabilities);
     sigfillset(&all); /* signals are for the host's threads */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     e->started = pthread_create(&e->thread, NULL, run_errand, e) == 0;
@@ -205,12 +249,14 @@ static medley_status end_errand(struct errand *e, struct request *r, medley_erro
     return e->status;
 }
 
-static bool is_outside(const struct request *r, size_t m)
+/* Whether others have to be asked for a pair at least. */
+static bool goes_out(const struct request *r, size_t m)
 {
-    return base_model_kinds[r->b->models[m].config.kind]->outside;
+    return (r->asked & ~r->given_all) >> m & 1 &&
+           base_model_kinds[r->b->models[m].config.kind]->outside;
 }
 
-medley_status request_ask_all(struct request *r, uint32_t asked, medley_error *err)
+medley_status request_ask_all(struct request *r, medley_error *err)
 {
     const medley_bundle *b = r->b;
     struct errand *errands = mem_alloc(b->n_models + 1, sizeof *errands);
@@ -218,14 +264,14 @@ medley_status request_ask_all(struct request *r, uint32_t asked, medley_error *e
     if (!errands)
         return fail_memory(err, "a request");
     for (size_t m = 0; m < b->n_models; m++)
-        if ((asked >> m & 1) && is_outside(r, m))
+        if (goes_out(r, m))
             start_errand(&errands[n_errands++], r, m);
     medley_status st = MEDLEY_OK;
     for (size_t i = 0; i < b->n_models && !st; i++) {
         size_t m = b->by_size[i];
         if (interrupted())
             st = fail(err, MEDLEY_EINTERRUPTED, "interrupted");
-        else if ((asked >> m & 1) && !is_outside(r, m))
+        else if ((r->asked | r->given_some) >> m & 1 && !goes_out(r, m))
             st = request_ask(r, m, err);
     }
     for (size_t i = 0; i < n_errands; i++) {

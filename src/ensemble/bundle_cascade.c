@@ -129,72 +129,6 @@ static void passing_close(struct passing *t)
     mem_free(t->margin);
 }
 
-/* The request of the rows that are in. Feature rows that were encoded for an earlier model go
- * along, or those of fewer rows come back. */
-static medley_status part_open(const struct passing *t, struct request *part, medley_error *err)
-{
-    const struct request *r = t->r;
-    part->b = r->b;
-    part->model = r->model;
-    part->until = r->until;
-    part->model.n = t->n_in;
-    part->texts = mem_alloc(t->n_in, sizeof *part->texts);
-    part->product = mem_alloc(t->n_in, sizeof *part->product);
-    if (!part->texts || !part->product)
-        return fail_memory(err, "a cascade");
-    for (size_t i = 0; i < t->n_in; i++) {
-        part->texts[i] = r->texts[t->in[i]];
-        part->product[i] = r->product[t->in[i]];
-    }
-    part->model.texts = part->texts;
-    part->model.product = part->product;
-    for (size_t g = 0; g < r->b->n_graphs; g++) {
-        size_t width = r->b->graphs[g].inputs.width;
-        if (!r->new_rows[g])
-            continue;
-        if (!(part->new_rows[g] = mem_alloc(t->n_in + 1, width * sizeof(float))))
-            return fail_memory(err, "feature rows");
-        for (size_t i = 0; i <= t->n_in; i++) {
-            size_t from = i < t->n_in ? t->in[i] : t->n; /* the query is last */
-            memcpy(part->new_rows[g] + i * width, r->new_rows[g] + from * width,
-                   width * sizeof(float));
-        }
-    }
-    return MEDLEY_OK;
-}
-
-/* Answers, features and what is known of them go back to the request of all rows. */
-static medley_status part_merge(const struct passing *t, const struct request *part, size_t m,
-                                medley_error *err)
-{
-    struct request *r = t->r;
-    size_t k = t->k;
-    r->failed |= part->failed;
-    r->late |= part->late;
-    if (part->stored[m] && !(r->stored[m] = mem_zalloc(t->n, 1)))
-        return fail_memory(err, "a cascade");
-    for (size_t i = 0; i < t->n_in; i++) {
-        memcpy(r->probabilities[m] + t->in[i] * k, part->probabilities[m] + i * k,
-               k * sizeof(float));
-        if (part->stored[m])
-            r->stored[m][t->in[i]] = part->stored[m][i];
-    }
-    for (size_t g = 0; g < r->b->n_graphs; g++) {
-        size_t width = r->b->graphs[g].inputs.width;
-        if (r->new_rows[g] || !part->new_rows[g])
-            continue;
-        /* Rows that have stopped are never asked for again. */
-        if (!(r->new_rows[g] = mem_zalloc(t->n + 1, width * sizeof(float))))
-            return fail_memory(err, "feature rows");
-        for (size_t i = 0; i <= t->n_in; i++) {
-            size_t to = i < t->n_in ? t->in[i] : t->n;
-            memcpy(r->new_rows[g] + to * width, part->new_rows[g] + i * width,
-                   width * sizeof(float));
-        }
-    }
-    return MEDLEY_OK;
-}
-
 /* What the stage's model says of the rows that are in, and is guessed to say of the others. */
 static medley_status ask(struct passing *t, size_t j, medley_error *err)
 {
@@ -206,11 +140,13 @@ static medley_status ask(struct passing *t, size_t j, medley_error *err)
         if (t->stage[i] < j)
             cascade_guess_row(&t->c->c, t->stage[i], j, t->results[i].probabilities, k,
                               t->r->probabilities[m] + i * k);
-    medley_status st = part_open(t, &part, err);
+    medley_status st = request_part_open(t->r, t->in, t->n_in, &part, err);
     if (!st)
         st = request_ask(&part, m, err);
     if (!st)
-        st = part_merge(t, &part, m, err);
+        st = request_part_merge(t->r, &part, t->in, m, err);
+    if (!st) /* rows that have stopped are never asked for again */
+        st = request_part_keep(t->r, &part, t->in, err);
     request_free(&part);
     return st;
 }
@@ -247,8 +183,9 @@ static void fill_result(const struct passing *t, size_t j, size_t i)
             out->label = (uint8_t)c;
     }
     out->models_used = out->models_stored = 0;
-    out->models_failed = t->r->failed;
-    out->models_late = t->r->late;
+    uint32_t given = request_given_mask(t->r, row);
+    out->models_failed = t->r->failed & ~given;
+    out->models_late = t->r->late & ~given;
     for (size_t m = 0; m < b->n_models; m++) {
         if (!(t->c->c.prefix[j] >> m & 1))
             continue;

@@ -1,5 +1,5 @@
 /* bundle_private.h: a bundle in memory and one request to it; private to bundle.c,
- * bundle_answer.c, bundle_ask.c and bundle_cascade.c. */
+ * bundle_answer.c, bundle_ask.c, bundle_part.c and bundle_cascade.c. */
 #ifndef ENSEMBLE_BUNDLE_PRIVATE_H
 #define ENSEMBLE_BUNDLE_PRIVATE_H
 
@@ -74,16 +74,41 @@ struct request {
     uint8_t *stored[MEDLEY_MAX_MODELS];      /* [n]: embeddings made ahead answered; or NULL */
     uint32_t failed, late;                   /* models that were asked in vain */
     double until;                            /* when the time is over; 0: never */
+    uint32_t asked;                          /* models that may be asked */
+    const float *given; /* [N * M * K] of the whole list's N pairs, NaN where not; or NULL */
+    uint32_t given_some, given_all; /* models given for a pair of it, for every pair */
+    uint32_t *row; /* [n] of a part: where its pairs stand in that list; NULL: it is whole */
     float *context, *x;
 };
 
-/* Asks the models of a bit mask, small ones first, those of others at the same time. */
-medley_status request_ask_all(struct request *r, uint32_t asked, medley_error *err);
-/* Asks model m for all of r's pairs: fills r->probabilities[m]. */
+/* Asks the models of r->asked, small ones first, those of others at the same time. */
+medley_status request_ask_all(struct request *r, medley_error *err);
+/* Fills r->probabilities[m] with what is given, and asks model m for the other pairs if it may
+ * be asked. */
 medley_status request_ask(struct request *r, size_t m, medley_error *err);
 /* Fills r->context. */
 medley_status request_context(struct request *r, medley_error *err);
 void request_free(struct request *r);
+
+/* ---- bundle_part.c ---- */
+
+/* The pairs rows[n], ascending, as a request of their own; end with request_free, also after an
+ * error. It borrows what r borrows. */
+medley_status request_part_open(const struct request *r, const uint32_t *rows, size_t n,
+                                struct request *part, medley_error *err);
+/* What model m said of the part. */
+medley_status request_part_merge(struct request *r, const struct request *part,
+                                 const uint32_t *rows, size_t m, medley_error *err);
+/* Feature rows that were encoded for the part; those of other pairs are zero: only for who asks
+ * for the pairs of later parts of it alone. */
+medley_status request_part_keep(struct request *r, const struct request *part,
+                                const uint32_t *rows, medley_error *err);
+/* Takes options->given of the whole list. EINVAL: they are no probabilities. */
+medley_status request_take_given(struct request *r, const float *given, medley_error *err);
+/* What is given of pair i and model m, [K]; NULL: nothing. */
+const float *request_given(const struct request *r, size_t i, size_t m);
+/* The models that are given of pair i. */
+uint32_t request_given_mask(const struct request *r, size_t i);
 
 /* ---- bundle_cascade.c ---- */
 

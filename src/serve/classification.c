@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 void classification_free(struct classification *c)
@@ -15,6 +16,7 @@ void classification_free(struct classification *c)
     mem_free(c->results);
     mem_free(c->stored_ms);
     mem_free(c->contributions);
+    mem_free(c->given);
     mem_free(c->said);
     label_list_deinit(&c->list);
     arena_deinit(&c->texts);
@@ -23,18 +25,71 @@ void classification_free(struct classification *c)
 
 /* ---- making ------------------------------------------------------------------------------ */
 
+/* MEDLEY_MAX_MODELS: there is none. */
+static size_t model_of(const struct engine *e, const char *name)
+{
+    for (size_t m = 0; m < e->n_models; m++)
+        if (strcmp(name, e->models[m]) == 0)
+            return m;
+    return MEDLEY_MAX_MODELS;
+}
+
 static medley_status find_model(struct classification *c, const struct engine *e, size_t i,
                                 medley_error *err)
 {
-    const char *name = c->asked.models[i];
-    for (size_t m = 0; m < e->n_models; m++) {
-        if (strcmp(name, e->models[m]) == 0) {
-            c->models |= UINT32_C(1) << m;
-            return MEDLEY_OK;
-        }
-    }
-    return fail(err, MEDLEY_EINVAL, "models[%zu]: the bundle has no model '%.100s'", i, name);
+    size_t m = model_of(e, c->asked.models[i]);
+    if (m == MEDLEY_MAX_MODELS)
+        return fail(err, MEDLEY_EINVAL, "models[%zu]: the bundle has no model '%.100s'", i,
+                    c->asked.models[i]);
+    c->models |= UINT32_C(1) << m;
+    return MEDLEY_OK;
 }
+
+/* ---- predictions ---- */
+
+/* Those of product i, to given[M*K]; model[] is of each name that the request knows. */
+static medley_status take_product_predictions(struct classification *c, const struct engine *e,
+                                              size_t i, const size_t *model, medley_error *err)
+{
+    const struct predictions *p = &c->asked.predictions;
+    size_t k = e->n_classes;
+    float *given = c->given + i * e->n_models * k;
+    for (size_t at = i ? c->asked.said_ends[i - 1] : 0; at < c->asked.said_ends[i]; at++) {
+        const struct prediction *item = &p->items[at];
+        const char *name = p->names[item->name];
+        if (model[item->name] == MEDLEY_MAX_MODELS)
+            return fail(err, MEDLEY_EINVAL,
+                        "products[%zu].predictions.%.100s: the bundle has no such model", i,
+                        name);
+        if (item->n != k)
+            return fail(err, MEDLEY_EINVAL,
+                        "products[%zu].predictions.%.100s: %u numbers for %zu classes", i, name,
+                        item->n, k);
+        memcpy(given + model[item->name] * k, p->values + item->values, k * sizeof *given);
+    }
+    return MEDLEY_OK;
+}
+
+static medley_status take_predictions(struct classification *c, const struct engine *e,
+                                      medley_error *err)
+{
+    const struct classify_request *asked = &c->asked;
+    size_t model[MEDLEY_MAX_MODELS], n = asked->n_products * e->n_models * e->n_classes;
+    medley_status st = MEDLEY_OK;
+    if (!asked->said_ends)
+        return MEDLEY_OK;
+    if (!(c->given = mem_alloc(n, sizeof *c->given)))
+        return fail_memory(err, "predictions");
+    for (size_t i = 0; i < n; i++)
+        c->given[i] = NAN;
+    for (size_t i = 0; i < asked->predictions.n_names; i++)
+        model[i] = model_of(e, asked->predictions.names[i]);
+    for (size_t i = 0; i < asked->n_products && !st; i++)
+        st = take_product_predictions(c, e, i, model, err);
+    return st;
+}
+
+/* ---- keys ---- */
 
 static medley_status make_keys(struct classification *c, const struct engine *engine,
                                struct label_cache *cache, medley_error *err)
@@ -89,6 +144,8 @@ medley_status classification_new(const struct server *s, struct str body,
         st = take_texts(s, c, err);
     for (size_t i = 0; !st && i < c->asked.n_models; i++)
         st = find_model(c, engine, i, err);
+    if (!st)
+        st = take_predictions(c, engine, err);
     if (st)
         return st;
     /* All by name is the default, unless that is a cascade. */
@@ -96,6 +153,7 @@ medley_status classification_new(const struct server *s, struct str body,
         c->models ==
             (engine->n_models == 32 ? UINT32_MAX : (UINT32_C(1) << engine->n_models) - 1))
         c->models = 0;
+    c->usual = c->models == 0 && !c->given;
     size_t n = c->asked.n_products, players = engine->n_models + 1;
     c->results = mem_zalloc(n, sizeof *c->results);
     c->stored_ms = mem_zalloc(n, sizeof *c->stored_ms);
@@ -139,6 +197,8 @@ medley_status classification_run(struct classification *c, const struct engine *
         deadline = deadline > 0.001 ? deadline : 0.001;
     }
     medley_classify_options options = {.models = c->models,
+                                       .only_given = asked->asks_none,
+                                       .given = c->given,
                                        .deadline_ms = deadline,
                                        .contributions = c->contributions,
                                        .said = c->said,

@@ -11,7 +11,8 @@
 
 struct classification {
     struct classify_request asked;
-    uint32_t models;        /* asked for; 0: all */
+    uint32_t models;        /* asked for; 0: all, or none if the request says so */
+    bool usual;             /* the bundle answers as it does for who wishes nothing of it */
     bool ranked;            /* the answer is sorted by expected gain */
     double started;         /* clock_seconds when the request was complete */
     medley_result *results; /* [n] */
@@ -20,6 +21,7 @@ struct classification {
     bool look_far;          /* the cache has tiers that have not been asked yet */
     char traceparent[56];   /* W3C header of the request, for remote models; or "" */
     float *contributions;   /* [n*(M+1)*K] or NULL */
+    float *given;           /* [n*M*K] that the request brought along, NaN where not; or NULL */
     float *said;            /* [n*M*K] what each model said, for the watch on drift; or NULL */
     struct arena texts;     /* of products that have newer ones than the bundle */
     struct label_list list; /* cache keys, unless the request does not want the cache */

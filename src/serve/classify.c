@@ -4,7 +4,8 @@
  * whole: either every pair is remembered and the answer comes from the cache, or all pairs are
  * judged together and remembered anew. With "explain" the cache is not read, because
  * contributions are not kept (they would make an entry M times as large), but it is written;
- * with "cache": "off" it is neither; with "only" what is remembered is all there is. Lists that
+ * with "cache": "off", and for what judges predictions of the client's own, it is neither; with
+ * "only" what is remembered is all there is. Lists that
  * are being judged already are not judged twice (flight.h). */
 #include "serve/classification.h"
 
@@ -46,7 +47,7 @@ static void evaluate(struct request *r)
     if (atomic_load(&s->hurrying))
         st = fail(&err, MEDLEY_EINTERRUPTED, "shutting down");
     const struct engine *e = &r->deployment->engine;
-    struct drift_watch *drift = c->models == 0 ? r->deployment->drift : NULL;
+    struct drift_watch *drift = c->usual ? r->deployment->drift : NULL;
     if (drift) /* without memory for it the pairs are judged all the same */
         c->said = mem_alloc(c->asked.n_products, e->n_models * e->n_classes * sizeof(float));
     if (!st)
@@ -137,7 +138,8 @@ static enum handled classify(struct request *r, bool ranked)
         answer_error(r, 400, "cache: this server has none");
         return HANDLED;
     }
-    recent_keep(&s->recent, sb_str(&r->body));
+    if (!r->classification->given) /* which warm no model */
+        recent_keep(&s->recent, sb_str(&r->body));
     sb_deinit(&r->body); /* the parsed request has copies */
     sb_init(&r->body);
     r->classification->ranked = ranked;

@@ -104,6 +104,16 @@ static double expected_gain(const struct engine *e, const medley_result *result)
     return sum;
 }
 
+/* The models whose predictions of pair i the request brought along. */
+static uint32_t given_mask(const struct engine *e, const struct classification *c, size_t i)
+{
+    const float *given = c->given + i * e->n_models * e->n_classes;
+    uint32_t mask = 0;
+    for (size_t m = 0; m < e->n_models; m++)
+        mask |= (uint32_t)!isnan(given[m * e->n_classes]) << m;
+    return mask;
+}
+
 static char *put_judgement(char *to, const struct result_pieces *p,
                            const struct classification *c, size_t i, int64_t now)
 {
@@ -117,6 +127,9 @@ static char *put_judgement(char *to, const struct result_pieces *p,
     to = put_float_classes(put(to, STR(",\"margins\":")), p, r->margins);
     to = put_bool(put(to, STR(",\"known_product\":")), r->known_product);
     to = put_models(put(to, STR(",\"models_used\":")), p, r->models_used);
+    if (c->given)
+        to = put_models(put(to, STR(",\"models_given\":")), p,
+                        r->models_used & given_mask(p->e, c, i));
     to = put_models(put(to, STR(",\"models_failed\":")), p, r->models_failed);
     to = put_models(put(to, STR(",\"models_late\":")), p, r->models_late);
     to = put_models(put(to, STR(",\"models_precomputed\":")), p, r->models_stored);

@@ -48,33 +48,54 @@ static const struct {
     [P_CATEGORY] = {"category", offsetof(medley_product, category), CLASSIFY_MAX_TEXT},
 };
 #define N_PRODUCT_FIELDS (sizeof product_fields / sizeof product_fields[0])
+#define PREDICTIONS N_PRODUCT_FIELDS /* the key that is no text, as a bit of `seen` */
 
-static medley_status read_member(const json *member, const char *where, unsigned *seen,
-                                 medley_product *out, medley_error *err)
+/* A product on its way from the tree. */
+struct reading {
+    struct classify_request *r;
+    size_t index;
+    char where[40]; /* "products[3]." */
+    unsigned seen;  /* bit f: field f */
+};
+
+/* The first of a request makes room for all. */
+static medley_status read_predictions(const json *v, const struct reading *p, medley_error *err)
+{
+    struct classify_request *r = p->r;
+    size_t n = json_count(json_get(r->root, "products"));
+    if (!r->said_ends && !(r->said_ends = mem_zalloc(n, sizeof *r->said_ends)))
+        return fail_memory(err, "predictions");
+    return predictions_add(&r->predictions, v, p->index, err);
+}
+
+static medley_status read_member(const json *member, struct reading *p, medley_product *out,
+                                 medley_error *err)
 {
     const char *key = json_key(member);
     size_t f = 0;
     while (f < N_PRODUCT_FIELDS && strcmp(product_fields[f].key, key) != 0)
         f++;
-    if (f == N_PRODUCT_FIELDS)
-        return fail(err, MEDLEY_EINVAL, "%s%.100s: unknown key", where, key);
-    if (*seen & 1u << f)
-        return fail(err, MEDLEY_EINVAL, "%s%s: given twice", where, key);
-    *seen |= 1u << f;
+    if (f == N_PRODUCT_FIELDS && (p->r->of_texts || strcmp(key, "predictions") != 0))
+        return fail(err, MEDLEY_EINVAL, "%s%.100s: unknown key", p->where, key);
+    if (p->seen & 1u << f)
+        return fail(err, MEDLEY_EINVAL, "%s%s: given twice", p->where, key);
+    p->seen |= 1u << f;
+    if (f == PREDICTIONS)
+        return read_predictions(member, p, err);
     medley_text *text = (medley_text *)((char *)out + product_fields[f].offset);
-    return read_text(member, where, product_fields[f].limit, text, err);
+    return read_text(member, p->where, product_fields[f].limit, text, err);
 }
 
-static medley_status read_product_object(const json *v, const char *where, medley_product *out,
+static medley_status read_product_object(const json *v, struct reading *p, medley_product *out,
                                          medley_error *err)
 {
-    unsigned seen = 0;
+    const char *where = p->where;
     for (const json *m = json_first(v); m; m = json_next(m)) {
-        medley_status st = read_member(m, where, &seen, out, err);
+        medley_status st = read_member(m, p, out, err);
         if (st)
             return st;
     }
-    out->has_text = (seen & ~(1u << P_ID)) != 0;
+    out->has_text = (p->seen & ~(1u << P_ID | 1u << PREDICTIONS)) != 0;
     if (out->has_text && is_blank(out->title))
         return fail(err, MEDLEY_EINVAL, "%stitle: missing or blank beside other text", where);
     if (!out->has_text && !out->id.n)
@@ -82,10 +103,10 @@ static medley_status read_product_object(const json *v, const char *where, medle
     return MEDLEY_OK;
 }
 
-static medley_status read_product(const json *v, size_t index, medley_product *out,
-                                  medley_error *err)
+static medley_status read_product(const json *v, struct classify_request *r, size_t index,
+                                  medley_product *out, medley_error *err)
 {
-    char where[40];
+    struct reading p = {.r = r, .index = index};
     const char *id;
     *out = (medley_product){0};
     if (json_as_text(v, &id)) {
@@ -98,8 +119,8 @@ static medley_status read_product(const json *v, size_t index, medley_product *o
     }
     if (json_kind_of(v) != JSON_OBJECT)
         return fail(err, MEDLEY_EINVAL, "products[%zu]: must be an id or an object", index);
-    snprintf(where, sizeof where, "products[%zu].", index);
-    return read_product_object(v, where, out, err);
+    snprintf(p.where, sizeof p.where, "products[%zu].", index);
+    return read_product_object(v, &p, out, err);
 }
 
 /* ---- keys of the request ----------------------------------------------------------------- */
@@ -142,9 +163,11 @@ static medley_status read_products(const json *v, struct classify_request *r, me
     if (!r->products)
         return fail_memory(err, "products");
     for (const json *p = json_first(v); p; p = json_next(p)) {
-        medley_status st = read_product(p, r->n_products, &r->products[r->n_products], err);
+        medley_status st = read_product(p, r, r->n_products, &r->products[r->n_products], err);
         if (st)
             return st;
+        if (r->said_ends)
+            r->said_ends[r->n_products] = (uint32_t)r->predictions.n_items;
         r->n_products++;
     }
     return MEDLEY_OK;
@@ -191,10 +214,11 @@ static medley_status read_deadline(const json *v, struct classify_request *r, me
 
 static medley_status read_models(const json *v, struct classify_request *r, medley_error *err)
 {
-    size_t n = json_kind_of(v) == JSON_ARRAY ? json_count(v) : 0;
-    if (n == 0 || n > MEDLEY_MAX_MODELS)
+    size_t n = json_count(v);
+    if (json_kind_of(v) != JSON_ARRAY || n > MEDLEY_MAX_MODELS)
         return fail(err, MEDLEY_EINVAL, "models: must be a list of 1 to %d names",
                     MEDLEY_MAX_MODELS);
+    r->asks_none = n == 0;
     r->models = mem_alloc(n, sizeof *r->models);
     if (!r->models)
         return fail_memory(err, "models");
@@ -224,9 +248,26 @@ static const struct {
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
-static medley_status read_root(struct classify_request *r, bool update, medley_error *err)
+/* What is wrong between keys. */
+static medley_status check_together(struct classify_request *r, medley_error *err)
+{
+    if (r->explain && r->cache == CACHE_ONLY)
+        return fail(err, MEDLEY_EINVAL, "explain: not with \"cache\": \"only\"");
+    if (r->said_ends && r->cache == CACHE_ONLY)
+        return fail(err, MEDLEY_EINVAL, "predictions: not with \"cache\": \"only\"");
+    if (r->asks_none && !r->said_ends)
+        return fail(err, MEDLEY_EINVAL,
+                    "models: must be a list of 1 to %d names, unless a product has predictions",
+                    MEDLEY_MAX_MODELS);
+    if (r->said_ends)
+        r->cache = CACHE_OFF;
+    return MEDLEY_OK;
+}
+
+static medley_status read_root(struct classify_request *r, medley_error *err)
 {
     unsigned seen = 0;
+    bool update = r->of_texts;
     if (json_kind_of(r->root) != JSON_OBJECT)
         return fail(err, MEDLEY_EINVAL, "body: must be an object");
     for (const json *m = json_first(r->root); m; m = json_next(m)) {
@@ -247,22 +288,21 @@ static medley_status read_root(struct classify_request *r, bool update, medley_e
         if (needed && !(seen & 1u << k))
             return fail(err, MEDLEY_EINVAL, "%s: missing", keys[k].key);
     }
-    if (r->explain && r->cache == CACHE_ONLY)
-        return fail(err, MEDLEY_EINVAL, "explain: not with \"cache\": \"only\"");
-    return MEDLEY_OK;
+    return check_together(r, err);
 }
 
-/* A full request has 1,000 products of 7 fields each. */
-static const struct json_limits request_limits = {.values = 20000, .depth = 4};
+/* A full request has 1,000 products of 7 fields, and of each what 32 models say of 4 classes.
+ */
+static const struct json_limits request_limits = {.values = 200000, .depth = 5};
 
 static medley_status parse(const char *body, size_t n, bool update,
                            struct classify_request *out, medley_error *err)
 {
-    struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1};
+    struct classify_request r = {.locale = {"us", 2}, .max_age_ms = -1, .of_texts = update};
     struct str text = {body, n};
     medley_status st = json_parse_within(text, "body", request_limits, &r.root, err);
     if (!st)
-        st = read_root(&r, update, err);
+        st = read_root(&r, err);
     if (st)
         classify_request_deinit(&r);
     else
@@ -301,6 +341,8 @@ void classify_request_deinit(struct classify_request *r)
 {
     mem_free(r->products);
     mem_free(r->models);
+    mem_free(r->said_ends);
+    predictions_deinit(&r->predictions);
     json_free(r->root);
     *r = (struct classify_request){0};
 }

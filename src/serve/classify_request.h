@@ -3,8 +3,7 @@
 #ifndef SERVE_CLASSIFY_REQUEST_H
 #define SERVE_CLASSIFY_REQUEST_H
 
-#include "base/json.h"
-#include "medley/bundle.h"
+#include "serve/predictions.h"
 
 #define CLASSIFY_MAX_PRODUCTS 1000
 #define CLASSIFY_MAX_TEXT 65536      /* bytes of the query and of each text field */
@@ -29,7 +28,14 @@ struct classify_request {
     int64_t max_age_ms;  /* older labels are not taken from the cache; -1: any age */
     const char **models; /* [n_models] names, distinct; none: all */
     size_t n_models;
-    json *root; /* owns the texts */
+    bool asks_none; /* "models": [] beside predictions: these alone */
+    /* What models say of the products, if any product has "predictions": such labels are
+     * neither looked up nor remembered (cache is CACHE_OFF). */
+    struct predictions predictions;
+    uint32_t *said_ends; /* [n_products] where each one's end among their items; NULL: no
+                            product has the key */
+    bool of_texts;       /* a body of POST /v1/products */
+    json *root;          /* owns the texts */
 };
 
 /* Anything not asked for is refused: unknown and doubled keys, wrong types, blank queries, too

@@ -17,6 +17,12 @@
 #define LOCALE                                                                         \
     "{'type':'string','pattern':'^[A-Za-z0-9_-]+$','minLength':1,'maxLength':" NUMBER( \
         CLASSIFY_MAX_LOCALE) ",'default':'us'}"
+#define PREDICTIONS                                                                        \
+    "{'type':'object','maxProperties':" NUMBER(MEDLEY_MAX_MODELS) ",'description':'what "    \
+    "models say of the product, each a probability for every class in the order of GET "      \
+    "/v1/bundle; nobody asks them for it','additionalProperties':{'type':'array','minItems':" \
+    "1,'maxItems':" NUMBER(MEDLEY_MAX_CLASSES) ",'items':{'type':'number','minimum':0,"      \
+    "'maximum':1}}}"
 #define COUNT "{'type':'integer','minimum':0}"
 #define BY_CLASS "{'type':'object','additionalProperties':{'type':['number','null']}}"
 #define NAMES "{'type':'array','items':{'type':'string'}}"
@@ -31,9 +37,10 @@ static const struct {
     {"ProductText", "{'type':'object','required':['title'],'additionalProperties':false,'properties':{"
      "'id':{'type':'string','maxLength':" NUMBER(CLASSIFY_MAX_ID) "},'title':" BLANKLESS
      ",'description':" TEXT ",'bullets':" TEXT ",'brand':" TEXT ",'color':" TEXT ",'category':"
-     TEXT "}}"},
+     TEXT ",'predictions':" PREDICTIONS "}}"},
     {"ProductId", "{'type':'object','required':['id'],'additionalProperties':false,'properties':{"
-     "'id':{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "}}}"},
+     "'id':{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID) "},'predictions':"
+     PREDICTIONS "}}"},
     {"Product", "{'anyOf':[{'type':'string','minLength':1,'maxLength':" NUMBER(CLASSIFY_MAX_ID)
      "},{'$ref':'#/components/schemas/ProductId'},{'$ref':'#/components/schemas/ProductText'}]}"},
     {"Classify", "{'type':'object','required':['query','products'],'additionalProperties':false,"
@@ -41,13 +48,13 @@ static const struct {
      "'minItems':1,'maxItems':" NUMBER(CLASSIFY_MAX_PRODUCTS) ",'items':{'$ref':'#/components/schemas/Product'}},"
      "'explain':{'type':'boolean','default':false,'description':'what each model contributed; not with cache only'},"
      "'cache':{'type':'string','enum':['on','off','only'],'default':'on'},'max_age_s':{'type':'number',"
-     "'minimum':0,'maximum':1000000000},'models':{'type':'array','minItems':1,'uniqueItems':true,"
-     "'items':{'type':'string'},'description':'names of GET /v1/models'},'deadline_ms':{'type':'number',"
+     "'minimum':0,'maximum':1000000000},'models':{'type':'array','uniqueItems':true,"
+     "'items':{'type':'string'},'description':'names of GET /v1/models; none where products bring predictions'},'deadline_ms':{'type':'number',"
      "'minimum':1,'maximum':" NUMBER(CLASSIFY_MAX_DEADLINE) "}}}"},
     {"Result", "{'type':'object','required':['id','label','cached'],'properties':{'id':{'type':['string',"
      "'null']},'position':" COUNT ",'label':{'type':['string','null']},'expected_gain':{'type':['number',"
      "'null']},'probabilities':" BY_CLASS ",'margins':" BY_CLASS ",'known_product':{'type':'boolean'},"
-     "'models_used':" NAMES ",'models_failed':" NAMES ",'models_late':" NAMES ",'models_precomputed':"
+     "'models_used':" NAMES ",'models_given':" NAMES ",'models_failed':" NAMES ",'models_late':" NAMES ",'models_precomputed':"
      NAMES ",'cascade_stage':" COUNT ",'cached':{'type':'boolean'},'age_s':" COUNT ",'base':"
      BY_CLASS ",'contributions':{'type':'object','additionalProperties':" BY_CLASS "}}}"},
     {"Classified", "{'type':'object','required':['bundle','query','locale','results','pairs_precomputed',"

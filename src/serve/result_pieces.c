@@ -34,7 +34,7 @@ struct result_pieces *result_pieces_new(const struct engine *e)
         p->models[m] = piece(p, "", e->models[m], "");
     /* What all classes and models together take bounds what each list of them takes. */
     size_t numbers = p->text.n + MEDLEY_MAX_CLASSES * DECIMAL_ROOM;
-    p->room = 512 + 3 * DECIMAL_ROOM + 9 * numbers;
+    p->room = 512 + 3 * DECIMAL_ROOM + 10 * numbers;
     p->room_explained = p->room + numbers * (e->n_models + 2);
     if (!p->text.failed)
         return p;

@@ -81,7 +81,7 @@ void shadow_offer(struct request *r)
     if (!candidate)
         return;
     struct shadow_job *j = NULL;
-    if (r->classification->models == 0 && is_chosen(s, share))
+    if (r->classification->usual && is_chosen(s, share))
         j = mem_zalloc(1, sizeof *j);
     if (!j) {
         deployment_leave(candidate);
