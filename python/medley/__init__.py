@@ -1,12 +1,13 @@
 """Medley: interpretable ensembles for product search.
 
 Trees (``GBDTClassifier``), exact Shapley values per feature and per model (``TreeExplainer``,
-``coalition_values``), ensembles of language and graph models (``Workspace``), and what they answer
-(``Bundle``). The library is C; arrays go in and out without a copy where they are C-contiguous float32.
+``coalition_values``), ensembles of language and graph models (``Workspace``), what they answer
+(``Bundle``), and one language model alone (``CrossEncoder``). The library is C; arrays go in and out without a copy where they are C-contiguous float32.
 """
 from ._native import InvalidArgument, MedleyError, lib as _lib
 from ._version import VERSION as __version__
 from .bundle import Bundle
+from .cross_encoder import CrossEncoder
 from .explain import TreeExplainer, coalition_values
 from .gbdt import GBDTClassifier, Model
 from .workspace import Workspace
@@ -21,5 +22,5 @@ def threads() -> int:
     return _lib.medley_threads()
 
 
-__all__ = ["Bundle", "GBDTClassifier", "InvalidArgument", "MedleyError", "Model", "TreeExplainer",
-           "Workspace", "coalition_values", "set_threads", "threads", "__version__"]
+__all__ = ["Bundle", "CrossEncoder", "GBDTClassifier", "InvalidArgument", "MedleyError", "Model",
+           "TreeExplainer", "Workspace", "coalition_values", "set_threads", "threads", "__version__"]

@@ -78,6 +78,11 @@ class Product(c.Structure):
                 ("bullets", Text), ("brand", Text), ("color", Text), ("category", Text)]
 
 
+class Pair(c.Structure):
+    """medley_pair of cross_encoder.h."""
+    _fields_ = [("query", Text), ("locale", Text), ("product", Product)]
+
+
 MAX_CLASSES = 16
 
 
@@ -167,7 +172,14 @@ for _name, _result, _arguments in (
         ("medley_bundle_calibration", _text, (_pointer,)),
         ("medley_bundle_classify", c.c_int, (_pointer, Text, Text, c.POINTER(Product), _size,
                                              c.POINTER(ClassifyOptions), c.POINTER(Result),
-                                             _error))):
+                                             _error)),
+        ("medley_cross_encoder_open", c.c_int, (_text, c.POINTER(_pointer), _error)),
+        ("medley_cross_encoder_close", None, (_pointer,)),
+        ("medley_cross_encoder_classes", _size, (_pointer,)),
+        ("medley_cross_encoder_class", _text, (_pointer, _size)),
+        ("medley_cross_encoder_tokens", _size, (_pointer,)),
+        ("medley_cross_encoder_predict", c.c_int, (_pointer, c.POINTER(Pair), _size, _pointer,
+                                                   _error))):
     _declare(_name, _result, *_arguments)
 
 

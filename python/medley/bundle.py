@@ -12,32 +12,34 @@ from . import _native as native
 FIELDS = ("title", "description", "bullets", "brand", "color", "category")
 
 
-def _text(value: Optional[str]) -> native.Text:
+def text_of(value: Optional[str]) -> native.Text:
     raw = (value or "").encode()
     return native.Text(raw, len(raw))
 
 
-def _product(product: Union[str, Mapping[str, Any]]) -> native.Product:
+def product_of(product: Union[str, Mapping[str, Any]]) -> native.Product:
     if isinstance(product, str):
         product = {"id": product}
     unknown = set(product) - {"id", *FIELDS}
     if unknown:
         raise ValueError(f"product: unknown field '{sorted(unknown)[0]}' "
                          f"(expected id, {', '.join(FIELDS)})")
-    out = native.Product(id=_text(product.get("id")), has_text=any(f in product for f in FIELDS))
+    out = native.Product(id=text_of(product.get("id")), has_text=any(f in product for f in FIELDS))
     for field in FIELDS:
-        setattr(out, field, _text(product.get(field)))
+        setattr(out, field, text_of(product.get(field)))
     return out
 
 
 class Bundle:
-    """The folder that ``medley run`` ends in (``workspace/bundle/current``). Threads may share it.
+    """The folder that ``medley run`` ends in (``workspace/bundle/current``). Threads may share it;
+    pickled, it is opened again by its path.
 
     Attributes: ``id``, ``classes``, ``models``, ``gains`` (of classes, for ranking), ``cascade`` (its
     models in stages, or an empty list), ``calibration`` ("none", "temperature" or "isotonic").
     """
 
     def __init__(self, folder: Union[str, os.PathLike]):
+        self._folder = os.path.abspath(folder)
         pointer = c.c_void_p()
         native.call_long(native.lib.medley_bundle_open, os.fsencode(folder), c.byref(pointer))
         self._handle = native.Handle(pointer, native.lib.medley_bundle_close)
@@ -56,6 +58,9 @@ class Bundle:
                         for j in range(lib.medley_bundle_stages(pointer))]
         self.calibration = lib.medley_bundle_calibration(pointer).decode()
 
+    def __reduce__(self) -> Any:
+        return Bundle, (self._folder,)
+
     def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
                  locale: str = "us", models: Optional[Sequence[str]] = None,
                  explain: bool = False, deadline_ms: float = 0,
@@ -65,10 +70,12 @@ class Bundle:
         over an id).
 
         Each answer has ``label``, ``probabilities`` (by class), ``margins``, ``known_product``,
-        ``models_used``, ``models_failed`` (asked in vain), ``models_late`` (without an answer after ``deadline_ms``; 0 waits for all); with ``explain`` also ``contributions``: by model (and ``"context"``) and
-        class, which add up, with ``base``, to the margins. Of a bundle with a cascade, and without
-        ``models``, also ``cascade_stage``, the number of models that it took, and with ``explain`` a
-        ``base`` of its own.
+        ``models_used``, ``models_failed`` (asked in vain), ``models_late`` (without an answer after
+        ``deadline_ms``; 0 waits for all); with ``explain`` also ``contributions``: by model (and
+        ``"context"``) and class, which add up, with ``base``, to the margins. Of a bundle with a
+        cascade, and without ``models``, also ``cascade_stage``, the number of models that it took,
+        and with ``explain`` a ``base`` of its own. Raises ``ValueError`` for an empty query, no
+        products or an unknown field; Ctrl-C stops it.
 
         ``predictions`` are what models say already: a model's name to an array of shape [products,
         classes], with rows of NaN for products that it has not judged. Nobody asks the model for the
@@ -80,7 +87,7 @@ class Bundle:
                              f"(there are {', '.join(self.models)})")
         mask = sum(1 << m for m, name in enumerate(self.models) if name in names)
         n, k, m = len(products), len(self.classes), len(self.models)
-        items = (native.Product * n)(*(_product(p) for p in products))
+        items = (native.Product * n)(*(product_of(p) for p in products))
         results = (native.Result * n)()
         values = np.zeros((n, m + 1, k), np.float32) if explain else None
         given = None if predictions is None else self._given(predictions, n)
@@ -88,8 +95,8 @@ class Bundle:
                                          given=native.address(given),
                                          only_given=given is not None and models is not None
                                          and not names)
-        native.call_long(native.lib.medley_bundle_classify, self._handle.pointer, _text(query),
-                         _text(locale), items, n, c.byref(options), results)
+        native.call_long(native.lib.medley_bundle_classify, self._handle.pointer, text_of(query),
+                         text_of(locale), items, n, c.byref(options), results)
         return [self._answer(results[i], None if values is None else values[i])
                 for i in range(n)]
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional, Union
 
 from ._native import HERE, MedleyError
 from .bundle import Bundle
+from .cross_encoder import CrossEncoder
 
 
 def program() -> str:
@@ -94,6 +95,10 @@ class Workspace:
     def evaluate(self) -> Dict[str, Any]:
         """``medley evaluate --json``."""
         return self._json("evaluate")
+
+    def model(self, name: str) -> CrossEncoder:
+        """The trained language model ``name``, alone."""
+        return CrossEncoder(self.folder / "models" / name)
 
     def bundle(self) -> Bundle:
         """The current bundle, loaded."""

@@ -1,31 +1,9 @@
 """A workspace from Python, to a bundle that answers; what goes wrong comes as an exception."""
-import subprocess
-
 import numpy as np
 import pytest
 
 import medley
-from medley.workspace import program
-
-CONFIG = """\
-data: {examples: ../shop/examples.csv, products: ../shop/products.csv, events: ../shop/events.jsonl}
-models:
-  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 1}
-  - {name: sage, kind: gnn, layer: sage, hidden: 16, epochs: 2}
-stacking: {folds: 2}
-ensemble: {rounds: 20}
-"""
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("medley")
-    subprocess.run([program(), "synth", "--products", "120", "--queries", "50", "-o",
-                    folder / "shop"], check=True, capture_output=True)
-    w = medley.Workspace.create(folder / "ws", folder / "shop", CONFIG)
-    w.run()
-    return w
-
+from conftest import CONFIG
 
 def test_stages(workspace):
     assert "up to date" in workspace.status()
@@ -67,8 +45,7 @@ def test_predictions(workspace):
 
 
 def test_cascade(workspace):
-    config = CONFIG + "budget: {pin: [small, sage]}\n" \
-                      "decide: {cascade: true, calibrate: true, save: models, cascade_loss: 0.1}\n"
+    config = CONFIG + "decide: {cascade: true, calibrate: true, save: models, cascade_loss: 0.1}\n"
     w = medley.Workspace.create(workspace.folder.parent / "cascade",
                                 workspace.folder.parent / "shop", config)
     w.run()

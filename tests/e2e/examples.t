@@ -74,5 +74,16 @@ ok $? 'bundle: a label, a probability and contributions'
 example bundle nowhere q p
 [ $? -eq 1 ] && grep -q nowhere err
 ok $? 'bundle: a folder that is none is named'
+
+# What it says is another matter: it is trained for an instant.
+printf 'data: {examples: ../data/examples.csv, products: ../data/products.csv}\nmodels:\n  - {name: small, kind: lm, layers: 1, hidden: 32, heads: 2, vocabulary: 400, max_tokens: 32, epochs: 1}\nstacking: {folds: 2, seed: 5}\n' >language.yaml
+mkdir language && mv language.yaml language/medley.yaml && "$medley" run -C language >out 2>err
+example cross_encoder language/models/small "$query" 'Red shoes for men' "$query" &&
+    awk '/^Red shoes for men: E / || NR == 2 {s = $0; sub(/.*: E/, "E", s); split(s, v, " ");
+         d = v[2] + v[4] + v[6] + v[8] - 1; if (d < 0.003 && d > -0.003) n++} END {exit n != 2}' out
+ok $? 'cross_encoder: probabilities of every title'
+example cross_encoder language q t
+[ $? -eq 1 ] && grep -q language err
+ok $? 'cross_encoder: a folder that holds no model is named'
 echo "1..$n"
 exit $failed
