@@ -2,7 +2,8 @@
  * (10; `make soak T=1800`): bundles are swapped, a remote model hangs, dies and lies, Redis
  * stops and comes back, the disk of the label cache is full at times, some requests are
  * malformed and some clients vanish. Every answer is compared, to the bit, with what the bundle
- * says offline of the same list with the models that the answer names; memory must not grow. */
+ * says offline of the same list with the models that the answer names; texts of products that
+ * were acknowledged are there, also after a restart; memory must not grow. */
 #define put http_put /* both headers have one */
 #define at reply_at
 #include "tests/serve_help.h"
@@ -16,9 +17,11 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-enum { CLIENTS = 4, BUNDLES = 2, MODELS = 2, MASKS = 1 << MODELS };
-#define THINK_MS 2 /* between two requests of a client: some 70% of what the server could do \
-                    */
+enum { CLIENTS = 4, BUNDLES = 2, MODELS = 2, MASKS = 1 << MODELS, TEXTS = 16 };
+#define ADMIN "Authorization: Bearer admin-token-0123456\r\n"
+#define THINK_MS                                                                \
+    2 /* between two requests of a client: some 70% of what the server could do \
+       */
 
 extern char **environ;
 
@@ -38,6 +41,8 @@ static struct {
     pid_t redis_process;
     atomic_bool stop;
     atomic_uint right, wrong, refused, malformed, vanished, without, remembered, broken, swaps;
+    unsigned acknowledged[TEXTS]; /* number of each product's last text; 0: none */
+    atomic_uint texts, texts_refused;
 } soak;
 
 /* ---- what is right ----------------------------------------------------------------------- */
@@ -203,15 +208,61 @@ static void *run_client(void *context)
     return NULL;
 }
 
+/* ---- texts of products ------------------------------------------------------------------- */
+
+/* Of products that no list has. */
+static void check_text(size_t i)
+{
+    char path[64], wanted[64];
+    snprintf(path, sizeof path, "/v1/products/new%zu", i);
+    snprintf(wanted, sizeof wanted, "\"title\":\"text %u\"", soak.acknowledged[i]);
+    struct reply r = ask(soak.port, "GET", path, ADMIN, NULL);
+    bool good =
+        soak.acknowledged[i] ? r.status == 200 && strstr(body_of(&r), wanted) : r.status == 404;
+    if (!good)
+        printf("# %s, wanted %s, status %d: %.200s\n", path, wanted, r.status, body_of(&r)),
+            atomic_fetch_add(&soak.wrong, 1);
+    reply_free(&r);
+}
+
+static void *run_writer(void *context)
+{
+    struct rng r;
+    (void)context;
+    rng_init(&r, 98, 0);
+    for (unsigned number = 1; !atomic_load(&soak.stop); number++) {
+        size_t i = rng_below(&r, TEXTS);
+        char body[128];
+        snprintf(body, sizeof body,
+                 "{\"products\":[{\"id\":\"new%zu\",\"title\":\"text %u\"}]}", i, number);
+        struct reply reply = ask(soak.port, "POST", "/v1/products", ADMIN JSON_TYPE, body);
+        if (reply.status == 200) {
+            soak.acknowledged[i] = number;
+            atomic_fetch_add(&soak.texts, 1);
+        } else if (reply.status == 503 || reply.status == 507 || reply.status == 429) {
+            atomic_fetch_add(&soak.texts_refused, 1);
+        } else {
+            printf("# a text: status %d: %.200s\n", reply.status, body_of(&reply));
+            atomic_fetch_add(&soak.broken, 1);
+        }
+        reply_free(&reply);
+        check_text(i);
+        check_text(rng_below(&r, TEXTS));
+        sleep_ms(10 * THINK_MS);
+    }
+    return NULL;
+}
+
 /* ---- what goes wrong --------------------------------------------------------------------- */
 
 static void redis_start(void)
 {
     const char *const arguments[] = {"redis-server", "--port",    "0",         "--unixsocket",
-                               soak.redis,     "--save",    "",          "--appendonly",
-                               "no",           "--logfile", "/dev/null", NULL};
+                                     soak.redis,     "--save",    "",          "--appendonly",
+                                     "no",           "--logfile", "/dev/null", NULL};
     unlink(soak.redis);
-    if (posix_spawnp(&soak.redis_process, arguments[0], NULL, NULL, (char *const *)arguments, environ) != 0)
+    if (posix_spawnp(&soak.redis_process, arguments[0], NULL, NULL, (char *const *)arguments,
+                     environ) != 0)
         soak.redis_process = 0;
 }
 
@@ -252,9 +303,9 @@ static size_t misfortunes(double seconds)
     static const int moods[] = {STUB_GOOD, STUB_HANG, STUB_GOOD,  STUB_DIE,
                                 STUB_NAN,  STUB_GOOD, STUB_SUM,   STUB_CUT,
                                 STUB_GOOD, STUB_HTML, STUB_SHAPE, STUB_GOOD};
-    enum { TICKS = 60 };
+    int ticks = seconds > 1200 ? (int)(seconds / 20) : 60; /* a swap a minute, or 20 */
     size_t first = 0, last = 0;
-    for (int tick = 0; tick < TICKS; tick++) {
+    for (int tick = 0; tick < ticks; tick++) {
         struct server_change change;
         medley_error err = {0};
         atomic_store(&soak.stub.mode, moods[tick % (int)(sizeof moods / sizeof *moods)]);
@@ -272,9 +323,9 @@ static size_t misfortunes(double seconds)
             fill_disk(true);
         if (tick % 8 == 7)
             fill_disk(false);
-        sleep_ms((long)(seconds * 1e3 / TICKS));
+        sleep_ms((long)(seconds * 1e3 / ticks));
         last = resident();
-        if (tick == TICKS / 3)
+        if (tick == ticks / 3)
             first = last;
     }
     fill_disk(false);
@@ -313,16 +364,19 @@ static bool make_bundle(size_t b, const char *ensemble)
 
 static void run(double seconds)
 {
-    static char bundles[128], disk[128], current[256];
+    static char bundles[128], disk[128], texts[128], current[256];
     struct engine engine;
     medley_error err = {0};
     snprintf(bundles, sizeof bundles, "%s/bundle", soak.folder);
     snprintf(disk, sizeof disk, "%s/labels", soak.folder);
+    snprintf(texts, sizeof texts, "%s/texts", soak.folder);
     snprintf(current, sizeof current, "%s/%s", bundles, soak.truth[0].id);
     snprintf(soak.redis, sizeof soak.redis, "%s/redis.sock", soak.folder);
     struct server_options o = {.bundles = bundles,
                                .cache_folder = disk,
                                .cache_entries = 200,
+                               .products_folder = texts,
+                               .admin_token = "admin-token-0123456",
                                .redis = soak.redis,
                                .threads = 2};
     redis_start();
@@ -331,16 +385,26 @@ static void run(double seconds)
             "serves: %s", err.message))
         return;
     soak.port = server_port(soak.server);
-    pthread_t threads[CLIENTS];
+    pthread_t threads[CLIENTS], writer;
+    pthread_create(&writer, NULL, run_writer, NULL);
     for (uintptr_t i = 0; i < CLIENTS; i++)
         pthread_create(&threads[i], NULL, run_client, (void *)i);
     size_t grown = misfortunes(seconds);
     atomic_store(&soak.stop, true);
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(threads[i], NULL);
+    pthread_join(writer, NULL);
     redis_stop();
     ok(server_stop(soak.server, 5), "stops");
+    ok(server_start(&engine, &o, &soak.server, &err) == MEDLEY_OK, "starts again: %s",
+       err.message);
+    soak.port = server_port(soak.server);
+    for (size_t i = 0; i < TEXTS; i++)
+        check_text(i);
+    ok(server_stop(soak.server, 5), "stops");
     engine_close(&engine);
+    printf("# %u texts of products acknowledged, %u refused while the disk was full\n",
+           atomic_load(&soak.texts), atomic_load(&soak.texts_refused));
     printf("# %u right answers: %u remembered, %u without the remote model; %u sent away, %u "
            "malformed, %u vanished, "
            "%u swaps; %zu KiB more memory\n",
@@ -350,7 +414,8 @@ static void run(double seconds)
     ok(atomic_load(&soak.wrong) == 0 && atomic_load(&soak.broken) == 0,
        "%u wrong answers, %u broken ones", atomic_load(&soak.wrong), atomic_load(&soak.broken));
     ok(atomic_load(&soak.right) > 100 && atomic_load(&soak.remembered) > 0 &&
-           atomic_load(&soak.without) > 0 && atomic_load(&soak.swaps) == 20,
+           atomic_load(&soak.without) > 0 && atomic_load(&soak.swaps) >= 20 &&
+           atomic_load(&soak.texts) > 0 && atomic_load(&soak.texts_refused) > 0,
        "there was something to get wrong");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     skip("memory: not under a sanitizer");
