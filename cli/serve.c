@@ -38,6 +38,7 @@ enum {
     OPT_REDIS_PASSWORD,
     OPT_REDIS_TIMEOUT,
     OPT_BODY,
+    OPT_CONNECTIONS,
     OPT_TIMEOUT,
     OPT_DEADLINE,
     OPT_TOKEN,
@@ -68,7 +69,9 @@ static const struct argp_option options[] = {
     {"redis-password-file", OPT_REDIS_PASSWORD, "FILE", 0, "the password of that Redis", 0},
     {"redis-timeout", OPT_REDIS_TIMEOUT, "MS", 0, "for looking up a list there [20]", 0},
     {"max-body", OPT_BODY, "BYTES", 0, "longest request [4194304]", 0},
-    {"timeout", OPT_TIMEOUT, "SECONDS", 0, "for a request to arrive, and of silence [30]", 0},
+    {"max-connections", OPT_CONNECTIONS, "N", 0, "at a time; more are answered 429 [1000]", 0},
+    {"timeout", OPT_TIMEOUT, "SECONDS", 0,
+     "for headers to arrive, for a body to arrive, and of silence [30]", 0},
     {"deadline", OPT_DEADLINE, "MS", 0,
      "answer after so long with the models that are done, unless a request says otherwise; 0: "
      "wait "
@@ -157,6 +160,9 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     case OPT_BODY:
         s->max_body = cli_count("--max-body", text, 1024, 1 << 30);
+        return 0;
+    case OPT_CONNECTIONS:
+        s->max_connections = (unsigned)cli_count("--max-connections", text, 1, 100000);
         return 0;
     case OPT_TIMEOUT:
         s->idle_seconds = s->body_seconds = (unsigned)cli_count("--timeout", text, 1, 3600);

@@ -71,7 +71,7 @@ static void add_headers(const struct request *r, struct MHD_Response *response)
         MHD_add_response_header(response, "Allow", r->allow);
     if (r->status == 429 || r->status == 503)
         MHD_add_response_header(response, "Retry-After", "1");
-    if (atomic_load(&r->server->draining))
+    if (r->last || atomic_load(&r->server->draining))
         MHD_add_response_header(response, "Connection", "close");
 }
 
@@ -94,6 +94,7 @@ static enum MHD_Result send_answer(struct request *r)
     }
     r->stage = SENDING;
     r->sent = n;
+    peer_takes(r->peer);
     add_headers(r, response);
     enum MHD_Result queued = MHD_queue_response(r->connection, r->status, response);
     MHD_destroy_response(response);
@@ -109,6 +110,7 @@ void request_done(struct request *r)
 void request_suspend(struct request *r)
 {
     r->stage = WORKING;
+    peer_is_served(r->peer);
     MHD_suspend_connection(r->connection);
 }
 
@@ -174,6 +176,10 @@ static struct request *request_new(struct server *s, struct MHD_Connection *conn
     r->route = N_ROUTES;
     r->started = clock_seconds();
     r->deadline = r->started + s->options.body_seconds;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    r->peer = info ? info->socket_context : NULL;
+    peer_sends(r->peer);
     snprintf(r->method, sizeof r->method, "%s", method);
     snprintf(r->path, sizeof r->path, "%s", path);
     sb_init(&r->body);
@@ -288,6 +294,10 @@ static void check_headers(struct request *r, const char *path, const char *metho
         return;
     if (atomic_load(&s->draining) && !routes[r->route].always) {
         answer_error(r, 503, "shutting down");
+    } else if (!routes[r->route].always &&
+               atomic_load(&s->connections.open) > s->max_connections) {
+        r->last = true;
+        answer_error(r, 429, "busy: more than %u connections", s->max_connections);
     } else if (length > s->options.max_body) {
         answer_error(r, 413, "body: %" PRIu64 " bytes are more than %zu", length,
                      s->options.max_body);
@@ -466,6 +476,7 @@ void request_completed(void *server, struct MHD_Connection *connection, void **s
     (void)connection;
     if (!r)
         return;
+    peer_waits(r->peer);
     *state = NULL;
     double seconds = clock_seconds() - r->started;
     counters_request(&s->counters, r->route, r->status, seconds);

@@ -50,6 +50,7 @@ static enum handled handle_metrics(struct request *r)
     if (s->cache)
         label_cache_tiers(s->cache, tiers);
     sb_init(&more);
+    connections_metrics(&s->connections, &more);
     server_cache_metrics(s, &more);
     if (s->texts)
         product_texts_metrics(s->texts, &more);
@@ -229,6 +230,7 @@ static void write_limits(struct json_writer *w, const struct server *s)
     number(w, "text_bytes", CLASSIFY_MAX_TEXT);
     number(w, "id_bytes", CLASSIFY_MAX_ID);
     number(w, "waiting_requests", s->options.max_queue);
+    number(w, "connections", s->max_connections);
     jw_object_end(w);
 }
 

@@ -20,7 +20,8 @@
 #include <unistd.h>
 
 #define HTTP_THREADS 2
-#define MAX_CONNECTIONS 1024
+#define SPARE_CONNECTIONS \
+    64                 /* above those served: who gets one is told that there are too many */
 #define OTHER_FILES 64 /* descriptors kept for files */
 #define BACKLOG 511
 #define MAX_CHANGES 4   /* of bundles that may wait */
@@ -35,6 +36,7 @@ static void set_defaults(struct server_options *o)
     o->max_body = o->max_body ? o->max_body : (size_t)4 << 20;
     o->cache_entries = o->cache_entries ? o->cache_entries : 100000;
     o->cache_bytes = o->cache_bytes ? o->cache_bytes : (size_t)64 << 20;
+    o->max_connections = o->max_connections ? o->max_connections : 1000;
     o->idle_seconds = o->idle_seconds ? o->idle_seconds : 30;
     o->body_seconds = o->body_seconds ? o->body_seconds : 30;
     o->open = o->open ? o->open : engine_open_bundle;
@@ -98,14 +100,29 @@ static medley_status open_socket(struct server *s, medley_error *err)
     return MEDLEY_OK;
 }
 
-static unsigned max_connections(void)
+/* As many as were asked for, if so many files may be open. */
+static unsigned connections_possible(unsigned wanted)
 {
     struct rlimit files;
+    rlim_t others = OTHER_FILES + SPARE_CONNECTIONS;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY ||
-        files.rlim_cur >= MAX_CONNECTIONS + OTHER_FILES)
-        return MAX_CONNECTIONS;
-    return files.rlim_cur > 2 * OTHER_FILES ? (unsigned)files.rlim_cur - OTHER_FILES
-                                            : OTHER_FILES;
+        files.rlim_cur >= wanted + others)
+        return wanted;
+    return files.rlim_cur > 2 * others ? (unsigned)(files.rlim_cur - others) : OTHER_FILES;
+}
+
+static void note_connection(void *server, struct MHD_Connection *connection, void **peer,
+                            enum MHD_ConnectionNotificationCode what)
+{
+    struct server *s = server;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED && info)
+        *peer = peer_open(&s->connections, info->connect_fd);
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        peer_close(*peer);
+        *peer = NULL;
+    }
 }
 
 /* Its threads inherit a mask without signals: these are for the host's own threads. */
@@ -117,9 +134,10 @@ static medley_status start_daemon(struct server *s, medley_error *err)
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
         request_access, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, max_connections(),
-        MHD_OPTION_CONNECTION_TIMEOUT, s->options.idle_seconds, MHD_OPTION_NOTIFY_COMPLETED,
-        request_completed, s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, s->max_connections + SPARE_CONNECTIONS,
+        MHD_OPTION_NOTIFY_CONNECTION, note_connection, s, MHD_OPTION_CONNECTION_TIMEOUT,
+        s->options.idle_seconds, MHD_OPTION_NOTIFY_COMPLETED, request_completed, s,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     int e = errno;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return s->daemon ? MEDLEY_OK
@@ -155,6 +173,7 @@ static void server_free(struct server *s)
         MHD_stop_daemon(s->daemon);
     if (s->listen_fd >= 0)
         close(s->listen_fd);
+    connections_stop(&s->connections);
     jobs_free(s->jobs);
     jobs_free(s->admin_jobs);
     jobs_free(s->shadow_jobs);
@@ -178,6 +197,7 @@ medley_status server_start(const struct engine *engine, const struct server_opti
     s->listen_fd = -1;
     s->started = clock_seconds();
     set_defaults(&s->options);
+    s->max_connections = connections_possible(s->options.max_connections);
     if (getrandom(&s->id_seed, sizeof s->id_seed, GRND_NONBLOCK) != sizeof s->id_seed)
         s->id_seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
     pthread_mutex_init(&s->change_lock, NULL);
@@ -196,6 +216,9 @@ medley_status server_start(const struct engine *engine, const struct server_opti
         st = jobs_start(1, MAX_CHANGES, &s->admin_jobs, err);
     if (!st)
         st = jobs_start(1, MAX_SHADOWED, &s->shadow_jobs, err);
+    if (!st)
+        st = connections_start(&s->connections, s->options.idle_seconds,
+                               s->options.body_seconds, err);
     if (!st)
         st = open_socket(s, err);
     if (!st)

@@ -22,6 +22,9 @@ struct server_options {
     unsigned threads;   /* workers that run the bundle [2] */
     size_t max_queue;   /* requests that may wait for a worker [128] */
     size_t max_body;    /* bytes [4 MiB] */
+    /* Further ones are answered 429 and closed; fewer where the process may not open so many
+       files [1,000]. */
+    unsigned max_connections;
     double deadline_ms; /* of requests that name none; 0: none */
     bool no_cache;
     size_t cache_entries;        /* [100,000] */
@@ -35,7 +38,8 @@ struct server_options {
     unsigned redis_timeout_ms;   /* [20] */
     const char *products_folder; /* of texts that come while it runs; NULL: none are taken */
     unsigned idle_seconds;       /* without a byte, then a connection is closed [30] */
-    unsigned body_seconds;       /* for a whole request to arrive [30] */
+    unsigned body_seconds; /* for headers to arrive, and for a body; together with idle_seconds,
+                              for an answer to be taken [30] */
     const char *token;           /* asked of clients that classify; NULL: nobody is asked */
     const char *admin_token;     /* asked of those that change bundles; NULL: nobody may */
     const char *bundles; /* folder of the bundles that may be activated by name; NULL: none */

@@ -10,6 +10,7 @@
 #include "cache/label_cache.h"
 #include "serve/counters.h"
 #include "serve/deployment.h"
+#include "serve/connections.h"
 #include "serve/flight.h"
 #include "serve/product_texts.h"
 #include "serve/recent.h"
@@ -50,6 +51,8 @@ struct server {
     struct shadow_changes shadow_changes;
     pthread_mutex_t change_lock; /* one change of bundles at a time */
     struct MHD_Daemon *daemon;
+    struct connections connections;
+    unsigned max_connections; /* that are served; a few more are told so */
     int listen_fd; /* -1: none */
     uint16_t port;
     char url[320];
@@ -81,6 +84,7 @@ struct request {
     struct job job; /* first: a job is cast back to its request */
     struct server *server;
     struct MHD_Connection *connection;
+    struct peer *peer; /* or NULL */
     enum stage stage;
     size_t route; /* index in routes; N_ROUTES: none matched */
     char id[65];
@@ -101,6 +105,7 @@ struct request {
     struct str fixed; /* sent instead of `out` when not empty; outlives the request */
     const char *tag;  /* ETag: it may be kept, and asked for again; NULL: it may not */
     bool packed;      /* fixed is packed with gzip */
+    bool last;        /* the connection is closed behind it */
     /* for the log */
     size_t pairs, pairs_cached, pairs_shared, pairs_precomputed, sent;
     char error[256];
