@@ -2,7 +2,8 @@
 
 Trees (``GBDTClassifier``), exact Shapley values per feature and per model (``TreeExplainer``,
 ``coalition_values``), ensembles of language and graph models (``Workspace``), what they answer
-(``Bundle``), and one language model alone (``CrossEncoder``). The library is C; arrays go in and out without a copy where they are C-contiguous float32.
+(``Bundle``), a server of it (``serve``), one language model alone (``CrossEncoder``). The library is
+C; arrays go in and out without a copy where they are C-contiguous float32.
 """
 from ._native import InvalidArgument, MedleyError, lib as _lib
 from ._version import VERSION as __version__
@@ -10,6 +11,7 @@ from .bundle import Bundle
 from .cross_encoder import CrossEncoder
 from .explain import TreeExplainer, coalition_values
 from .gbdt import GBDTClassifier, Model
+from .server import Server, serve
 from .workspace import Workspace
 
 
@@ -23,4 +25,5 @@ def threads() -> int:
 
 
 __all__ = ["Bundle", "CrossEncoder", "GBDTClassifier", "InvalidArgument", "MedleyError", "Model",
-           "TreeExplainer", "Workspace", "coalition_values", "set_threads", "threads", "__version__"]
+           "Server", "TreeExplainer", "Workspace", "coalition_values", "serve", "set_threads",
+           "threads", "__version__"]

@@ -35,11 +35,12 @@ class Bundle:
     pickled, it is opened again by its path.
 
     Attributes: ``id``, ``classes``, ``models``, ``gains`` (of classes, for ranking), ``cascade`` (its
-    models in stages, or an empty list), ``calibration`` ("none", "temperature" or "isotonic").
+    models in stages, or an empty list), ``calibration`` ("none", "temperature" or "isotonic"),
+    ``folder``.
     """
 
     def __init__(self, folder: Union[str, os.PathLike]):
-        self._folder = os.path.abspath(folder)
+        self.folder = os.path.abspath(folder)
         pointer = c.c_void_p()
         native.call_long(native.lib.medley_bundle_open, os.fsencode(folder), c.byref(pointer))
         self._handle = native.Handle(pointer, native.lib.medley_bundle_close)
@@ -59,7 +60,7 @@ class Bundle:
         self.calibration = lib.medley_bundle_calibration(pointer).decode()
 
     def __reduce__(self) -> Any:
-        return Bundle, (self._folder,)
+        return Bundle, (self.folder,)
 
     def classify(self, query: str, products: Sequence[Union[str, Mapping[str, Any]]], *,
                  locale: str = "us", models: Optional[Sequence[str]] = None,
