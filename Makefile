@@ -10,6 +10,7 @@ LIBDIR ?= $(PREFIX)/lib
 T ?= 20
 DATA ?=
 JOBS ?= 2
+PYTHON ?= /usr/bin/python3
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -187,6 +188,12 @@ python-check: python  ## the package's tests, against the wheel; needs the netwo
 	@cd python/tests && PYTHONDONTWRITEBYTECODE=1 \
 	    timeout 900 ../../build/python-check/bin/python -m pytest -q -p no:cacheprovider .
 
+python-test: all  ## the package's tests as far as numpy alone goes, against $B; Debian's numpy and pytest
+	@scripts/install-deps --python
+	@cd python/tests && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/python \
+	    MEDLEY_LIBRARY=$(abspath $B/libmedley.so) MEDLEY_PROGRAM=$(abspath $B/medley) \
+	    timeout 600 $(PYTHON) -m pytest -q -p no:cacheprovider .
+
 # Beside the newest LightGBM, XGBoost, scikit-learn, shap and fasttreeshap, from the Python registry
 # into virtual environments of their own. SIZES=quick (minutes), full (hours), or cases by
 # name; THREADS=1 and REPEATS=1 in the environment for a busy machine.
@@ -271,7 +278,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help api-check soak web-check python python-check tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet parquet-check bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help api-check soak web-check python python-check python-test tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet parquet-check bench-tokenize peer-tools format tidy headers layers \
         demo demo-deps clean
 .SECONDARY:
 

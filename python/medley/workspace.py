@@ -4,10 +4,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Union
+
+import numpy as np
 
 from ._native import HERE, MedleyError
 from .bundle import Bundle
@@ -42,6 +45,39 @@ def run(*arguments: Any, quiet: bool = True) -> str:
     return out
 
 
+def _table(folder: pathlib.Path, name: str, given: Any) -> pathlib.Path:
+    """The path of the predictions; what is no file yet becomes one in the workspace."""
+    if isinstance(given, (str, os.PathLike)):
+        path = pathlib.Path(given).absolute()
+        if not path.exists():
+            raise FileNotFoundError(f"predictions of '{name}': there is no '{path}'")
+        return path
+    path = (folder / f"{name}.csv").absolute()
+    if hasattr(given, "to_csv"):
+        given.to_csv(path, index=False)
+        return path
+    rows = np.ascontiguousarray(given, np.float32)
+    if rows.ndim != 2:
+        raise ValueError(f"predictions of '{name}': expected [examples, classes], found "
+                         f"{rows.ndim} dimensions")
+    np.save(path.with_suffix(".npy"), rows)
+    return path.with_suffix(".npy")
+
+
+def _with_models(config: str, folder: pathlib.Path, predictions: Mapping[str, Any]) -> str:
+    """medley.yaml as ``medley init`` writes it, with tables in the place of its models."""
+    if not predictions:
+        raise ValueError("predictions: no model")
+    # JSON texts are YAML's, too.
+    models = "".join(f"  - {{name: {json.dumps(name)}, kind: table, predictions: "
+                     f"{json.dumps(str(_table(folder, name, given)))}}}\n"
+                     for name, given in predictions.items())
+    config, n = re.subn(r"(?m)^models:\n(?: +.*\n)+", lambda _: "models:\n" + models, config)
+    if n != 1:
+        raise MedleyError("EFAILED", "medley init wrote no models: into medley.yaml")
+    return config
+
+
 class Workspace:
     """A folder with a ``medley.yaml``. Stages that are up to date do not run again."""
 
@@ -53,15 +89,29 @@ class Workspace:
 
     @classmethod
     def create(cls, folder: Union[str, os.PathLike], data: Union[str, os.PathLike],
-               config: Optional[str] = None) -> "Workspace":
-        """A new workspace over the files in ``data`` (``medley init``), or with ``config`` as its
-        medley.yaml. What exists already is not overwritten."""
+               config: Optional[str] = None, *,
+               predictions: Optional[Mapping[str, Any]] = None) -> "Workspace":
+        """A new workspace over the files in ``data`` (``medley init``). What exists already is not
+        overwritten (``FileExistsError``).
+
+        ``config`` is its medley.yaml instead. ``predictions`` are base models that you have already,
+        instead of those that ``medley init`` writes: a model's name to out-of-fold probabilities, as
+        the path of a table (.csv, .tsv, .jsonl, .parquet with example_id and p_CLASS columns, or
+        .npy), a DataFrame with those columns, or an array ``[examples, K]`` in the examples' order.
+        """
+        folder = pathlib.Path(folder)
+        settings = folder / "medley.yaml"
+        if config is not None and predictions is not None:
+            raise ValueError("create: config or predictions, not both")
+        if settings.exists():
+            raise FileExistsError(f"'{settings}' exists already")
         if config is None:
             run("init", folder, "--data", data)
-        else:
-            pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-            with open(pathlib.Path(folder) / "medley.yaml", "x", encoding="utf-8") as f:
-                f.write(config)
+            config = settings.read_text(encoding="utf-8")
+            if predictions is not None:
+                config = _with_models(config, folder, predictions)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(config, encoding="utf-8")
         return cls(folder)
 
     def _json(self, verb: str, *arguments: Any) -> Any:

@@ -58,7 +58,7 @@ def test_early_stopping():
 
 def test_refusals():
     x, y = blobs()
-    with pytest.raises(ValueError, match="infinity"):
+    with pytest.raises(ValueError, match="infinit"):
         small().fit(np.where(np.isnan(x), np.inf, x), y)
     with pytest.raises(ValueError, match="1 class"):
         small().fit(x, np.zeros(len(x)))
