@@ -2,13 +2,15 @@
 generator (bench/http_load.c) on the same cores; what is compared is measured in turn, ROUNDS times, and medians are
 given. Rows: name,medley,peer,peer_version,ratio.
 
-    SECONDS=3, ROUNDS=3, ONLY="cached pairs zipf python" in the environment; WORKSPACE=demo: a workspace whose
+    SECONDS=3, ROUNDS=3, ONLY="cached pairs zipf swap python" in the environment; WORKSPACE=demo: a workspace whose
     bundle the Zipf stream asks (left out where there is none).
 
 cached_*   all answers from memory, lists of 20, against the same libmicrohttpd with constant bytes of the same size
 pairs_*    six tables of predictions, nothing remembered: pairs a second, against 300,000 (100,000 explained)
 zipf_*     queries by Zipf's law over 100,000 pairs of the workspace's bundle: requests a second by share of the pairs that
            the cache holds, against none
+swap_*     p99 of that stream (40,000 entries; and nothing remembered) while a bundle is opened, warmed and swapped in again and again, against none: at
+           least .5, that is, at most twice as long
 python_*   requests a second, and p99, of aiohttp with LightGBM on the same ensemble"""
 import csv
 import json
@@ -19,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -27,7 +30,7 @@ import serve_data
 
 SECONDS = float(os.environ.get("SECONDS", "3"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-ONLY = os.environ.get("ONLY", "cached pairs zipf python").split()
+ONLY = os.environ.get("ONLY", "cached pairs zipf swap python").split()
 BUILD, WORK = common.BUILD.resolve(), common.WORK.resolve()
 WORKSPACE = pathlib.Path(os.environ.get("WORKSPACE", "demo"))
 PORT = 18765
@@ -114,7 +117,7 @@ def pairs(workspace, folder):
         common.row(f"pairs_{n}{'_explained' if options else ''}_per_s", rate, bar, "the bar", rate / bar)
 
 
-def zipf(folder):
+def zipf_lists(folder):
     """5,000 lists of 20 pairs: real queries and products of the workspace, mixed."""
     data = WORKSPACE / "medley.yaml"
     found = next((line.split(":", 1)[1].strip(' "\n') for line in open(data) if "examples:" in line), None)
@@ -131,6 +134,11 @@ def zipf(folder):
             query, locale = draw.choice(queries)
             ids = draw.sample(products[locale], 20)
             f.write(json.dumps({"query": query, "locale": locale, "products": ids}) + "\n")
+    return bodies
+
+
+def zipf(folder):
+    bodies = zipf_lists(folder)
 
     def measure(entries):
         with medley(WORKSPACE, "--cache-entries", entries) as s:
@@ -149,6 +157,38 @@ def zipf(folder):
         common.say(f"# zipf: {entries} entries, {share:.1%} of all pairs since the start from the cache; p50 "
                    f"{r['p50_us']:.0f} us, p99 {r['p99_us']:.0f} us (without: {none['p50_us']:.0f}, {none['p99_us']:.0f})")
         common.row(f"zipf_{entries}_entries_per_s", r["per_s"], none["per_s"], "no cache", r["per_s"] / none["per_s"])
+
+
+def swap(folder):
+    bodies, token = zipf_lists(folder), folder / "admin.token"
+    token.write_text("an-admin-token-of-the-benchmark\n")
+
+    def activate(port, stop, swaps):
+        while not stop.is_set():
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/bundles:activate", b'{"bundle": "current"}',
+                                             {"Content-Type": "application/json", "Authorization": "Bearer " + token.read_text().strip()})
+            urllib.request.urlopen(request, timeout=60).read()
+            swaps.append(time.monotonic())
+
+    def measure(entries, swapping):
+        stop, swaps = threading.Event(), []
+        with medley(WORKSPACE, "--cache-entries", entries, "--admin-token-file", token) as s:
+            load(s.port, bodies, order="zipf", warm=1000 if entries else 50, seconds=0.1, connections=4, seed=7)
+            swapper = threading.Thread(target=activate, args=(s.port, stop, swaps))
+            if swapping:
+                swapper.start()
+            r = load(s.port, bodies, order="zipf", warm=0, seconds=4 * SECONDS, connections=4, seed=8)
+            stop.set()
+            if swapping:
+                swapper.join()
+        if r["failures"]:
+            raise SystemExit(f"{r['failures']} requests failed during swaps")
+        return r["p99_us"], len(swaps)
+    for name, entries in (("remembered", 40000), ("judged", 0)):
+        seen = pairs_of(lambda: (measure(entries, True), measure(entries, False)))
+        a, b = (common.median([r[i][0] for r in seen]) for i in (0, 1))
+        common.say(f"# swap, {name}: {common.median([r[0][1] for r in seen])} swaps in {4 * SECONDS:.0f} s, none of the requests failed")
+        common.row(f"swap_{name}_p99_us", a, b, "no swap", b / a)
 
 
 def python(workspace, folder):
@@ -202,6 +242,8 @@ def main():
             pairs(workspace, folder)
         if "zipf" in ONLY and (WORKSPACE / "bundle/current").exists():
             zipf(folder)
+        if "swap" in ONLY and (WORKSPACE / "bundle/current").exists():
+            swap(folder)
         if "python" in ONLY:
             python(workspace, folder)
 
