@@ -38,7 +38,8 @@ static medley_status open_fake(const char *folder, struct engine *out, medley_er
     if (atomic_load(&slow_opening))
         sleep_ms(200);
     if (strcmp(name, "next") && strcmp(name, "again") && strcmp(name, "other"))
-        return fake_fail(err, MEDLEY_EIO, "cannot open that");
+        return fake_fail(err, strcmp(name, "none") ? MEDLEY_EIO : MEDLEY_ENOTFOUND,
+                         "cannot open that");
     *out = fake;
     out->id = strcmp(name, "again") ? "feedfeedfeedfeedfeedfeedfeedfeed" : fake.id;
     out->classify = strcmp(name, "again") ? next_classify : fake_classify;

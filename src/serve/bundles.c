@@ -144,23 +144,40 @@ struct bundle_request {
     const char *bundle; /* NULL: none */
     double share;
     json *root; /* owns the text */
+    bool has_bundle, has_share;
 };
+
+static const struct json_limits request_limits = {.values = 16, .depth = 2};
+
+static medley_status take_once(bool *seen, const char *key, medley_error *err)
+{
+    bool before = *seen;
+    *seen = true;
+    return before ? fail(err, MEDLEY_EINVAL, "%s: given twice", key) : MEDLEY_OK;
+}
 
 static medley_status read_member(const json *m, bool takes_share, struct bundle_request *out,
                                  medley_error *err)
 {
     const char *key = json_key(m);
     if (strcmp(key, "bundle") == 0) {
+        medley_status st = take_once(&out->has_bundle, key, err);
+        if (st)
+            return st;
         if (takes_share && json_kind_of(m) == JSON_NULL)
             return MEDLEY_OK;
         return json_as_text(m, &out->bundle)
                    ? MEDLEY_OK
                    : fail(err, MEDLEY_EINVAL, "bundle: must be the name of a bundle");
     }
-    if (takes_share && strcmp(key, "share") == 0)
+    if (takes_share && strcmp(key, "share") == 0) {
+        medley_status st = take_once(&out->has_share, key, err);
+        if (st)
+            return st;
         return json_as_double(m, &out->share) && out->share > 0 && out->share <= 1
                    ? MEDLEY_OK
                    : fail(err, MEDLEY_EINVAL, "share: must be above 0 and at most 1");
+    }
     return fail(err, MEDLEY_EINVAL, "%.100s: unknown key", key);
 }
 
@@ -168,7 +185,8 @@ static medley_status read_request(const struct request *r, bool takes_share,
                                   struct bundle_request *out, medley_error *err)
 {
     *out = (struct bundle_request){.share = 0.05};
-    medley_status st = json_parse(sb_str(&r->body), "body", &out->root, err);
+    medley_status st =
+        json_parse_within(sb_str(&r->body), "body", request_limits, &out->root, err);
     if (!st && json_kind_of(out->root) != JSON_OBJECT)
         st = fail(err, MEDLEY_EINVAL, "body: must be an object");
     for (const json *m = st ? NULL : json_first(out->root); !st && m; m = json_next(m))
@@ -198,10 +216,10 @@ static void answer_change(struct request *r, const struct server_change *change)
 static void answer_problem(struct request *r, medley_status st, const medley_error *err)
 {
     answer_error(r,
-                 st == MEDLEY_EUNSUPPORTED                     ? 409
-                 : st == MEDLEY_EINVAL || st == MEDLEY_EFORMAT ? 400
-                 : st == MEDLEY_EIO || st == MEDLEY_ESTALE     ? 404
-                                                               : 503,
+                 st == MEDLEY_EUNSUPPORTED                                           ? 409
+                 : st == MEDLEY_EINVAL || st == MEDLEY_EFORMAT                       ? 400
+                 : st == MEDLEY_EIO || st == MEDLEY_ESTALE || st == MEDLEY_ENOTFOUND ? 404
+                                                                                     : 503,
                  "%s", err->message);
 }
 
@@ -226,7 +244,7 @@ static void run_activate(struct job *job)
 static medley_status read_nothing(const struct request *r, medley_error *err)
 {
     json *root = NULL;
-    medley_status st = json_parse(sb_str(&r->body), "body", &root, err);
+    medley_status st = json_parse_within(sb_str(&r->body), "body", request_limits, &root, err);
     if (!st && (json_kind_of(root) != JSON_OBJECT || json_count(root)))
         st = fail(err, MEDLEY_EINVAL, "body: must be {}");
     json_free(root);

@@ -25,6 +25,8 @@ static medley_status read_ids(const json *root, medley_text **out, size_t *n, me
     for (const json *m = json_first(root); m; m = json_next(m))
         if (strcmp(json_key(m), "ids") != 0)
             return fail(err, MEDLEY_EINVAL, "%.100s: unknown key", json_key(m));
+    if (json_count(root) > 1)
+        return fail(err, MEDLEY_EINVAL, "ids: given twice");
     const json *ids = json_get(root, "ids");
     size_t count = ids && json_kind_of(ids) == JSON_ARRAY ? json_count(ids) : 0;
     if (count < 1 || count > PRODUCTS_MAX_IDS)
@@ -64,6 +66,8 @@ static void invalidate(struct request *r, const medley_text *ids, size_t n)
     answer(r, 200, "application/json");
 }
 
+static const struct json_limits list_limits = {.values = 2 * PRODUCTS_MAX_IDS, .depth = 2};
+
 static void run_list(struct job *job)
 {
     struct request *r = (struct request *)job;
@@ -71,7 +75,7 @@ static void run_list(struct job *job)
     medley_text *ids = NULL;
     size_t n = 0;
     medley_error err = {0};
-    medley_status st = json_parse(sb_str(&r->body), "body", &root, &err);
+    medley_status st = json_parse_within(sb_str(&r->body), "body", list_limits, &root, &err);
     if (!st)
         st = read_ids(root, &ids, &n, &err);
     if (st)
