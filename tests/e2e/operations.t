@@ -128,19 +128,29 @@ serve second
 ok $? 'a second replica'
 second_port=${url##*:}
 openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=medley.example.com -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>"$folder/log"
-tls=$((20000 + $$ % 20000))
-{
+configure() { # configure PORT
     echo "pid $folder/nginx.pid; error_log $folder/nginx.err warn; worker_processes 1; daemon off;"
     [ "$(id -u)" -ne 0 ] || echo "user root;"
     echo "events { } http { client_body_temp_path $folder/t1; proxy_temp_path $folder/t2; fastcgi_temp_path $folder/t3; uwsgi_temp_path $folder/t4; scgi_temp_path $folder/t5;"
-    sed "s#127.0.0.1:8080#127.0.0.1:${first##*:}#; s#127.0.0.1:8081#127.0.0.1:$second_port#; s#listen 443#listen 127.0.0.1:$tls#
+    sed "s#127.0.0.1:8080#127.0.0.1:${first##*:}#; s#127.0.0.1:8081#127.0.0.1:$second_port#; s#listen 443#listen 127.0.0.1:$1#
         s#/etc/ssl/medley.pem#$folder/cert.pem#; s#/etc/ssl/private/medley.key#$folder/key.pem#; s#/var/log/nginx/medley.log#$folder/access.log#" "$files/nginx.conf"
     echo "}"
-} >"$folder/nginx.conf"
+}
+configure 10443 >"$folder/nginx.conf"
 nginx -t -q -c "$folder/nginx.conf" -e "$folder/nginx.err" >"$folder/log" 2>&1
 ok $? 'nginx takes its configuration'
-nginx -c "$folder/nginx.conf" -e "$folder/nginx.err" >"$folder/log" 2>&1 &
-pids="$pids $!"
+for try in 1 2 3 4 5; do # nginx cannot ask for any free port
+    tls=$((10000 + ($$ + try * 1117) % 20000))
+    configure $tls >"$folder/nginx.conf"
+    nginx -c "$folder/nginx.conf" -e "$folder/nginx.err" >"$folder/log" 2>&1 &
+    proxy=$!
+    for _ in $(seq 100); do
+        [ ! -s "$folder/nginx.pid" ] && kill -0 $proxy 2>/dev/null || break
+        sleep 0.05
+    done
+    ! kill -0 $proxy 2>/dev/null || break
+done
+pids="$pids $proxy"
 front="https://medley.example.com:$tls"
 through() {
     classify "$front" --cacert "$folder/cert.pem" --resolve "medley.example.com:$tls:127.0.0.1" "$@"
