@@ -165,7 +165,7 @@ sub script_of {
         ($fence, $why) = (undef, '');
     }
     my $admin = "medley serve -C shop --admin-token-file admin.token\n";
-    $script =~ s/^(?=echo '## line)/$admin/m if $script =~ /^curl /m && $script !~ /^medley serve.*^curl /ms;
+    $script =~ s/^(?=echo '## line)/$admin/m if $script =~ /^curl /m && $script !~ /\A(?:(?!^curl ).)*^medley serve /ms;
     return ($script, $blocks);
 }
 
