@@ -6,7 +6,8 @@ given. Rows: name,medley,peer,peer_version,ratio.
     bundle the Zipf stream asks (left out where there is none).
 
 cached_*   all answers from memory, lists of 20, against the same libmicrohttpd with constant bytes of the same size
-pairs_*    six tables of predictions, nothing remembered: pairs a second, against 300,000 (100,000 explained)
+pairs_*    six tables of predictions, nothing remembered: pairs a second, against 300,000 (100,000 explained); _given: the
+           predictions of the six models come with the request instead
 zipf_*     queries by Zipf's law over 100,000 pairs of the workspace's bundle: requests a second by share of the pairs that
            the cache holds, against none
 swap_*     p99 of that stream (40,000 entries; and nothing remembered) while a bundle is opened, warmed and swapped in again and again, against none: at
@@ -105,16 +106,32 @@ def cached(workspace, folder):
     common.row("cached_vs_constant_p99_us", a, b, "libmicrohttpd constant bytes", a / b)
 
 
+def given_lists(workspace, path, n_products):
+    """As lists(), with what the six tables say of each product in the request."""
+    said = serve_data.predictions(workspace)
+    with open(path, "w") as f:
+        for q in range(serve_data.LISTS):
+            rows = range(q * serve_data.PRODUCTS, q * serve_data.PRODUCTS + n_products)
+            products = [{"id": f"B{i:08d}", "predictions": {m: [round(float(x), 6) for x in p[i]] for m, p in said.items()}}
+                        for i in rows]
+            f.write(json.dumps({"query": f"thing number {q} in blue", "models": [], "products": products}) + "\n")
+    return path
+
+
 def pairs(workspace, folder):
-    for n, options, bar in ((20, {}, 3e5), (100, {}, 3e5), (100, {"explain": True}, 1e5)):
-        bodies = lists(folder / "pairs.jsonl", n, cache="off", **options)
+    for n, options, bar in ((20, {}, 3e5), (100, {}, 3e5), (100, {"explain": True}, 1e5), (20, "given", 3e5),
+                            (100, "given", 3e5)):
+        given = options == "given"
+        bodies = given_lists(workspace, folder / "pairs.jsonl", n) if given else \
+            lists(folder / "pairs.jsonl", n, cache="off", **options)
 
         def measure():
             with medley(workspace) as s:
                 return load(s.port, bodies)
         seen = pairs_of(measure)
         rate = common.median([r["per_s"] for r in seen]) * n
-        common.row(f"pairs_{n}{'_explained' if options else ''}_per_s", rate, bar, "the bar", rate / bar)
+        kind = "_given" if given else "_explained" if options else ""
+        common.row(f"pairs_{n}{kind}_per_s", rate, bar, "the bar", rate / bar)
 
 
 def zipf_lists(folder):

@@ -33,6 +33,11 @@ def write_tables(folder, queries=LISTS, products=PRODUCTS, models=6, seed=1):
         np.save(folder / f"model{m}.npy", (p / p.sum(1, keepdims=True)).astype(np.float32))
 
 
+def predictions(folder):
+    """What the models of a workspace say of its examples, by name."""
+    return {f.stem: np.load(f) for f in sorted((folder / "tables").glob("model*.npy"))}
+
+
 def workspace(medley, folder, **sizes):
     """A folder whose bundle answers from tables."""
     if (folder / "bundle/current").exists():
