@@ -1,6 +1,7 @@
 """The shared library through ctypes: types, prototypes, errors, interruption."""
 from __future__ import annotations
 
+import _thread
 import ctypes as c
 import os
 import pathlib
@@ -200,25 +201,57 @@ def call(function: Callable[..., int], *arguments: Any) -> None:
         _raise(error)
 
 
+class _Worker:
+    """One C call in a thread of its own, which uses memory of the caller's: until it has returned,
+    or has not begun and never will, the caller must not go on."""
+
+    def __init__(self, function: Callable[..., int], arguments: Sequence[Any]):
+        self.function, self.arguments = function, arguments
+        self.error, self.code = Error(), 0
+        self.lock, self.done = threading.Lock(), threading.Event()
+        self.begun = self.cancelled = False
+
+    def run(self) -> None:
+        with self.lock:
+            if self.cancelled:
+                return
+            self.begun = True
+        self.code = self.function(*self.arguments, c.byref(self.error))
+        self.done.set()
+
+    def leave(self) -> None:
+        """After an exception in the main thread, wherever that was: stops the call and waits for its
+        end. More of Ctrl-C changes nothing."""
+        lib.medley_interrupt(True)
+        gone = False
+        while not gone:
+            try:
+                with self.lock:
+                    self.cancelled = True
+                while self.begun and not self.done.wait(0.05):
+                    pass
+                gone = True
+            except KeyboardInterrupt:
+                pass
+        lib.medley_interrupt(False)
+
+
 def call_long(function: Callable[..., int], *arguments: Any) -> None:
-    """The same for what may take long: in the main thread, Ctrl-C stops it."""
+    """The same for what may take long: in the main thread, Ctrl-C (or whatever a signal's handler
+    raises) stops it."""
     if threading.current_thread() is not threading.main_thread():
         call(function, *arguments)
         return
-    error, code = Error(), []
-    worker = threading.Thread(target=lambda: code.append(function(*arguments, c.byref(error))),
-                              daemon=True)
-    worker.start()
+    worker = _Worker(function, arguments)
     try:
-        while worker.is_alive():
-            worker.join(0.05)
-    except KeyboardInterrupt:
-        lib.medley_interrupt(True)
-        worker.join()
-        lib.medley_interrupt(False)
+        _thread.start_new_thread(worker.run, ())  # Thread.start can itself be interrupted halfway
+        while not worker.done.wait(0.05):
+            pass
+    except BaseException:
+        worker.leave()
         raise
-    if code[0]:
-        _raise(error)
+    if worker.code:
+        _raise(worker.error)
 
 
 class Handle:
@@ -229,10 +262,10 @@ class Handle:
         self.pointer = pointer
         self._free = free
 
-    def __del__(self):
+    def __del__(self) -> None:
         if self.pointer:
             self._free(self.pointer)
-            self.pointer = None
+            self.pointer = c.c_void_p()
 
 
 def address(array: Optional[np.ndarray]) -> Optional[int]:

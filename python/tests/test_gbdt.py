@@ -138,6 +138,33 @@ def test_interruption():
     assert small().fit(x[:500], y[:500]).n_estimators_ == 30  # and goes on
 
 
+class Alarm(Exception):
+    pass
+
+
+def test_interruption_at_any_moment():
+    """Also while a call begins or ends: its arrays must outlive it, whatever a handler raises."""
+    def ring(*_):
+        raise Alarm
+
+    x, y = blobs(4000, 30)
+    model, stopped, before = small().fit(x, y), 0, signal.signal(signal.SIGALRM, ring)
+    rng = np.random.default_rng(1)
+    try:
+        for _ in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3))
+                for _ in range(50):
+                    model.predict_proba(x.copy())
+            except Alarm:
+                stopped += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert stopped > 100
+    assert np.array_equal(model.predict_proba(x), small().fit(x, y).predict_proba(x))
+
+
 def _in_child(seed):
     x, y = blobs(seed=seed)
     return small().fit(x, y).predict_proba(x)[:5]
