@@ -21,7 +21,8 @@ def set_threads(n: int) -> None:
 
 
 def threads() -> int:
-    return _lib.medley_threads()
+    """Threads that work on one call: what was set, ``MEDLEY_THREADS``, or all usable cores."""
+    return int(_lib.medley_threads())
 
 
 __all__ = ["Bundle", "CrossEncoder", "GBDTClassifier", "InvalidArgument", "MedleyError", "Model",

@@ -6,11 +6,12 @@ import ctypes as c
 import os
 import pathlib
 import threading
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
+Path = Union[str, "os.PathLike[str]"]
 
 
 class MedleyError(Exception):
@@ -19,6 +20,9 @@ class MedleyError(Exception):
     def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> Tuple[Any, ...]:  # pools of processes send exceptions by pickle
+        return type(self), (self.code, str(self))
 
 
 CODES = ("OK", "EINVAL", "EIO", "EFORMAT", "ENOMEM", "ENOTFOUND", "EUNSUPPORTED", "ESTALE",
@@ -203,37 +207,38 @@ def call(function: Callable[..., int], *arguments: Any) -> None:
 
 class _Worker:
     """One C call in a thread of its own, which uses memory of the caller's: until it has returned,
-    or has not begun and never will, the caller must not go on."""
+    or has not begun and never will, the caller must not go on. An exception may come between any two
+    steps of the main thread, so that only single atomic steps are relied on, not Event or ``with``."""
 
     def __init__(self, function: Callable[..., int], arguments: Sequence[Any]):
         self.function, self.arguments = function, arguments
-        self.error, self.code = Error(), 0
-        self.lock, self.done = threading.Lock(), threading.Event()
-        self.begun = self.cancelled = False
+        self.error, self.code, self.finished = Error(), 0, False
+        self.owner: Dict[str, str] = {}  # who was first: "call" begins it, "leave" forbids it
+        self.running = _thread.allocate_lock()
+        self.running.acquire()
 
     def run(self) -> None:
-        with self.lock:
-            if self.cancelled:
-                return
-            self.begun = True
-        self.code = self.function(*self.arguments, c.byref(self.error))
-        self.done.set()
+        if self.owner.setdefault("first", "call") == "call":
+            self.code = self.function(*self.arguments, c.byref(self.error))
+        self.finished = True
+        self.running.release()
+
+    def wait(self) -> None:
+        while not self.finished:
+            self.running.acquire(timeout=0.05)
 
     def leave(self) -> None:
         """After an exception in the main thread, wherever that was: stops the call and waits for its
         end. More of Ctrl-C changes nothing."""
-        lib.medley_interrupt(True)
-        gone = False
-        while not gone:
+        while True:
             try:
-                with self.lock:
-                    self.cancelled = True
-                while self.begun and not self.done.wait(0.05):
-                    pass
-                gone = True
-            except KeyboardInterrupt:
+                lib.medley_interrupt(True)
+                if self.owner.setdefault("first", "leave") == "call":
+                    self.wait()
+                lib.medley_interrupt(False)
+                return
+            except BaseException:
                 pass
-        lib.medley_interrupt(False)
 
 
 def call_long(function: Callable[..., int], *arguments: Any) -> None:
@@ -245,8 +250,7 @@ def call_long(function: Callable[..., int], *arguments: Any) -> None:
     worker = _Worker(function, arguments)
     try:
         _thread.start_new_thread(worker.run, ())  # Thread.start can itself be interrupted halfway
-        while not worker.done.wait(0.05):
-            pass
+        worker.wait()
     except BaseException:
         worker.leave()
         raise

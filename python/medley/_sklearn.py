@@ -7,18 +7,29 @@ import numpy as np
 
 from ._native import floats
 
+__all__ = ["ClassifierBase", "check_is_fitted", "class_weights", "validated"]
 NO_LABELS = object()  # rows to predict; None is a mistake that scikit-learn words
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-    class ClassifierBase(ClassifierMixin, BaseEstimator):
-        def __sklearn_tags__(self):
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:  # before 1.6
+
+        def validate_data(estimator: Any, *data: Any, ensure_all_finite: Any, **how: Any) -> Any:
+            return estimator._validate_data(*data, force_all_finite=ensure_all_finite, **how)
+
+    class ClassifierBase(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        def __sklearn_tags__(self) -> Any:
             tags = super().__sklearn_tags__()
             tags.input_tags.allow_nan = True
             return tags
+
+        def _more_tags(self) -> Any:  # the same before 1.6
+            return {"allow_nan": True}
 
     def validated(estimator: Any, x: Any, y: Any = NO_LABELS, weight: Any = None) -> Any:
         how = dict(dtype=np.float32, order="C", ensure_all_finite="allow-nan")
@@ -27,8 +38,9 @@ try:
         x, y = validate_data(estimator, x, y, **how)
         check_classification_targets(y)
         if weight is not None:
-            weight = np.ascontiguousarray(
-                _check_sample_weight(weight, x, dtype=np.float32, ensure_non_negative=True))
+            weight = np.ascontiguousarray(_check_sample_weight(weight, x, dtype=np.float32))
+            if (weight < 0).any():
+                raise ValueError("Negative values in data passed to `sample_weight`")
         return x, y, weight
 
 except ImportError:
@@ -68,7 +80,8 @@ def class_weights(how: Any, classes: np.ndarray, counts: np.ndarray) -> Optional
     if isinstance(how, str):
         if how != "balanced":
             raise ValueError(f"class_weight '{how}': expected None, 'balanced' or a dict")
-        return counts.sum() / (len(classes) * np.maximum(counts, 1e-300))
+        balanced: np.ndarray = counts.sum() / (len(classes) * np.maximum(counts, 1e-300))
+        return balanced
     unknown = [k for k in how if k not in set(classes.tolist())]
     if unknown:
         raise ValueError(f"class_weight: no class {unknown[0]!r} in y")

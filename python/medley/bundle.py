@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 import numpy as np
 
 from . import _native as native
+from ._native import Path
 
 FIELDS = ("title", "description", "bullets", "brand", "color", "category")
 
@@ -39,7 +40,7 @@ class Bundle:
     ``folder``.
     """
 
-    def __init__(self, folder: Union[str, os.PathLike]):
+    def __init__(self, folder: Path):
         self.folder = os.path.abspath(folder)
         pointer = c.c_void_p()
         native.call_long(native.lib.medley_bundle_open, os.fsencode(folder), c.byref(pointer))

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from . import _native as native
+from ._native import Path
 from .bundle import product_of, text_of
 
 Product = Union[str, Mapping[str, Any]]
@@ -41,7 +42,7 @@ class CrossEncoder:
     max_length : tokens of a pair that are read; of longer ones the longest fields are cut first.
     """
 
-    def __init__(self, path: Union[str, os.PathLike]):
+    def __init__(self, path: Path):
         pointer = c.c_void_p()
         native.call_long(native.lib.medley_cross_encoder_open, os.fsencode(path), c.byref(pointer))
         lib = native.lib

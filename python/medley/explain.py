@@ -27,7 +27,8 @@ class TreeExplainer:
 
     def __init__(self, model: Any, players: Optional[Players] = None,
                  background: Optional[Any] = None):
-        self.model = Model.of(model)
+        self._made_of = (model if isinstance(model, Model) else Model.of(model), players, background)
+        self.model: Model = self._made_of[0]
         owners = None
         names = self.model.feature_names
         self.names = names or [f"feature {i}" for i in range(self.model.n_features)]
@@ -44,6 +45,9 @@ class TreeExplainer:
         native.lib.medley_explainer_base(pointer, native.address(base))
         self.expected_value = base if len(base) > 1 else float(base[0])
 
+    def __reduce__(self) -> Any:
+        return TreeExplainer, self._made_of
+
     def _run(self, function: Any, x: Any, *shape: int) -> np.ndarray:
         x = self.model._rows(x)
         out = np.empty((len(x), *shape, self.model.n_outputs), np.float32)
@@ -52,19 +56,22 @@ class TreeExplainer:
         return out
 
     def shap_values(self, X: Any) -> np.ndarray:
-        """float32 ``[n, P, K]`` (``[n, P]`` of models with one output), as the ``shap`` package has
-        them: ``expected_value`` plus the sum over P is the margin."""
+        """float32 ``[n, P, K]`` (``[n, P]`` of models with one output) of ``X[n, F]``, as the ``shap``
+        package has them: ``expected_value`` plus the sum over P is the margin. P is F without players.
+        Raises ``ValueError`` for another F; Ctrl-C stops it."""
         values = self._run(native.lib.medley_explainer_values, X, len(self.names))
         return values if self.model.n_outputs > 1 else values[..., 0]
 
     def shap_interaction_values(self, X: Any) -> np.ndarray:
-        """float32 ``[n, P, P, K]`` (``[n, P, P]`` of models with one output)."""
+        """float32 ``[n, P, P, K]`` (``[n, P, P]`` of models with one output): symmetric; the sum over
+        one P is ``shap_values``."""
         p = len(self.names)
         values = self._run(native.lib.medley_explainer_interactions, X, p, p)
         return values if self.model.n_outputs > 1 else values[..., 0]
 
     def __call__(self, X: Any) -> Any:
-        """A ``shap.Explanation``, which the plots of the ``shap`` package take."""
+        """A ``shap.Explanation``, which the plots of the ``shap`` package take. Of players it has no
+        ``data``: what ``scatter`` shows on its x-axis is a feature's value."""
         import shap
         x = self.model._rows(X)
         values = self.shap_values(x)
@@ -83,6 +90,11 @@ def coalition_values(X: Any, y: Any, X_held_out: Any, y_held_out: Any, players: 
                      refits: int = 1000, random_state: int = 0, **trees: Any) -> Dict[str, Any]:
     """What each player is worth to trees refitted without it: Shapley values of a metric on held-out
     rows. Labels are 0 to K-1. ``trees`` are options of ``GBDTClassifier``.
+
+    ``X[n, F]``, ``y[n]`` and the held-out ones are as for ``GBDTClassifier.fit``; ``metric`` is
+    accuracy, macro_f1 or log_loss (players that help have negative values of it). Up to ``exact_players``
+    players every coalition is refitted, with more ``refits`` of them are drawn. Raises ``ValueError``
+    for rows, labels and features that do not fit together; Ctrl-C stops it.
 
     Returns ``{"values": {player: value}, "errors": {player: standard error}, "exact": bool,
     "refits": int}``; values add up to the metric with all players less that with none.

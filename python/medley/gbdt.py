@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import ctypes as c
 import os
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Union, cast
 
 import numpy as np
 
 from . import _native as native
+from ._native import Path
 from ._sklearn import ClassifierBase, check_is_fitted, class_weights, validated
 
 Players = Union[Sequence[int], Sequence[str], Dict[str, Sequence[str]]]
@@ -52,7 +53,7 @@ class Model:
         self._handle = handle
 
     @classmethod
-    def load(cls, path: Union[str, os.PathLike]) -> "Model":
+    def load(cls, path: Path) -> "Model":
         """Reads a model file in any of the formats; which one is found out. Raises ``MedleyError``
         naming the line or field that is refused."""
         pointer = c.c_void_p()
@@ -69,7 +70,7 @@ class Model:
         if isinstance(model, (str, os.PathLike)):
             return cls.load(model)
         if isinstance(getattr(model, "model_", None), Model):
-            return model.model_
+            return cast(Model, model.model_)
         booster = model
         for attribute in ("booster_", "get_booster"):
             found = getattr(model, attribute, None)
@@ -85,16 +86,18 @@ class Model:
 
     @property
     def n_features(self) -> int:
-        return native.lib.medley_gbdt_features(self._handle.pointer)
+        """F, the number of columns of what is predicted."""
+        return int(native.lib.medley_gbdt_features(self._handle.pointer))
 
     @property
     def n_outputs(self) -> int:
         """K, the number of margins of a row."""
-        return native.lib.medley_gbdt_classes(self._handle.pointer)
+        return int(native.lib.medley_gbdt_classes(self._handle.pointer))
 
     @property
     def n_rounds(self) -> int:
-        return native.lib.medley_gbdt_rounds(self._handle.pointer)
+        """Rounds of boosting, each a tree for every output."""
+        return int(native.lib.medley_gbdt_rounds(self._handle.pointer))
 
     @property
     def link(self) -> str:
@@ -103,32 +106,35 @@ class Model:
 
     @property
     def feature_names(self) -> Optional["list[str]"]:
+        """Names of the F features; None where the model has none."""
         names = [native.lib.medley_gbdt_feature_name(self._handle.pointer, i)
                  for i in range(self.n_features)]
         return [n.decode() for n in names] if names and names[0] is not None else None
 
     def _rows(self, x: Any) -> np.ndarray:
-        x = native.floats(x)
-        if x.shape[1] != self.n_features:
-            raise ValueError(f"X has {x.shape[1]} features, the model {self.n_features}")
-        return x
+        rows = native.floats(x)
+        if rows.shape[1] != self.n_features:
+            raise ValueError(f"X has {rows.shape[1]} features, the model {self.n_features}")
+        return rows
 
     def _predict(self, function: Any, x: Any) -> np.ndarray:
         x = self._rows(x)
-        out = np.empty((len(x), self.n_outputs), np.float32)
+        out: np.ndarray = np.empty((len(x), self.n_outputs), np.float32)
         native.call_long(function, self._handle.pointer, native.address(x), len(x),
                          native.address(out))
         return out
 
     def margins(self, x: Any) -> np.ndarray:
-        """float32 ``[n, K]``: sums of leaf values and base, before the link."""
+        """float32 ``[n, K]`` of ``x[n, F]``: sums of leaf values and base, before the link. Raises
+        ``ValueError`` for another F."""
         return self._predict(native.lib.medley_gbdt_margins, x)
 
     def predict(self, x: Any) -> np.ndarray:
-        """float32 ``[n, K]``: probabilities, or what the model's link makes of its margins."""
+        """float32 ``[n, K]`` of ``x[n, F]``: probabilities, or what the model's link makes of its
+        margins. Raises ``ValueError`` for another F."""
         return self._predict(native.lib.medley_gbdt_predict, x)
 
-    def save(self, path: Union[str, os.PathLike], format: str = "medley") -> None:
+    def save(self, path: Path, format: str = "medley") -> None:
         """Writes the model as ``medley``, ``lightgbm``, ``xgboost-json`` or ``xgboost-ubj``. The file
         is replaced at once, when it is complete."""
         if format not in FORMATS:
@@ -283,17 +289,19 @@ class GBDTClassifier(ClassifierBase):
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Margins ``[n, K]``; of two classes ``[n]``, that of the second less that of the first."""
+        """Margins ``[n, K]`` of ``X[n, F]``; of two classes ``[n]``, that of the second less that of the
+        first. This and the next two raise ``NotFittedError`` before ``fit``, ``ValueError`` for another F
+        or other feature names."""
         check_is_fitted(self, "model_")
         margins = self.model_.margins(validated(self, X))
-        return margins[:, 1] - margins[:, 0] if len(self.classes_) == 2 else margins
+        return np.asarray(margins[:, 1] - margins[:, 0]) if len(self.classes_) == 2 else margins
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities ``[n, K]`` in the order of ``classes_``."""
+        """Probabilities, float32 ``[n, K]`` of ``X[n, F]``, in the order of ``classes_``."""
         check_is_fitted(self, "model_")
         return self.model_.predict(validated(self, X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row, ``[n]``."""
+        """The most probable class of each row of ``X[n, F]``: ``[n]``, of the labels' type."""
         probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])

@@ -12,11 +12,11 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Union, cast
 
 import numpy as np
 
-from ._native import InvalidArgument, MedleyError
+from ._native import InvalidArgument, MedleyError, Path
 from .bundle import Bundle
 from .workspace import Workspace, program
 
@@ -137,13 +137,14 @@ class Server:
         if "base" in answer:
             for result in answer["results"]:
                 result.setdefault("base", answer["base"])
-        return answer["results"]
+        return cast(List[Dict[str, Any]], answer["results"])
 
     def rank(self, query: str, products: Sequence[Product], *, locale: str = "us",
              **more: Any) -> List[Dict[str, Any]]:
         """``POST /v1/rank``: the same, best first; ``position`` is the product's place in the request."""
-        return self.request("/v1/rank", {"query": query, "locale": locale,
-                                         "products": list(products), **more})["results"]
+        answer = self.request("/v1/rank", {"query": query, "locale": locale,
+                                           "products": list(products), **more})
+        return cast(List[Dict[str, Any]], answer["results"])
 
     @property
     def log(self) -> List[str]:
@@ -188,7 +189,7 @@ def _stop(process: "subprocess.Popen[bytes]", owner: int) -> None:
         process.wait()
 
 
-def serve(bundle: Union[str, os.PathLike, Workspace, Bundle], port: int = 0, *,
+def serve(bundle: Union[Path, Workspace, Bundle], port: int = 0, *,
           host: str = "127.0.0.1", timeout: float = 120, quiet: bool = True,
           **options: Any) -> Server:
     """Serves a bundle over HTTP in a process of its own, until ``close()``.

@@ -8,11 +8,11 @@ import re
 import shutil
 import signal
 import subprocess
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, cast
 
 import numpy as np
 
-from ._native import HERE, MedleyError
+from ._native import HERE, MedleyError, Path
 from .bundle import Bundle
 from .cross_encoder import CrossEncoder
 
@@ -81,14 +81,14 @@ def _with_models(config: str, folder: pathlib.Path, predictions: Mapping[str, An
 class Workspace:
     """A folder with a ``medley.yaml``. Stages that are up to date do not run again."""
 
-    def __init__(self, folder: Union[str, os.PathLike]):
+    def __init__(self, folder: Path):
         self.folder = pathlib.Path(folder)
         if not (self.folder / "medley.yaml").exists():
             raise FileNotFoundError(f"'{folder}' is no workspace: it has no medley.yaml "
                                     "(Workspace.create makes one)")
 
     @classmethod
-    def create(cls, folder: Union[str, os.PathLike], data: Union[str, os.PathLike],
+    def create(cls, folder: Path, data: Path,
                config: Optional[str] = None, *,
                predictions: Optional[Mapping[str, Any]] = None) -> "Workspace":
         """A new workspace over the files in ``data`` (``medley init``). What exists already is not
@@ -114,8 +114,8 @@ class Workspace:
         settings.write_text(config, encoding="utf-8")
         return cls(folder)
 
-    def _json(self, verb: str, *arguments: Any) -> Any:
-        return json.loads(run(verb, "-C", self.folder, *arguments, "--json"))
+    def _json(self, verb: str, *arguments: Any) -> Dict[str, Any]:
+        return cast(Dict[str, Any], json.loads(run(verb, "-C", self.folder, *arguments, "--json")))
 
     def run(self, quiet: bool = True) -> None:
         """Every stage that is out of date, in order."""
@@ -126,12 +126,16 @@ class Workspace:
         return run("status", "-C", self.folder)
 
     def import_data(self) -> None:
+        """``medley import``: the files into columns, with a word on odd rows. Raises ``MedleyError``
+        naming file and line, as all of these do for what goes wrong."""
         run("import", "-C", self.folder)
 
     def train(self, *models: str) -> None:
+        """``medley train``: these base models, or all, across folds and then on everything."""
         run("train", "-C", self.folder, *models)
 
     def stack(self) -> None:
+        """``medley stack``: the trees over the base models' out-of-fold predictions."""
         run("stack", "-C", self.folder)
 
     def rank(self) -> Dict[str, Any]:

@@ -1,6 +1,7 @@
 """TreeExplainer against shap and brute force; coalition values; models of LightGBM and XGBoost."""
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -66,15 +67,36 @@ def test_xgboost():
     assert values.shape == (len(x), 6) and np.allclose(values, theirs[:, :6], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_plots_of_shap():
     shap = pytest.importorskip("shap")
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
+    from matplotlib import pyplot
     x, y = blobs()
-    explanation = medley.TreeExplainer(small().fit(frame(x), y))(x[:50])
-    assert explanation.feature_names == list("abcdef")
-    shap.plots.beeswarm(explanation[:, :, 0], show=False)
-    shap.plots.waterfall(explanation[0, :, 1], show=False)
+    x = np.nan_to_num(x)
+    features = medley.TreeExplainer(small().fit(frame(x), y))
+    players = features.players({"first": list("abc"), "second": list("def")})
+    assert features(x[:50]).feature_names == list("abcdef")
+    for explainer, names in ((features, ("beeswarm", "bar", "heatmap", "violin", "scatter")),
+                             (players, ("beeswarm", "bar", "heatmap", "violin"))):
+        explanation = explainer(x[:50])
+        one = explanation[:, :, 0]
+        for name in names:
+            getattr(shap.plots, name)(one[:, 0] if name == "scatter" else one, show=False)
+        shap.plots.waterfall(explanation[0, :, 1], show=False)
+        shap.plots.force(one[0], matplotlib=True, show=False)
+        shap.summary_plot(explainer.shap_values(x[:50])[:, :, 0], explanation.data,
+                          feature_names=explanation.feature_names, show=False)
+        pyplot.close("all")
+
+
+def test_pickle():
+    x, y = blobs()
+    explainer = medley.TreeExplainer(small().fit(x, y), players=list("aabbcc"), background=x[:3])
+    back = pickle.loads(pickle.dumps(explainer))
+    assert back.names == ["a", "b", "c"]
+    assert np.array_equal(back.shap_values(x[:20]), explainer.shap_values(x[:20]))
 
 
 def test_other_things_are_refused():

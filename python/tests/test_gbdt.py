@@ -13,12 +13,24 @@ from helpers import blobs, frame, small
 
 
 def test_scikit_learn_checks():
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    pytest.importorskip("sklearn", minversion="1.6")
+    from sklearn.utils import estimator_checks as checks
     known = {"check_sample_weight_equivalence_on_dense_data":
              "bins, leaves and covers count rows, not weights, as in LightGBM"}
     done = checks.check_estimator(medley.GBDTClassifier(n_estimators=20, min_data_in_leaf=2),
                                   expected_failed_checks=known)
     assert sum(r["status"] == "passed" for r in done) > 50
+
+
+def test_as_part_of_scikit_learn():
+    pytest.importorskip("sklearn")
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+    x, y = blobs()
+    search = GridSearchCV(small(), {"num_leaves": [4, 15]}, cv=3).fit(x, y)
+    assert search.best_score_ > 0.7 and clone(search.best_estimator_).get_params()["num_leaves"] in (4, 15)
+    with pytest.raises(ValueError, match="Negative values"):
+        small().fit(x, y, sample_weight=-np.ones(len(y)))
 
 
 def test_learns_and_keeps_labels():
