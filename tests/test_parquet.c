@@ -182,6 +182,26 @@ static void test_runs(void)
        "a packed group without its last byte");
 }
 
+/* A claim of 2^58 values, whose bits would come to 2^64, must not hide that the bytes end. */
+static void test_huge_delta(void)
+{
+    static const uint8_t bytes[] = {
+        128, 1,                                             /* a block of 128 values */
+        1,                                                  /* in one miniblock */
+        0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 4, /* 2^58 values and the first */
+        0,                                                  /* which is 0 */
+        0,                                                  /* the least delta */
+        64,                                                 /* bits of each */
+        1,  2, 3, 4, 5, 6, 7, 8};
+    uint8_t *exact = mem_alloc(sizeof bytes, 1);
+    int64_t out[64];
+    struct delta d;
+    memcpy(exact, bytes, sizeof bytes);
+    ok(delta_open(&d, exact, exact + sizeof bytes) && !delta_read(&d, out, 64),
+       "a miniblock that ends before the values it claims");
+    mem_free(exact);
+}
+
 /* ---- faults ---- */
 
 /* Reads all there is: the number of values, or an error of those that damage may give. */
@@ -298,6 +318,7 @@ static void test_memory(void)
 int main(void)
 {
     test_runs();
+    test_huge_delta();
     for (int i = 0; i < N_WHOLE; i++)
         test_values(whole[i]);
     test_projection();

@@ -162,7 +162,8 @@ static bool next_mini(struct delta *d)
     if (d->width > 64)
         return false;
     if (bytes > have) { /* the padding of the last miniblock may be missing */
-        if (d->left * d->width > have * 8)
+        uint64_t values = d->left < d->mini_size ? d->left : d->mini_size;
+        if (values * d->width > have * 8) /* without the minimum it could wrap */
             return false;
         bytes = have;
     }
