@@ -2,6 +2,7 @@
  * wrong with a folder or with text. */
 #include "tests/lm_shop.h"
 
+#include "base/file.h"
 #include "medley/cross_encoder.h"
 #include "medley/run.h"
 
@@ -86,6 +87,12 @@ static void test_folders(void)
        "a folder that is not there: %s", err.message);
     ok(medley_cross_encoder_open(at(folder, "shop"), &open, &err) == MEDLEY_ENOTFOUND && !open,
        "one that holds no model: %s", err.message);
+    char path[256];
+    snprintf(path, sizeof path, "%s/shop/config.json", folder);
+    ok(file_write(path, "{}", 2, &err) == MEDLEY_OK &&
+           medley_cross_encoder_open(at(folder, "shop"), &open, &err) == MEDLEY_EUNSUPPORTED &&
+           strstr(err.message, "not fine-tuned"),
+       "a checkpoint of somebody else's: %s", err.message);
     medley_cross_encoder_close(NULL);
 }
 

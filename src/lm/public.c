@@ -3,12 +3,21 @@
 #include "medley/cross_encoder.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "lm/cross_encoder_model.h"
 
 struct medley_cross_encoder {
     struct cross_encoder *model;
 };
+
+static bool holds(const char *folder, const char *name)
+{
+    char *path = path_join(folder, name);
+    bool there = path && file_exists(path);
+    mem_free(path);
+    return there;
+}
 
 medley_status medley_cross_encoder_open(const char *folder, medley_cross_encoder **out,
                                         medley_error *err)
@@ -17,6 +26,12 @@ medley_status medley_cross_encoder_open(const char *folder, medley_cross_encoder
     if (!m)
         return fail_memory(err, "a language model");
     medley_status st = cross_encoder_load(folder, &m->model, err);
+    if (st == MEDLEY_ENOTFOUND && holds(folder, "config.json") && !holds(folder, "medley.json"))
+        st = fail(
+            err, MEDLEY_EUNSUPPORTED,
+            "'%s' has no medley.json: it is a checkpoint that Medley has not fine-tuned yet "
+            "(kind: lm, pretrained: '%s' in medley.yaml)",
+            folder, folder);
     if (st)
         mem_free(m);
     else
