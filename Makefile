@@ -7,7 +7,7 @@ B ?= build/release
 OPT ?= -O2
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
-T ?= 20
+T ?= 60
 DATA ?=
 JOBS ?= 2
 PYTHON ?= /usr/bin/python3
@@ -129,7 +129,7 @@ $(REPLAY_BIN): $B/fuzz/replay_%: $B/fuzz/replay.o $B/fuzz/fuzz_%.o $B/libmedley.
 tests: $(TEST_BIN) $(REPLAY_BIN)
 
 CHOSEN = $(if $(TEST),$(if $(wildcard tests/$(TEST).c),$B/tests/$(TEST),tests/e2e/$(TEST).t), \
-              $(TEST_BIN) $(wildcard tests/e2e/*.t))
+              $B/tests/test_soak $(filter-out %/test_soak,$(TEST_BIN)) $(wildcard tests/e2e/*.t))
 
 check: all $(if $(TEST),$(filter $B/%,$(CHOSEN)),tests)  ## run the tests, or TEST=test_x alone
 	MEDLEY=$(abspath $B/medley) prove --failures --timer -j$(JOBS) $(CHOSEN)
@@ -137,7 +137,7 @@ check: all $(if $(TEST),$(filter $B/%,$(CHOSEN)),tests)  ## run the tests, or TE
 api-check: $B/medley  ## the server against its /openapi.json, with requests that a tester makes up; needs the network once
 	@B=$B scripts/api-check
 
-soak: $B/tests/test_soak  ## the server under load and misfortunes for T=20 seconds, every answer checked
+soak: $B/tests/test_soak  ## the server under load and misfortunes for T=60 seconds, every answer checked; check runs it so, too
 	SOAK_SECONDS=$(T) $<
 
 asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
