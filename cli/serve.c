@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
     {"bundle", OPT_BUNDLE, "FOLDER", 0, "serve this bundle instead", 0},
     {"host", OPT_HOST, "ADDRESS", 0, "listen here; 0.0.0.0 or :: for everybody [127.0.0.1]", 0},
     {"port", OPT_PORT, "N", 0, "0: any free one, which is printed [8080]", 0},
-    {"threads", OPT_THREADS, "N", 0, "requests classified at a time [2]", 0},
+    {"threads", OPT_THREADS, "N", 0, "requests classified at a time [one a core]", 0},
     {"max-queue", OPT_QUEUE, "N", 0, "requests that may wait; more are answered 429 [128]", 0},
     {"cache-entries", OPT_ENTRIES, "N", 0, "pairs remembered; 0: none [100000]", 0},
     {"cache-bytes", OPT_BYTES, "SIZE", 0, "memory for them [64M]", 0},

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/wait.h>
+#include <time.h>
 
 struct cover {
     atomic_uint *hits;
@@ -147,12 +148,63 @@ static void test_settings(void)
     ok(!interrupted(), "cleared");
 }
 
+/* ---- hosts ---- */
+
+static pthread_barrier_t host_turn;
+
+static void *be_a_host(void *context)
+{
+    (void)context;
+    pool_host_begin();
+    pthread_barrier_wait(&host_turn); /* at work */
+    pthread_barrier_wait(&host_turn); /* no longer wanted */
+    pool_host_end();
+    return NULL;
+}
+
+struct meeting {
+    pthread_t caller;
+    atomic_uint here, elsewhere; /* chunks, by thread */
+};
+
+/* Gives another thread the time to come. */
+static void meet(void *context, size_t begin, size_t end, unsigned worker)
+{
+    struct meeting *m = context;
+    (void)begin, (void)end, (void)worker;
+    atomic_fetch_add(pthread_equal(pthread_self(), m->caller) ? &m->here : &m->elsewhere, 1);
+    for (int i = 0; i < 1000 && (!atomic_load(&m->here) || !atomic_load(&m->elsewhere)); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void test_hosts(void)
+{
+    pthread_t other;
+    struct meeting m = {.caller = pthread_self()};
+    pthread_barrier_init(&host_turn, NULL, 2);
+    pthread_create(&other, NULL, be_a_host, NULL);
+    pool_set_threads(2);
+    pool_host_begin();
+    pthread_barrier_wait(&host_turn);
+    m.elsewhere = 1; /* nobody is waited for */
+    parallel_for(20, 1, meet, &m);
+    ok(m.here == 20 && m.elsewhere == 1, "two hosts on two threads keep to themselves");
+    pthread_barrier_wait(&host_turn);
+    pthread_join(other, NULL);
+    m.here = m.elsewhere = 0;
+    parallel_for(20, 1, meet, &m);
+    ok(m.here && m.elsewhere, "one alone is helped");
+    pool_host_end();
+    pthread_barrier_destroy(&host_turn);
+}
+
 int main(void)
 {
     test_settings();
     test_coverage();
     test_chunks_are_fixed();
     test_nesting_and_hosts();
+    test_hosts();
     test_fork();
     return tap_done();
 }

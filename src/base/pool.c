@@ -48,11 +48,13 @@ static struct {
     atomic_size_t next;     /* first index that no one has taken */
     atomic_flag busy;       /* a job is running; its owner may touch the rest */
     atomic_uint threads;    /* 0: not decided yet */
+    atomic_uint hosts;      /* threads between pool_host_begin and pool_host_end */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER,
           .idle = PTHREAD_COND_INITIALIZER,
           .busy = ATOMIC_FLAG_INIT};
 
+static _Thread_local bool hosting;    /* this thread is one of pool.hosts */
 static _Thread_local bool inside;     /* this thread runs a body */
 static _Thread_local unsigned own_id; /* its worker number meanwhile */
 
@@ -250,6 +252,7 @@ static void after_fork_child(void)
     pool.open = false;
     pool.started = pool.sleeping = 0;
     atomic_store(&pool.joined, 0);
+    atomic_store(&pool.hosts, hosting);
     atomic_store(&pool.generation, 0); /* what a new helper believes to have seen */
     atomic_flag_clear(&pool.busy);
 }
@@ -303,6 +306,23 @@ static void finish(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
+void pool_host_begin(void)
+{
+    hosting = true;
+    atomic_fetch_add(&pool.hosts, 1);
+}
+
+void pool_host_end(void)
+{
+    hosting = false;
+    atomic_fetch_sub(&pool.hosts, 1);
+}
+
+static bool all_hosts_busy(void)
+{
+    return atomic_load_explicit(&pool.hosts, memory_order_relaxed) >= pool_threads();
+}
+
 void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context)
 {
     if (n == 0)
@@ -314,8 +334,9 @@ void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context)
     if (chunks < job.threads)
         job.threads = (unsigned)chunks;
     /* n + threads * chunk must not wrap in the counter. */
-    bool parallel = !inside && job.threads > 1 && chunk < SIZE_MAX / 2 / MAX_THREADS &&
-                    n < SIZE_MAX / 2 && !atomic_flag_test_and_set(&pool.busy);
+    bool parallel = !inside && job.threads > 1 && !all_hosts_busy() &&
+                    chunk < SIZE_MAX / 2 / MAX_THREADS && n < SIZE_MAX / 2 &&
+                    !atomic_flag_test_and_set(&pool.busy);
     if (!parallel) {
         run_serially(&job);
         return;

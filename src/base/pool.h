@@ -20,6 +20,11 @@ unsigned pool_threads(void);
 typedef void parallel_body(void *context, size_t begin, size_t end, unsigned worker);
 void parallel_for(size_t n, size_t chunk, parallel_body *body, void *context);
 
+/* Around the work of one of several host threads: while as many are at work as the pool has
+ * threads, parallel_for spreads nothing, since its helpers would only take the others' time. */
+void pool_host_begin(void);
+void pool_host_end(void);
+
 /* Set (from a signal handler, or by a host program) to ask long work to stop soon; loops that
  * run for more than about a second check interrupted() and return MEDLEY_EINTERRUPTED. */
 void interrupt_request(void);

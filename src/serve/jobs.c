@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/pool.h"
 
 #include <signal.h>
 #include <string.h>
@@ -32,7 +33,9 @@ static void *work(void *context)
             j->last = &j->first;
         j->waiting--;
         pthread_mutex_unlock(&j->lock);
+        pool_host_begin();
         job->run(job);
+        pool_host_end();
         pthread_mutex_lock(&j->lock);
     }
     pthread_mutex_unlock(&j->lock);

@@ -31,7 +31,7 @@
 static void set_defaults(struct server_options *o)
 {
     o->host = o->host ? o->host : "127.0.0.1";
-    o->threads = o->threads ? o->threads : 2;
+    o->threads = o->threads ? o->threads : pool_threads();
     o->max_queue = o->max_queue ? o->max_queue : 128;
     o->max_body = o->max_body ? o->max_body : (size_t)4 << 20;
     o->cache_entries = o->cache_entries ? o->cache_entries : 100000;

@@ -19,7 +19,7 @@ typedef void server_log(void *context, const char *line, size_t n);
 struct server_options {
     const char *host;   /* name or number of the address to listen on ["127.0.0.1"] */
     uint16_t port;      /* 0: any free one */
-    unsigned threads;   /* workers that run the bundle [2] */
+    unsigned threads;   /* workers that run the bundle [one a core] */
     size_t max_queue;   /* requests that may wait for a worker [128] */
     size_t max_body;    /* bytes [4 MiB] */
     /* Further ones are answered 429 and closed; fewer where the process may not open so many
