@@ -20,8 +20,11 @@ typedef struct medley_pair {
 } medley_pair;
 
 /* A folder that Medley saved: models/NAME of a workspace or of a bundle, with
- * config.json, model.safetensors, the tokenizer's files and medley.json. The caller closes it.
- * Errors: ENOTFOUND, EIO, EFORMAT, EUNSUPPORTED, ENOMEM. */
+ * config.json, model.safetensors, the tokenizer's files and medley.json. Or a classifier of
+ * Hugging Face's, without medley.json: a ...ForSequenceClassification of the families that
+ * Medley knows. It reads query and title as they are, cut as Hugging Face's tokenizers cut a
+ * pair, and has the labels of its config.json; with one label alone, K is 1. The caller closes
+ * it. Errors: ENOTFOUND, EIO, EFORMAT, EUNSUPPORTED, ENOMEM. */
 MEDLEY_API medley_status medley_cross_encoder_open(const char *folder,
                                                    medley_cross_encoder **out,
                                                    medley_error *err);
@@ -32,9 +35,10 @@ MEDLEY_API const char *medley_cross_encoder_class(const medley_cross_encoder *m,
 /* Tokens of a pair that are read; of longer ones the longest fields are cut first. */
 MEDLEY_API size_t medley_cross_encoder_tokens(const medley_cross_encoder *m);
 
-/* probabilities[n * K]; each row depends on its own pair alone, whatever its neighbours and the
- * number of threads. n may be 0. Errors: EINVAL (text that is not UTF-8, named by pair and
- * field), ENOMEM, EINTERRUPTED; what is in `probabilities` is then undefined. */
+/* probabilities[n * K], of K = 1 the sigmoid of the logit; each row depends on its own pair
+ * alone, whatever its neighbours and the number of threads. n may be 0. Errors: EINVAL (text
+ * that is not UTF-8, named by pair and field), ENOMEM, EINTERRUPTED; what is in `probabilities`
+ * is then undefined. */
 MEDLEY_API medley_status medley_cross_encoder_predict(const medley_cross_encoder *m,
                                                       const medley_pair *pairs, size_t n,
                                                       float *probabilities, medley_error *err);

@@ -30,7 +30,9 @@ def _pair(pair: Any, i: int, locale: str) -> native.Pair:
 
 class CrossEncoder:
     """A cross-encoder that Medley trained: ``workspace/models/NAME``, or ``models/NAME`` in a bundle.
-    Threads may share it; pickled, it is opened again by its path.
+    Or a classifier of Hugging Face's (a folder that ``save_pretrained`` wrote: a
+    ``...ForSequenceClassification`` of a family that Medley knows), read as sentence-transformers
+    reads it. Threads may share it; pickled, it is opened again by its path.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ class CrossEncoder:
 
     Attributes
     ----------
-    classes : names of the K classes, in the order of the probabilities. num_labels : K.
+    classes : names of the K classes, in the order of the probabilities. num_labels : K; 1: a score.
     max_length : tokens of a pair that are read; of longer ones the longest fields are cut first.
     """
 
@@ -58,10 +60,12 @@ class CrossEncoder:
 
     def predict(self, pairs: Union[Sequence[Pair], Pair], *,
                 locale: Union[str, Sequence[str]] = "us", batch_size: int = BATCH) -> np.ndarray:
-        """Class probabilities, float32 ``[n, K]``; of one pair that stands alone ``[K]``.
+        """Class probabilities, float32 ``[n, K]``; of one pair that stands alone ``[K]``. Of a model
+        with one label, the sigmoid of its logit, ``[n]``; of one pair a number.
 
         ``pairs`` are n times ``(query, product)``; a product is its title, or a dict of the fields
-        that the model reads, out of title, description, bullets, brand, color, category. ``locale``
+        that the model reads, out of title, description, bullets, brand, color, category (of Hugging
+        Face's models: the title). ``locale``
         is one for all or one a pair. A pair's row does not depend on the others, nor on
         ``batch_size``, the pairs that are handed over at a time. Raises ``ValueError`` or
         ``TypeError`` naming the pair; Ctrl-C stops it.
@@ -81,6 +85,8 @@ class CrossEncoder:
                 *(_pair(items[i], i, locales[i]) for i in range(begin, end)))
             native.call_long(native.lib.medley_cross_encoder_predict, self._handle.pointer, batch,
                              end - begin, native.address(out[begin:end]))
+        if self.num_labels == 1:
+            out = out[:, 0]
         return out[0] if alone else out
 
     def rank(self, query: str, products: Sequence[Product], *, top_k: Optional[int] = None,
@@ -94,6 +100,7 @@ class CrossEncoder:
             raise ValueError(f"gains: expected {self.num_labels} numbers, found shape {worth.shape}")
         if gains is None:
             worth[0] = 1
-        scores = self.predict([(query, p) for p in products], locale=locale) @ worth
+        p = self.predict([(query, p) for p in products], locale=locale)
+        scores = p.reshape(len(products), self.num_labels) @ worth
         return [{"corpus_id": int(i), "score": float(scores[i])}
                 for i in np.argsort(-scores, kind="stable")[:top_k]]

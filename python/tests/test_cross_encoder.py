@@ -1,6 +1,8 @@
 """CrossEncoder: rows of probabilities, whatever the batches, threads and processes; refusals."""
+import json
 import multiprocessing
 import pickle
+import shutil
 import signal
 import threading
 import time
@@ -48,6 +50,41 @@ def test_rank(model):
     assert len(best) == 3 and best[0]["score"] == pytest.approx((p @ gains).max(), abs=1e-6)
     with pytest.raises(ValueError, match="gains: expected 4 numbers"):
         model.rank("red shoes", titles, gains=[1, 0])
+
+
+def plain(model, folder, labels):
+    """The model as Hugging Face would have saved it, its head's first label alone or against nothing."""
+    shutil.copytree(model.path, folder)
+    (folder / "medley.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(i): name for i, name in enumerate(labels)}
+    (folder / "config.json").write_text(json.dumps(config))
+    file = (folder / "model.safetensors").read_bytes()
+    n = int.from_bytes(file[:8], "little")
+    tensors = {name: np.frombuffer(file[8 + n:], np.float32, int(np.prod(t["shape"])), t["data_offsets"][0]).reshape(t["shape"])
+               for name, t in json.loads(file[8:8 + n]).items() if name != "__metadata__"}
+    for name in ("classifier.weight", "classifier.bias"):
+        first = tensors[name][:1]
+        tensors[name] = np.concatenate([first, 0 * first])[:len(labels)]
+    header, data = {}, b""
+    for name, t in tensors.items():
+        header[name] = {"dtype": "F32", "shape": t.shape, "data_offsets": [len(data), len(data) + t.nbytes]}
+        data += t.tobytes()
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return medley.CrossEncoder(folder)
+
+
+def test_hugging_face(model, tmp_path):
+    two, one = plain(model, tmp_path / "two", ["yes", "no"]), plain(model, tmp_path / "one", ["score"])
+    assert two.classes == ["yes", "no"] and one.num_labels == 1
+    p = one.predict(PAIRS)
+    assert p.shape == (4,) and np.ndim(one.predict(PAIRS[0])) == 0
+    assert np.allclose(p, two.predict(PAIRS)[:, 0], atol=1e-6)  # softmax over (z, 0) is the sigmoid of z
+    assert p[0] != one.predict(("red shoes", "<b>Red shoes</b> for men"))  # markup is text to it
+    order = one.rank("red shoes", ["Mouse pad", "Red shoes", "Shoes"], top_k=2)
+    assert len(order) == 2 and order[0]["score"] >= order[1]["score"]
+    assert one.max_length == 128
 
 
 def test_refusals(model, tmp_path):

@@ -378,6 +378,60 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
     return st;
 }
 
+/* ---- a classifier of others ---- */
+
+/* The most tokens that tokenizer_config.json names, if it does. */
+static medley_status cut_to_tokenizer(struct cross_encoder *m, const char *folder,
+                                      medley_error *err)
+{
+    char *path;
+    json *root = NULL;
+    double most;
+    medley_status st = in_folder(folder, "tokenizer_config.json", &path, err);
+    if (!st && file_exists(path))
+        st = json_load(path, &root, err);
+    /* 1e30 and such stand for none */
+    if (!st && json_as_double(json_get(root, "model_max_length"), &most) && most >= 1 &&
+        most < m->options.max_tokens)
+        m->options.max_tokens = (unsigned)most;
+    json_free(root);
+    mem_free(path);
+    return st;
+}
+
+medley_status cross_encoder_load_plain(const char *folder, struct cross_encoder **out,
+                                       medley_error *err)
+{
+    struct cross_encoder *m = mem_zalloc(1, sizeof *m);
+    if (!m)
+        return fail_memory(err, "a language model");
+    medley_status st = lm_options_take(m, &(struct lm_options){0}, 0, err);
+    m->plain = true;
+    m->head = HEAD_CLS;
+    m->fields[m->n_fields++] = FIELD_TITLE;
+    if (!st)
+        st = encoder_config_labels(folder, m->class_names, &m->n_classes, err);
+    if (!st)
+        st = encoder_config_load(folder, 0, &m->encoder, err);
+    if (!st) {
+        const struct encoder_config *c = &m->encoder.config;
+        m->recipe.sigmoid = c->problem == PROBLEM_MULTI_LABEL;
+        m->options.max_tokens = c->positions - c->first_position;
+        st = cut_to_tokenizer(m, folder, err);
+    }
+    if (!st)
+        st = tokenizer_load(folder, &m->tokenizer, err);
+    if (!st)
+        st = allocate(m, folder, true, err);
+    if (!st)
+        st = lm_seal(m, err);
+    if (st)
+        cross_encoder_free(m);
+    else
+        *out = m;
+    return st;
+}
+
 size_t cross_encoder_width(const struct cross_encoder *m)
 {
     return m->encoder.config.hidden;

@@ -90,6 +90,12 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
 /* A folder written by cross_encoder_save (Hugging Face can load it too). */
 medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
                                  medley_error *err);
+/* A classifier that others fine-tuned: Hugging Face's ...ForSequenceClassification, with
+ * nothing from us in its folder. Query and title are read as they are, cut as Hugging Face's
+ * tokenizers cut pairs (longest first) to the most tokens that config.json and
+ * tokenizer_config.json allow. EUNSUPPORTED: it is no classifier. */
+medley_status cross_encoder_load_plain(const char *folder, struct cross_encoder **out,
+                                       medley_error *err);
 medley_status cross_encoder_save(const struct cross_encoder *m, const char *folder,
                                  medley_error *err);
 void cross_encoder_free(struct cross_encoder *m);

@@ -38,6 +38,7 @@ struct cross_encoder {
     struct lm_options options; /* defaults filled in, none negative; its texts are NULL */
     struct lm_recipe recipe;
     bool from_pretrained;
+    bool plain; /* made by others: query and title are read as they are, without markers */
     enum lm_field fields[FIELD_COUNT]; /* without the query, which always comes first */
     size_t n_fields;
     int32_t marker[FIELD_COUNT]; /* token id, -1: none */

@@ -141,6 +141,10 @@ struct encoder_sizes {
 };
 medley_status encoder_config_new(const struct encoder_sizes *s, struct encoder *out,
                                  medley_error *err);
+/* The names of a classifier's labels, names[ENCODER_MAX_CLASSES], owned by the caller also
+ * after an error; LABEL_0 ... where config.json has none. EUNSUPPORTED: it is no classifier. */
+medley_status encoder_config_labels(const char *folder, char **names, size_t *n,
+                                    medley_error *err);
 /* How many labels folder/config.json gives its head (id2label, num_labels; 2 when silent). */
 medley_status encoder_config_classes(const char *folder, size_t *classes, medley_error *err);
 /* `head`: what follows the family's name in Hugging Face's class of models that the checkpoint

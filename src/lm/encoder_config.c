@@ -245,6 +245,43 @@ medley_status encoder_config_classes(const char *folder, size_t *classes, medley
     return st;
 }
 
+static bool is_classifier(const json *root)
+{
+    static const char ending[] = "ForSequenceClassification";
+    const char *name;
+    if (!json_as_text(json_first(json_get(root, "architectures")), &name))
+        return false;
+    size_t n = strlen(name), m = sizeof ending - 1;
+    return n > m && strcmp(name + n - m, ending) == 0;
+}
+
+medley_status encoder_config_labels(const char *folder, char **names, size_t *n,
+                                    medley_error *err)
+{
+    json *root = NULL;
+    char *path = NULL, number[32];
+    size_t found = 0;
+    medley_status st = load(folder, &path, &root, err);
+    if (!st && !is_classifier(root))
+        st = fail(err, MEDLEY_EUNSUPPORTED,
+                  "%s: architectures names no ...ForSequenceClassification: only classifiers, "
+                  "and what Medley has fine-tuned (kind: lm, pretrained: in medley.yaml), give "
+                  "probabilities",
+                  path);
+    if (!st)
+        st = encoder_config_classes(folder, &found, err);
+    for (*n = 0; *n < found && !st; ++*n) {
+        const char *name = number;
+        snprintf(number, sizeof number, "LABEL_%zu", *n);
+        json_as_text(json_get(json_get(root, "id2label"), number + strlen("LABEL_")), &name);
+        if (!(names[*n] = mem_strdup(name)))
+            st = fail_memory(err, "class names");
+    }
+    json_free(root);
+    mem_free(path);
+    return st;
+}
+
 static void write_labels(struct json_writer *w, const char *const *names, size_t n)
 {
     char number[24];

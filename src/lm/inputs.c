@@ -57,6 +57,9 @@ void lm_fields_write(const struct cross_encoder *m, struct strbuf *out)
 void lm_fields_find_markers(struct cross_encoder *m)
 {
     for (int f = 0; f < FIELD_COUNT; f++) {
+        m->marker[f] = -1;
+        if (m->plain)
+            continue;
         char unused[24];
         snprintf(unused, sizeof unused, "[unused%d]", f);
         m->marker[f] = tokenizer_id(m->tokenizer, str_of(lm_field_markers[f]));
@@ -158,6 +161,11 @@ static void encode_field(struct lm_inputs *in, const struct cross_encoder *m,
     struct str text = field_text(pair, f);
     t->n = 0;
     sb_clear(&in->text);
+    if (m->plain) {
+        tokenizer_encode(m->tokenizer, text, t);
+        in->failed |= t->failed;
+        return;
+    }
     if (m->keywords && (f == FIELD_BULLETS || f == FIELD_DESCRIPTION)) /* cleans as it goes */
         keywords_extract(m->keywords, pair->locale, text, m->options.keyword_words, &in->text);
     else
@@ -223,8 +231,10 @@ void lm_inputs_add_pair(struct lm_inputs *in, const struct cross_encoder *m,
         length[i] = in->tokens[f].n;
         product += length[i] ? length[i] + (m->marker[f] >= 0) : 0;
     }
-    /* Half of the room is the query's own, and what the product leaves of the other half. */
-    size_t most = product < room - room / 2 ? room - product : room / 2;
+    /* Half of the room is the query's own, and what the product leaves of the other half.
+     * Hugging Face's tokenizers give an odd token to the longer text. */
+    size_t half = room / 2 + (m->plain && query > product ? room % 2 : 0);
+    size_t most = product < room - half ? room - product : half;
     query = query < most ? query : most;
     room -= query;
     for (size_t i = 0; i < m->n_fields; i++) {

@@ -172,6 +172,10 @@ struct hash128 lm_options_hash(const struct cross_encoder *m, struct hash128 see
 
 void lm_probabilities(const struct cross_encoder *m, const float *logits, float *out)
 {
+    if (m->n_classes == 1) { /* a score: Hugging Face's num_labels 1 */
+        *out = (float)(1 / (1 + exp(-(double)*logits)));
+        return;
+    }
     if (m->recipe.sigmoid < 1) {
         softmax_rows(logits, 1, m->n_classes, out);
         return;

@@ -25,13 +25,9 @@ medley_status medley_cross_encoder_open(const char *folder, medley_cross_encoder
     medley_cross_encoder *m = mem_zalloc(1, sizeof *m);
     if (!m)
         return fail_memory(err, "a language model");
-    medley_status st = cross_encoder_load(folder, &m->model, err);
-    if (st == MEDLEY_ENOTFOUND && holds(folder, "config.json") && !holds(folder, "medley.json"))
-        st = fail(
-            err, MEDLEY_EUNSUPPORTED,
-            "'%s' has no medley.json: it is a checkpoint that Medley has not fine-tuned yet "
-            "(kind: lm, pretrained: '%s' in medley.yaml)",
-            folder, folder);
+    bool plain = holds(folder, "config.json") && !holds(folder, "medley.json");
+    medley_status st =
+        (plain ? cross_encoder_load_plain : cross_encoder_load)(folder, &m->model, err);
     if (st)
         mem_free(m);
     else
