@@ -99,6 +99,11 @@ static void test_refusals(void)
             "medley.yaml:3: encoder family 'gpt2' is not supported (there are: bert, roberta, "
             "xlm-roberta, camembert, electra, mpnet, deberta-v2, big_bird, modernbert)");
     refused(DATA "models:\n  - {name: a, kind: lm, family: bert, pretrained: x}\n", NULL);
+    refused(DATA "models:\n  - {name: a, kind: lm, frozen: true}\n",
+            "medley.yaml:3: a frozen model needs a folder at 'pretrained'");
+    refused(DATA "models:\n  - name: a\n    kind: lm\n    frozen: true\n    pretrained: x\n"
+                 "    epochs: 3\n",
+            "medley.yaml:7: a frozen model has no 'epochs'");
     refused(DATA "models:\n  - name: a\n    kind: lm\n    epochs: 0\n",
             "medley.yaml:5: models[0].epochs: '0' is not a whole number from 1 to 1000");
     refused(

@@ -28,6 +28,8 @@ const struct yaml_field model_fields[] = {
 
 const struct yaml_field lm_fields[] = {
     MODEL("pretrained", YAML_TEXT, lm.pretrained, 0, 0, "Hugging Face folder to start from; without it: from scratch"),
+    MODEL("frozen", YAML_BOOL, lm.frozen, 0, 0, "pretrained is a classifier or reranker: it is not trained, only what its logits mean is learned [false]"),
+    MODEL("trust", YAML_BOOL, trust, 0, 0, "frozen: do not test whether it saw the training pairs [false]"),
     MODEL("family", YAML_TEXT, lm.family, 0, 0, "from scratch: bert, roberta, electra, mpnet, deberta-v2, big_bird, modernbert [bert]"),
     ROW("pretrain", YAML_NODE, model_config, pretrain, 0, 0, NULL, "first learn the shop's texts without labels; {} for the defaults"),
     ROW("distill", YAML_NODE, model_config, distill, 0, 0, NULL, "learn from the probabilities of other models, too"),
@@ -136,6 +138,27 @@ static bool good_name(const char *name)
     return config_plain_name(name) && strcmp(name, "context") != 0;
 }
 
+/* What training would need is no setting of a model that is not trained. */
+static medley_status check_frozen(struct config *c, const struct model_config *m,
+                                  medley_error *err)
+{
+    static const char *const known[] = {"name",      "kind",       "pretrained",    "frozen",
+                                        "precision", "max_tokens", "class_weights", "trust"};
+    if (!m->lm.frozen)
+        return MEDLEY_OK;
+    if (!m->lm.pretrained)
+        return config_refuse(c, m->node, err, "a frozen model needs a folder at", "pretrained");
+    for (size_t i = 0; i < m->node->count; i++) {
+        bool good = false;
+        for (size_t k = 0; k < sizeof known / sizeof *known && !good; k++)
+            good = strcmp(known[k], m->node->keys[i]) == 0;
+        if (!good)
+            return config_refuse(c, m->node->items[i], err, "a frozen model has no",
+                                 m->node->keys[i]);
+    }
+    return MEDLEY_OK;
+}
+
 static medley_status check_model(struct config *c, const struct model_config *m, size_t i,
                                  medley_error *err)
 {
@@ -149,6 +172,8 @@ static medley_status check_model(struct config *c, const struct model_config *m,
     if (m->kind == KIND_TABLE && !m->predictions)
         return config_refuse(c, m->node, err, "a model of kind table needs", "predictions");
     medley_status st = plugged_check(c->document, m, err);
+    if (!st)
+        st = check_frozen(c, m, err);
     if (st)
         return st;
     const struct encoder_family *family;

@@ -226,7 +226,8 @@ static medley_status train_across_folds(struct crossfit *x, medley_error *err)
         st = run_fold(x, f, err);
     if (!st)
         st = run_final(x, err);
-    return st || !x->config->plugin.foreign ? st : guard_foreign(x, err);
+    bool foreign = x->config->plugin.foreign || x->config->lm.frozen;
+    return st || !foreign ? st : guard_foreign(x, err);
 }
 
 static medley_status write_predictions(struct crossfit *x, medley_error *err)

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "ensemble/base_model.h"
+#include "lm/frozen.h"
 #include "lm/lm_pretrain.h"
 
 /* Fine-tuning an encoder of our own, which is small: a rate between those for random and for
@@ -11,8 +12,11 @@
 static medley_status lm_prepare(const struct model_context *c, const char *folder, bool *done,
                                 medley_error *err)
 {
-    *done = c->config->lm.pretrain.wanted;
-    return *done ? lm_pretrain(&c->config->lm, c->data, folder, err) : MEDLEY_OK;
+    const struct lm_options *o = &c->config->lm;
+    *done = o->frozen || o->pretrain.wanted;
+    if (o->frozen)
+        return frozen_read(o, c->data, folder, c->config->name, err);
+    return *done ? lm_pretrain(o, c->data, folder, err) : MEDLEY_OK;
 }
 
 static medley_status lm_fit(const struct model_context *c, const uint32_t *rows, size_t n,
@@ -21,6 +25,11 @@ static medley_status lm_fit(const struct model_context *c, const uint32_t *rows,
 {
     struct cross_encoder *m = NULL;
     struct lm_options options = c->config->lm;
+    if (options.frozen) {
+        medley_status st = frozen_fit(&options, c->data, c->prepared, rows, n, &m, err);
+        *model = m;
+        return st;
+    }
     options.distill.teacher = c->teacher;
     if (c->prepared) {
         if (!options.pretrained && !options.learning_rate)
@@ -67,6 +76,8 @@ static medley_status lm_predict(const struct model_context *c, const void *model
                                 const uint32_t *rows, size_t n, const char *task,
                                 float *probabilities, medley_error *err)
 {
+    if (c->config->lm.frozen && c->prepared)
+        return frozen_predict(model, c->prepared, rows, n, probabilities, err);
     struct pair_text *pairs = mem_alloc(n, sizeof *pairs);
     if (!pairs)
         return fail_memory(err, "pairs to predict");

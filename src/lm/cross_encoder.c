@@ -23,11 +23,12 @@ void cross_encoder_free(struct cross_encoder *m)
     params_deinit(&m->params);
     tokenizer_free(m->tokenizer);
     keywords_free(m->keywords);
+    mem_free(m->logit_map);
     mem_free(m);
 }
 
-static medley_status take_classes(struct cross_encoder *m, const char *const *names, size_t n,
-                                  medley_error *err)
+medley_status lm_take_classes(struct cross_encoder *m, const char *const *names, size_t n,
+                              medley_error *err)
 {
     for (; m->n_classes < n; m->n_classes++)
         if (!(m->class_names[m->n_classes] = mem_strdup(names[m->n_classes])))
@@ -186,7 +187,7 @@ medley_status cross_encoder_new(const struct lm_options *options, const struct d
         st = lm_fields_parse(m, options->fields ? options->fields : "query,title,brand,color",
                              err);
     if (!st)
-        st = take_classes(m, (const char *const *)d->class_names, d->n_classes, err);
+        st = lm_take_classes(m, (const char *const *)d->class_names, d->n_classes, err);
     if (!st)
         st = configure(m, options, d, err);
     if (!st && lm_fields_need_keywords(m))
@@ -232,6 +233,8 @@ static medley_status save_settings(const struct cross_encoder *m, const char *fo
     jw_object(&w);
     jw_key(&w, "format"), jw_i64(&w, 1);
     jw_key(&w, "fields"), jw_text(&w, sb_str(&fields));
+    if (m->plain)
+        jw_key(&w, "plain"), jw_bool(&w, true);
     jw_key(&w, "head"), jw_textz(&w, lm_head_names[m->head]);
     jw_key(&w, "precision"), jw_textz(&w, precision_names[m->precision]);
     jw_key(&w, "probabilities"), jw_textz(&w, m->recipe.sigmoid < 1 ? "softmax" : "sigmoid");
@@ -320,6 +323,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
                     words <= 100000 && json_count(classes) >= 2 &&
                     json_count(classes) <= MAX_CLASSES;
         json_as_text(json_get(root, "precision"), &precision);
+        json_as_bool(json_get(root, "plain"), &m->plain);
         for (const json *c = json_first(classes); c && good; c = json_next(c))
             good = json_as_text(c, &names[n++]);
         if (!good)
@@ -341,7 +345,7 @@ static medley_status load_settings(struct cross_encoder *m, const char *folder,
             st = fail_within(err, st, "%s", path);
     }
     if (!st)
-        st = take_classes(m, names, n, err);
+        st = lm_take_classes(m, names, n, err);
     json_free(root);
     mem_free(path);
     return st;
@@ -430,6 +434,25 @@ medley_status cross_encoder_load_plain(const char *folder, struct cross_encoder 
     else
         *out = m;
     return st;
+}
+
+static bool holds(const char *folder, const char *name)
+{
+    char *path = path_join(folder, name);
+    bool there = path && file_exists(path);
+    mem_free(path);
+    return there;
+}
+
+medley_status cross_encoder_open(const char *folder, struct cross_encoder **out,
+                                 medley_error *err)
+{
+    if (holds(folder, "medley.json"))
+        return cross_encoder_load(folder, out, err);
+    if (holds(folder, "config.json"))
+        return cross_encoder_load_plain(folder, out, err);
+    return fail(err, MEDLEY_ENOTFOUND,
+                "'%s' holds no model: neither medley.json nor config.json", folder);
 }
 
 size_t cross_encoder_width(const struct cross_encoder *m)

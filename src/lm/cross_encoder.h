@@ -74,6 +74,7 @@ struct lm_options {
                                     memory, the same bits [false] */
     unsigned freeze_layers;      /* embeddings and the first n layers stay as they are [0] */
     bool freeze_embeddings;
+    bool frozen;       /* frozen.h: `pretrained` is a classifier, and is not trained [false] */
     unsigned patience; /* early stopping: evaluations without better log-loss on held-out
                           queries; 0: none, all of the data is trained on */
     uint64_t seed;
@@ -96,6 +97,9 @@ medley_status cross_encoder_load(const char *folder, struct cross_encoder **out,
  * tokenizer_config.json allow. EUNSUPPORTED: it is no classifier. */
 medley_status cross_encoder_load_plain(const char *folder, struct cross_encoder **out,
                                        medley_error *err);
+/* Whichever of the two the folder is. */
+medley_status cross_encoder_open(const char *folder, struct cross_encoder **out,
+                                 medley_error *err);
 medley_status cross_encoder_save(const struct cross_encoder *m, const char *folder,
                                  medley_error *err);
 void cross_encoder_free(struct cross_encoder *m);

@@ -51,6 +51,8 @@ struct cross_encoder {
     param_id segments_w, segments_b, classifier_w, classifier_b; /* of the segments head */
     struct tokenizer *tokenizer;
     struct keywords *keywords; /* NULL when no field needs them */
+    double *logit_map; /* [K * (n_logits + 1)] of a frozen one just fitted (frozen.h), or NULL */
+    size_t n_logits;
     struct packs *packs;       /* weights ready for inference; NULL while they change */
     struct lm_workspaces *workspaces;
 };
@@ -60,6 +62,9 @@ struct cross_encoder {
 void lm_unseal(struct cross_encoder *m);
 medley_status lm_seal(struct cross_encoder *m, medley_error *err);
 
+/* Copies names[n] after those that are there. */
+medley_status lm_take_classes(struct cross_encoder *m, const char *const *names, size_t n,
+                              medley_error *err);
 /* lm_options.c: fills in m->options and m->recipe, or refuses by name what makes no sense. */
 medley_status lm_options_take(struct cross_encoder *m, const struct lm_options *from,
                               size_t n_classes, medley_error *err);
@@ -73,6 +78,8 @@ void lm_probabilities(const struct cross_encoder *m, const float *logits, float 
 medley_status lm_head_parse(const char *name, enum lm_head *out, medley_error *err);
 /* The end of the name of the class of Hugging Face's models that a saved folder fits. */
 const char *lm_head_architecture(const struct cross_encoder *m);
+/* The last linear layer: weight [K, inputs] and bias [K]. */
+void lm_head_classifier(const struct cross_encoder *m, param_id *weight, param_id *bias);
 /* Declares what the head needs beyond the encoder's own parameters, after them. */
 medley_status lm_head_declare(struct cross_encoder *m, medley_error *err);
 /* Logits [sequences, K] from the last hidden states [tokens, D]. */
@@ -114,6 +121,9 @@ struct encoder_batch lm_inputs_batch(const struct lm_inputs *in);
 /* cross_encoder_predict of texts that are token ids already. */
 medley_status lm_predict_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
                                 float *probabilities, medley_error *err);
+/* The same before they are made probabilities. */
+medley_status lm_logits_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
+                               float *logits, medley_error *err);
 
 /* Keeps the field order given as "query,title,...". */
 medley_status lm_fields_parse(struct cross_encoder *m, const char *fields, medley_error *err);

@@ -39,6 +39,12 @@ static param_id either(const struct params *p, const char *name, const char *oth
     return id == PARAM_NONE ? params_find(p, other) : id;
 }
 
+void lm_head_classifier(const struct cross_encoder *m, param_id *weight, param_id *bias)
+{
+    *weight = either(&m->params, "classifier.weight", "classifier.out_proj.weight");
+    *bias = either(&m->params, "classifier.bias", "classifier.out_proj.bias");
+}
+
 /* Parts of the families' heads between the hidden states and the classifier. */
 static const char *const replaced[] = {"pooler.", "classifier.dense.", "head.dense.",
                                        "head.norm."};
@@ -51,8 +57,7 @@ medley_status lm_head_declare(struct cross_encoder *m, medley_error *err)
     m->segments_w =
         params_add(&m->params, 2, d, 4 * d, INIT_NORMAL, SEGMENT_STD, "segments.dense.weight");
     m->segments_b = params_add(&m->params, 1, 1, d, INIT_ZERO, 0, "segments.dense.bias");
-    m->classifier_w = either(&m->params, "classifier.weight", "classifier.out_proj.weight");
-    m->classifier_b = either(&m->params, "classifier.bias", "classifier.out_proj.bias");
+    lm_head_classifier(m, &m->classifier_w, &m->classifier_b);
     for (size_t i = 0; i < m->params.count;
          i++) /* weight decay must not touch what is not used */
         for (size_t j = 0; j < sizeof replaced / sizeof *replaced; j++)

@@ -24,7 +24,7 @@ struct inference {
     const struct cross_encoder *m;
     struct lm_workspace *w;
     size_t n_batches;
-    bool embed;
+    enum { GIVES_PROBABILITIES, GIVES_LOGITS, GIVES_EMBEDDINGS } gives;
     float *out; /* [n * width] of this block */
     size_t width;
     const char *task;
@@ -98,17 +98,17 @@ static bool run_batch(struct inference *f, struct lm_worker *w, size_t b)
     if (w->inputs.failed)
         return false;
     struct encoder_batch batch = lm_inputs_batch(&w->inputs);
-    struct tensor *out =
-        f->embed ? embeddings(e, w->tapes, &batch) : logits(f->m, w->tapes, &batch);
+    struct tensor *out = f->gives == GIVES_EMBEDDINGS ? embeddings(e, w->tapes, &batch)
+                                                      : logits(f->m, w->tapes, &batch);
     if (!out)
         return false;
     for (size_t i = begin; i < end; i++) {
         float *to = f->out + order[i] * f->width;
         const float *from = out->value + (i - begin) * f->width;
-        if (f->embed)
-            memcpy(to, from, f->width * sizeof *to);
-        else
+        if (f->gives == GIVES_PROBABILITIES)
             lm_probabilities(f->m, from, to);
+        else
+            memcpy(to, from, f->width * sizeof *to);
     }
     return true;
 }
@@ -211,7 +211,8 @@ medley_status cross_encoder_embed(const struct cross_encoder *m, const struct st
                                   const struct str *texts, size_t n, const char *task,
                                   float *out, medley_error *err)
 {
-    struct inference f = {.m = m, .width = cross_encoder_width(m), .embed = true, .task = task};
+    struct inference f = {
+        .m = m, .width = cross_encoder_width(m), .gives = GIVES_EMBEDDINGS, .task = task};
     return run_all(&f, add_plain, &(struct plain_texts){locales, texts}, n, out, err);
 }
 
@@ -225,4 +226,11 @@ medley_status lm_predict_inputs(const struct cross_encoder *m, const struct lm_i
 {
     struct inference f = {.m = m, .width = m->n_classes};
     return run_all(&f, add_encoded, inputs, inputs->n, probabilities, err);
+}
+
+medley_status lm_logits_inputs(const struct cross_encoder *m, const struct lm_inputs *inputs,
+                               float *logits, medley_error *err)
+{
+    struct inference f = {.m = m, .width = m->n_classes, .gives = GIVES_LOGITS};
+    return run_all(&f, add_encoded, inputs, inputs->n, logits, err);
 }

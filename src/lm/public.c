@@ -3,7 +3,6 @@
 #include "medley/cross_encoder.h"
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "lm/cross_encoder_model.h"
 
@@ -11,23 +10,13 @@ struct medley_cross_encoder {
     struct cross_encoder *model;
 };
 
-static bool holds(const char *folder, const char *name)
-{
-    char *path = path_join(folder, name);
-    bool there = path && file_exists(path);
-    mem_free(path);
-    return there;
-}
-
 medley_status medley_cross_encoder_open(const char *folder, medley_cross_encoder **out,
                                         medley_error *err)
 {
     medley_cross_encoder *m = mem_zalloc(1, sizeof *m);
     if (!m)
         return fail_memory(err, "a language model");
-    bool plain = holds(folder, "config.json") && !holds(folder, "medley.json");
-    medley_status st =
-        (plain ? cross_encoder_load_plain : cross_encoder_load)(folder, &m->model, err);
+    medley_status st = cross_encoder_open(folder, &m->model, err);
     if (st)
         mem_free(m);
     else
