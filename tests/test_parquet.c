@@ -10,7 +10,8 @@
 
 #define DATA "tests/data/parquet/"
 
-static const char *const whole[] = {"dictionary", "plain", "delta", "empty"};
+static const char *const whole[] = {"dictionary", "plain",    "delta",
+                                    "empty",      "decimals", "fastparquet"};
 enum { N_WHOLE = sizeof whole / sizeof *whole };
 
 /* ---- values ---- */
@@ -185,14 +186,14 @@ static void test_runs(void)
 /* A claim of 2^58 values, whose bits would come to 2^64, must not hide that the bytes end. */
 static void test_huge_delta(void)
 {
-    static const uint8_t bytes[] = {
-        128, 1,                                             /* a block of 128 values */
-        1,                                                  /* in one miniblock */
-        0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 4, /* 2^58 values and the first */
-        0,                                                  /* which is 0 */
-        0,                                                  /* the least delta */
-        64,                                                 /* bits of each */
-        1,  2, 3, 4, 5, 6, 7, 8};
+    static const uint8_t bytes[] = {128,  1, /* a block of 128 values */
+                                    1,       /* in one miniblock */
+                                    0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+                                    4,  /* 2^58 values and the first */
+                                    0,  /* which is 0 */
+                                    0,  /* the least delta */
+                                    64, /* bits of each */
+                                    1,    2,    3,    4,    5,    6,    7,    8};
     uint8_t *exact = mem_alloc(sizeof bytes, 1);
     int64_t out[64];
     struct delta d;

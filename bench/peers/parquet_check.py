@@ -1,8 +1,8 @@
-"""Parquet beside other implementations: what pyarrow and DuckDB write, Medley reads with the same values (all
+"""Parquet beside other implementations: what pyarrow, DuckDB and fastparquet write, Medley reads with the same values (all
 encodings, codecs and versions of pages they have); what Medley writes, pyarrow, DuckDB and pandas read. TAP on
 stdout; the exit status is the verdict.
 
-  make parquet-check    needs pyarrow, numpy; duckdb and pandas where they are there
+  make parquet-check    needs pyarrow, numpy; duckdb, fastparquet and pandas where they are there
 """
 import datetime
 import decimal
@@ -26,6 +26,10 @@ try:
     import duckdb
 except ImportError:
     duckdb = None
+try:
+    import fastparquet
+except ImportError:
+    fastparquet = None
 try:
     import pandas
 except ImportError:
@@ -87,6 +91,8 @@ def table(seed, nulls):
         "price": column([decimal.Decimal(x).scaleb(-3) for x in whole(-10**9, 10**9)], pa.decimal128(12, 3)),
         "vast": column([decimal.Decimal(x).scaleb(-5) * 10**15 for x in whole(-10**17, 10**17)],
                        pa.decimal128(38, 5)),
+        "vaster": column([decimal.Decimal(x).scaleb(-60, decimal.Context(99)) * 10**50 for x in whole(-10**17, 10**17)],
+                         pa.decimal256(76, 60)),
         "none": pa.array([None] * ROWS, pa.string()),
     })
 
@@ -175,7 +181,7 @@ def read_duckdb(folder):
     path = folder / "duck.parquet"
     for codec, version, size in itertools.product(("snappy", "zstd", "gzip", "uncompressed"), ("V1", "V2"),
                                                   (2048, 122880)):
-        source = table(3, 0.1).drop_columns(["half", "fixed"])
+        source = table(3, 0.1).drop_columns(["half", "fixed", "vaster"])
         duckdb.execute(f"copy source to '{path}' (format parquet, compression {codec}, "
                        f"parquet_version {version}, row_group_size {size})")
         # pyarrow 26 refuses the DELTA blocks of DuckDB's V2: DuckDB's own reading counts.
@@ -184,6 +190,22 @@ def read_duckdb(folder):
     duckdb.execute(f"copy (select range as id, 'label ' || range % 5 as label, range * 0.5 as p "
                    f"from range(300000)) to '{path}' (format parquet)")
     check(not (bad := differences(path, pq.read_table(path))), "DuckDB, 300,000 rows", bad)
+
+
+def read_fastparquet(folder):
+    """One file, and a folder of parts beside a `_metadata`; both as pyarrow reads them."""
+    if not fastparquet or not pandas:
+        return check(True, "no fastparquet here # skip")
+    wide = table(4, 0.2).select(["i32", "i64", "u32", "f32", "f64", "flag", "word", "id", "brand", "us"])
+    frame = wide.to_pandas(types_mapper={pa.int32(): pandas.Int32Dtype(), pa.int64(): pandas.Int64Dtype(),
+                                         pa.uint32(): pandas.UInt32Dtype()}.get)
+    frame["us"] = frame["us"].astype("datetime64[ns]")
+    for codec, scheme in itertools.product((None, "SNAPPY", "GZIP", "ZSTD"), ("simple", "hive")):
+        path = folder / f"fastparquet-{codec}-{scheme}.parquet"
+        fastparquet.write(str(path), frame, compression=codec, file_scheme=scheme, row_group_offsets=ROWS // 3)
+        for part in sorted(path.glob("*.parquet")) if scheme == "hive" else [path]:
+            why = differences(part, pq.ParquetFile(part).read())
+            check(why is None, f"fastparquet, {codec}, {scheme}: {part.name}", why)
 
 
 def refused(folder):
@@ -286,6 +308,7 @@ def main():
         folder = pathlib.Path(name)
         read_pyarrow(folder)
         read_duckdb(folder)
+        read_fastparquet(folder)
         refused(folder)
         write(folder)
     print(f"1..{tests}")

@@ -186,10 +186,13 @@ static medley_status check_leaf(const struct schema_reader *r, const struct elem
 {
     bool fixed = e->type == PHYSICAL_FIXED;
     int64_t least = e->logical == LOGICAL_UUID ? 16 : e->logical == LOGICAL_FLOAT16 ? 2 : 1;
-    int64_t most = e->logical == LOGICAL_NONE ? INT32_MAX : 16;
+    int64_t most = e->logical == LOGICAL_NONE      ? INT32_MAX
+                   : e->logical == LOGICAL_DECIMAL ? PARQUET_DECIMAL_BYTES
+                                                   : 16;
     if (e->type < 0 || e->type >= PHYSICAL_COUNT || e->repetition < 0 || e->repetition > 2 ||
         !e->name.n || !utf8_valid(e->name, NULL) || memchr(e->name.s, 0, e->name.n) ||
-        (fixed && (e->width < least || e->width > most)) || e->scale < 0 || e->scale > 38)
+        (fixed && (e->width < least || e->width > most)) || e->scale < 0 ||
+        e->scale > PARQUET_DECIMAL_DIGITS)
         return fail(r->err, MEDLEY_EFORMAT, "%s: column '%.*s': its type is not Parquet's",
                     r->path, (int)(e->name.n < 100 ? e->name.n : 100), e->name.s);
     return MEDLEY_OK;

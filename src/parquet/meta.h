@@ -30,6 +30,9 @@ enum parquet_logical {
     LOGICAL_FLOAT16,
 };
 
+/* The widest decimals: 256 bits. */
+enum { PARQUET_DECIMAL_BYTES = 32, PARQUET_DECIMAL_DIGITS = 76 };
+
 enum parquet_unit { UNIT_MILLIS, UNIT_MICROS, UNIT_NANOS };
 
 /* A leaf of the schema. */

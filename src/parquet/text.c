@@ -102,12 +102,12 @@ static void add_scaled(struct strbuf *out, bool minus, char *digits, size_t n, i
     }
 }
 
-/* A big-endian two's complement number of at most 16 bytes. */
+/* A big-endian two's complement number of at most PARQUET_DECIMAL_BYTES. */
 static void add_decimal(struct strbuf *out, const struct parquet_leaf *l, const uint8_t *p,
                         size_t n)
 {
-    uint8_t magnitude[16];
-    char digits[40];
+    uint8_t magnitude[PARQUET_DECIMAL_BYTES];
+    char digits[PARQUET_DECIMAL_DIGITS + 2];
     size_t count = 0;
     bool minus = n && p[0] >> 7, zero = false;
     unsigned carry = minus;
@@ -159,7 +159,7 @@ static void add_integer(struct strbuf *out, const struct parquet_leaf *l, int64_
 static void add_bytes(struct strbuf *out, const struct parquet_leaf *l, struct str v)
 {
     const uint8_t *p = (const uint8_t *)v.s;
-    if (l->logical == LOGICAL_DECIMAL && v.n <= 16) {
+    if (l->logical == LOGICAL_DECIMAL && v.n <= PARQUET_DECIMAL_BYTES) {
         add_decimal(out, l, p, v.n);
     } else if (l->logical == LOGICAL_UUID && v.n == 16) {
         for (size_t i = 0; i < 16; i++)

@@ -89,7 +89,8 @@ static size_t list_head(struct thrift *t, enum thrift_type *element)
     uint8_t head = *t->at++;
     uint64_t n = head >> 4 == 15 ? varint(t) : head >> 4;
     *element = head & 15;
-    if (t->failed || n > (uint64_t)(t->end - t->at) || *element == THRIFT_STOP ||
+    bool no_type = n && *element == THRIFT_STOP; /* some writers give none to no elements */
+    if (t->failed || n > (uint64_t)(t->end - t->at) || no_type ||
         *element >= THRIFT_TYPE_COUNT) {
         refuse(t);
         return 0;

@@ -1,10 +1,12 @@
-"""Small Parquet files, written by Arrow (pyarrow 26), and their values as text, for tests/test_parquet.c.
-Needs pyarrow and numpy; the seed is fixed."""
+"""Small Parquet files, written by Arrow (pyarrow 26) and fastparquet (2026.9), and their values as text, for
+tests/test_parquet.c. Needs pyarrow, fastparquet, pandas and numpy; the seed is fixed."""
 import datetime
 import decimal
 import pathlib
 
+import fastparquet
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -54,6 +56,8 @@ def text(value):
     if isinstance(value, datetime.datetime):
         value = value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
         return value.replace(".000Z", "Z")
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
     if isinstance(value, float):
         return f"{value!r}"
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
@@ -61,6 +65,10 @@ def text(value):
 
 def write(name, t, **options):
     pq.write_table(t, HERE / f"{name}.parquet", **options)
+    write_text(name)
+
+
+def write_text(name):
     back = pq.read_table(HERE / f"{name}.parquet")
     rows = zip(*(c.to_pylist() for c in back.columns))
     lines = ["\t".join(back.column_names)] + ["\t".join(text(v) for v in row) for row in rows]
@@ -73,6 +81,15 @@ write("plain", table(2, 0), compression="gzip", use_dictionary=False, version="1
 write("delta", table(3, 0.1), compression="zstd", use_dictionary=False, column_encoding=DELTA,
       data_page_version="2.0", data_page_size=100)
 write("empty", table(4, 0).slice(0, 0), compression="none")
+ends = [decimal.Decimal(x) for x in ("9" * 76, "-" + "9" * 76, "0", "1", "-1", "10", "-256", "1" + "0" * 75)]
+write("decimals", pa.table({"whole": pa.array(ends, pa.decimal256(76, 0)),
+                            "parts": pa.array([x.scaleb(-76, decimal.Context(99)) for x in ends], pa.decimal256(76, 76)),
+                            "narrow": pa.array([x.scaleb(-38, decimal.Context(99)) for x in ends[2:7]] + [None] * 3,
+                                               pa.decimal128(38, 38))}))
+frame = table(5, 0.2).select(["flag", "word", "id", "f32"]).to_pandas()
+frame["i64"] = pandas.array([None if i % 7 == 3 else i - 20 for i in range(ROWS)], dtype="Int64")
+fastparquet.write(str(HERE / "fastparquet.parquet"), frame, compression="SNAPPY", row_group_offsets=25)
+write_text("fastparquet")
 nested = pa.table({"id": ["a", "b"], "tags": [["x"], []], "size": [{"w": 1, "h": 2}, None]})
 pq.write_table(nested, HERE / "nested.parquet")
 pq.write_table(pa.table({"id": ["a", "b"] * 50}), HERE / "lz4.parquet", compression="lz4")
