@@ -234,6 +234,11 @@ $(PEERS)-lm/complete: scripts/peers-env
 bench-lm: $B/bench/lm_worker $B/bench/bench_tokenize $(PEERS)-lm/complete  ## language models against ONNX Runtime and torch, CSV to stdout
 	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm.py $(SIZES)
 
+lm-check: all $(PEERS)-lm/complete  ## Hugging Face's classifiers of nine families, beside Transformers
+	@cd python/tests && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/python \
+	    MEDLEY_LIBRARY=$(abspath $B/libmedley.so) MEDLEY_PROGRAM=$(abspath $B/medley) \
+	    $(abspath $(PEERS)-lm)/bin/python -m pytest -q -p no:cacheprovider test_hugging_face.py
+
 bench-lm-quality: $B/medley $B/bench/lm_quality $(PEERS)-lm/complete  ## fine-tuned quality beside Transformers; hours on one core
 	@MEDLEY_BUILD=$B $(PEERS)-lm/bin/python -B bench/peers/lm_quality.py
 
@@ -278,7 +283,7 @@ demo-deps:
 clean:  ## remove everything that was built
 	rm -rf build
 
-.PHONY: all help api-check soak web-check python python-check python-test tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm bench-lm-quality bench-parquet parquet-check bench-tokenize peer-tools format tidy headers layers \
+.PHONY: all help api-check soak web-check python python-check python-test tests check asan tsan werror cov fuzz fuzz-run bench bench-gbdt bench-gnn bench-graph-quality bench-serve reproduce bench-shap bench-lm lm-check bench-lm-quality bench-parquet parquet-check bench-tokenize peer-tools format tidy headers layers \
         demo demo-deps clean
 .SECONDARY:
 
