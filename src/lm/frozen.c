@@ -126,12 +126,16 @@ static medley_status remove_others(const struct reading *r, size_t blocks, medle
     return st;
 }
 
-static struct hash128 model_hash(const struct cross_encoder *m)
+/* Of all that makes logits of tokens. */
+static medley_status hash_model(const struct cross_encoder *m, const char *folder,
+                                struct hash128 *out, medley_error *err)
 {
-    const char *family = m->encoder.family->model_type;
-    struct hash128 h = {(uint64_t)m->precision, m->encoder.config.heads};
-    h = hash_bytes(family, strlen(family), h);
-    return hash_bytes(m->params.values, m->params.total * sizeof *m->params.values, h);
+    char *path = path_join(folder, "config.json");
+    *out = (struct hash128){(uint64_t)m->precision, (uint64_t)m->head};
+    medley_status st = path ? hash_file(path, out, err) : fail_memory(err, "a path");
+    *out = hash_bytes(m->params.values, m->params.total * sizeof *m->params.values, *out);
+    mem_free(path);
+    return st;
 }
 
 medley_status frozen_read(const struct lm_options *options, const struct dataset *d,
@@ -143,13 +147,14 @@ medley_status frozen_read(const struct lm_options *options, const struct dataset
         st = open_classifier(options, &m, err);
     if (st)
         return st;
-    struct reading r = {.m = m, .d = d, .folder = folder, .seed = model_hash(m)};
+    struct reading r = {.m = m, .d = d, .folder = folder};
+    st = hash_model(m, options->pretrained, &r.seed, err);
     size_t blocks = (d->n_examples + BLOCK_PAIRS - 1) / BLOCK_PAIRS;
     char *path = path_join(folder, LOGITS_FILE);
     float *logits = mem_alloc(d->n_examples, m->n_classes * sizeof *logits);
     r.used = mem_zalloc(blocks, sizeof *r.used);
     lm_inputs_init(&r.inputs);
-    if (!path || !logits || !r.used)
+    if (!st && (!path || !logits || !r.used))
         st = fail_memory(err, "logits");
     if (!st)
         st = read_all(&r, task, logits, err);
