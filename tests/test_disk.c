@@ -6,6 +6,7 @@
 #include "cache/disk.h"
 #include "cache/label_record.h"
 #include "tests/cache_help.h"
+#include "tests/failing_page.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -297,6 +298,37 @@ static void test_write_fails(void)
     mem_free(path);
 }
 
+/* LMDB gives its environment up then. */
+static void test_last_page_fails(void)
+{
+    struct disk *d = open_disk(NULL);
+    struct label_list l = list_of("b", "kept", 0, 50, NULL);
+    struct label_list more = list_of("b", "lost", 0, 50, NULL);
+    struct hash128 product = {1, 2};
+    offer(d, &l, 0, NOW);
+    disk_flush(d);
+    for (int i = 0; i < 4; i++) { /* either of the first two pages, twice */
+        atomic_store(&last_page_fails, true);
+        offer(d, &more, 0, NOW);
+        disk_flush(d);
+        ok(disk_write_epochs(d, &product, 1, 7, NULL) == MEDLEY_EIO,
+           "an invalidation that cannot be kept is told");
+        atomic_store(&last_page_fails, false);
+        struct tier_stats s = stats_of(d);
+        ok(s.dropped == 50u * (unsigned)(i + 1) && s.up &&
+               look(d, &l, i ? (unsigned)i - 1 : 0, NOW + i, -1) == 50 &&
+               look(d, &more, 0, NOW, -1) == 0,
+           "when the last page fails nothing else is lost");
+        offer(d, &l, (unsigned)i, NOW + i);
+        disk_flush(d);
+        ok(look(d, &l, (unsigned)i, NOW + i, -1) == 50, "and writing goes on");
+    }
+    disk_clear(d);
+    disk_close(d);
+    label_list_deinit(&l);
+    label_list_deinit(&more);
+}
+
 static bool fill_up(const char *path)
 {
     char block[4096] = {1};
@@ -523,6 +555,7 @@ int main(void)
     test_damaged_files();
     test_full();
     test_write_fails();
+    test_last_page_fails();
     test_disk_full();
     test_bundles();
     test_epochs();

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "serve/product_texts.h"
+#include "tests/failing_page.h"
 #include "tests/tap.h"
 
 #include <fcntl.h>
@@ -120,10 +121,12 @@ static void test_texts(void)
            asked[0].has_text && asked[0].brand.n == 4 && asked[1].title.n == 3 &&
            asked[2].title.n == 5 && !asked[3].has_text,
        "only products without a text get one");
-    ok(product_texts_get(t, text("us"), text("B"), &r, &arena) &&
-           r.updated_ms > 1700000000000 &&
-           !product_texts_get(t, text("us"), text("C"), &r, &arena),
+    ok(product_texts_get(t, text("us"), text("B"), &r, &arena, &found, NULL) == MEDLEY_OK &&
+           found && r.updated_ms > 1700000000000,
        "one product, with its time");
+    ok(product_texts_get(t, text("us"), text("C"), &r, &arena, &found, NULL) == MEDLEY_OK &&
+           !found,
+       "or none");
     arena_deinit(&arena);
     struct product_texts *other = NULL;
     medley_error err = {0};
@@ -202,6 +205,52 @@ static void test_full(void)
     is_text(title_of(t, "us", "F"), "before", "what was there stays");
     is_text(title_of(t, "us", "large"), "", "what was refused is not there");
     ok(put(t, "us", "F", "after"), "with room again it goes on");
+    product_texts_close(t);
+}
+
+/* LMDB gives its environment up then. */
+static void test_last_page(void)
+{
+    struct product_texts *t = reopen(NULL);
+    bool found = false;
+    for (int i = 0; i < 4; i++) { /* either of the first two pages, twice */
+        char title[24];
+        struct product_record r;
+        struct arena texts;
+        arena_init(&texts, 0);
+        snprintf(title, sizeof title, "title %d", i);
+        ok(put(t, "us", "L", title), "a text");
+        atomic_store(&last_page_fails, true);
+        ok(!put(t, "us", "L", "lost"), "is not replaced when the last page fails");
+        is_text(title_of(t, "us", "L"), title, "but is still there");
+        ok(product_texts_get(t, text("us"), text("L"), &r, &texts, &found, NULL) == MEDLEY_OK &&
+               found,
+           "for all who ask");
+        ok(!put(t, "us", "L", "lost"), "again");
+        atomic_store(&last_page_fails, false);
+        is_text(title_of(t, "us", "L"), title, "then, too");
+        arena_deinit(&texts);
+    }
+    char moved[160], path[160];
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    snprintf(moved, sizeof moved, "%s/away", folder);
+    atomic_store(&last_page_fails, true);
+    put(t, "us", "L", "lost");
+    atomic_store(&last_page_fails, false);
+    ok(rename(path, moved) == 0, "the file is moved away");
+    struct product_record r;
+    struct arena texts;
+    medley_error err = {0};
+    arena_init(&texts, 0);
+    ok(product_texts_get(t, text("us"), text("L"), &r, &texts, &found, &err) == MEDLEY_EIO,
+       "a file that is away is no text that is not there: %s", err.message);
+    ok(product_texts_get(t, text("us"), text("L"), &r, &texts, &found, &err) == MEDLEY_EIO,
+       "nor when it is asked at once: %s", err.message);
+    ok(rename(moved, path) == 0, "it is back");
+    for (int i = 0; i < 40 && !*title_of(t, "us", "L"); i++)
+        usleep(100000);
+    is_text(title_of(t, "us", "L"), "title 3", "and read again, soon");
+    arena_deinit(&texts);
     product_texts_close(t);
 }
 
@@ -308,8 +357,11 @@ static void test_threads(void)
         const medley_product both[] = {
             {.id = text("x"), .has_text = true, .title = text(title)},
             {.id = text("y"), .has_text = true, .title = text(title)}};
-        good &= product_texts_put(t, text("us"), both, 2, &full, NULL) == MEDLEY_OK;
+        atomic_store(&last_page_fails, i % 5 == 4);
+        good &= (product_texts_put(t, text("us"), both, 2, &full, NULL) == MEDLEY_OK) !=
+                (i % 5 == 4);
     }
+    atomic_store(&last_page_fails, false);
     atomic_store(&over, true);
     unsigned wrong = 0, n = 0;
     for (int i = 0; i < 3; i++) {
@@ -328,6 +380,7 @@ int main(void)
     test_texts();
     test_kill();
     test_full();
+    test_last_page();
     test_threads();
     test_damage();
     return tap_done();

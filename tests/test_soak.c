@@ -7,13 +7,15 @@
  * not grow. The clients send 70% of what the server answers them when they do not pause.
  *
  * The disk is a small tmpfs in a mount namespace of this process, where the system lets it have
- * one, and is filled to its last byte (ENOSPC); every other time, and elsewhere always, no file
- * may grow (EFBIG). */
+ * one. It fails in turns: filled to its last byte (ENOSPC; only such a tmpfs), no file may grow
+ * (EFBIG), the last page of LMDB's transactions is not taken (EIO), for which LMDB gives its
+ * file up. */
 #define put http_put /* both headers have one */
 #define at reply_at
 #include "tests/serve_help.h"
 #undef put
 #undef at
+#include "tests/failing_page.h"
 #include "tests/inference_stub.h"
 #include "tests/plugged_shop.h"
 
@@ -34,6 +36,7 @@ enum {
     MODELS = 2,
     MASKS = 1 << MODELS,
     TEXTS = 16,
+    MOST_TOLD = 3,
     LONGEST_TEXT = 20000, /* bytes: a disk that is full to the last page has no room for it */
     SLOTS = 400           /* of latencies, 16 for each doubling of a microsecond */
 };
@@ -57,7 +60,7 @@ static struct {
     bool own_disk;           /* a tmpfs is at `disk` */
     atomic_uint pause_us;    /* between the starts of a client's requests; 0: none */
     atomic_uint took[SLOTS]; /* answers */
-    unsigned redis_stops, full_disks, forbidden_files;
+    unsigned redis_stops, full_disks, forbidden_files, failed_pages;
     size_t memory[3]; /* after a third of the time, two thirds, all of it; bytes */
     pid_t redis_process;
     atomic_bool stop;
@@ -153,6 +156,24 @@ static bool check(int q, const struct reply *r)
     return good;
 }
 
+/* The first of them on stderr, which is seen when the test runs among others. */
+static void note_wrong(int q, const struct reply *r)
+{
+    if (atomic_fetch_add(&soak.wrong, 1) >= MOST_TOLD)
+        return;
+    struct strbuf s;
+    sb_init(&s);
+    for (size_t b = 0; b < BUNDLES; b++)
+        for (size_t mask = 1; mask < MASKS; mask++) {
+            const float *m = soak.truth[b].margins[q][mask][0];
+            sb_addf(&s, "# %s with models %zu: %.9g %.9g %.9g\n", soak.truth[b].id, mask,
+                    (double)m[0], (double)m[1], (double)m[2]);
+        }
+    fprintf(stderr, "# wrong answer to list %d: %s\n# its first product, offline:\n%s", q,
+            body_of(r), s.s);
+    sb_deinit(&s);
+}
+
 /* ---- clients ----------------------------------------------------------------------------- */
 
 static void make_request(int q, bool no_cache, struct strbuf *out)
@@ -242,8 +263,10 @@ static void *run_client(void *context)
         http_put(fd, request.s, request.n);
         struct reply reply = get_reply(fd, false);
         note_took(clock_seconds() - sent);
-        if (reply.status == 200)
-            atomic_fetch_add(check(q, &reply) ? &soak.right : &soak.wrong, 1);
+        if (reply.status == 200 && check(q, &reply))
+            atomic_fetch_add(&soak.right, 1);
+        else if (reply.status == 200)
+            note_wrong(q, &reply);
         else if (reply.status == 429)
             atomic_fetch_add(&soak.refused, 1);
         else
@@ -387,17 +410,23 @@ static void forbid_files(bool full)
     soak.forbidden_files += full;
 }
 
-static void fill_disk(bool full)
+static void fail_last_page(bool fails)
 {
-    static bool other, is_full;
-    if (full == is_full)
+    atomic_store(&last_page_fails, fails);
+    soak.failed_pages += fails;
+}
+
+/* One kind of trouble after the other. */
+static void fail_disk(bool fails)
+{
+    static void (*const kinds[])(bool) = {forbid_files, fail_last_page, fill_to_the_last};
+    static unsigned turn;
+    static bool failing;
+    if (fails == failing)
         return;
-    if (soak.own_disk && other)
-        fill_to_the_last(full);
-    else
-        forbid_files(full);
-    other ^= !full;
-    is_full = full;
+    kinds[turn % (soak.own_disk ? 3 : 2)](fails);
+    turn += !fails;
+    failing = fails;
 }
 
 static size_t resident(void)
@@ -444,15 +473,15 @@ static void misfortunes(double seconds)
         if (tick % 10 == 7)
             redis_start();
         if (tick % 8 == 5)
-            fill_disk(true);
+            fail_disk(true);
         if (tick % 8 == 7)
-            fill_disk(false);
+            fail_disk(false);
         sleep_ms((long)(seconds * 1e3 / ticks));
         for (int third = 1; third <= 3; third++)
             if (tick + 1 == ticks * third / 3)
                 soak.memory[third - 1] = resident();
     }
-    fill_disk(false);
+    fail_disk(false);
 }
 
 /* ---- what came of it --------------------------------------------------------------------- */
@@ -476,7 +505,8 @@ static void report(double fair, double rate)
            percentile(0.99), percentile(0.999));
     printf("# bundle swaps                 %10u\n", atomic_load(&soak.swaps));
     printf("# Redis killed                 %10u\n", soak.redis_stops);
-    printf("# disk full, files forbidden   %10u %u\n", soak.full_disks, soak.forbidden_files);
+    printf("# disk full, no growth, no page  %8u %u %u\n", soak.full_disks,
+           soak.forbidden_files, soak.failed_pages);
     printf("# texts acknowledged, refused  %10u %u\n", atomic_load(&soak.texts),
            atomic_load(&soak.texts_refused));
     printf("# memory at 1/3, 2/3, the end  %10.1f %.1f %.1f MiB\n#\n",
@@ -491,7 +521,7 @@ static void judge(void)
     ok(atomic_load(&soak.right) > 100 && atomic_load(&soak.remembered) > 0 &&
            atomic_load(&soak.without) > 0 && atomic_load(&soak.swaps) >= 20 &&
            atomic_load(&soak.malformed) > 0 && atomic_load(&soak.vanished) > 0 &&
-           soak.redis_stops > 0 && soak.forbidden_files > 0 &&
+           soak.redis_stops > 0 && soak.forbidden_files > 0 && soak.failed_pages > 0 &&
            (soak.full_disks > 0 || !soak.own_disk) && atomic_load(&soak.texts) > 0 &&
            atomic_load(&soak.texts_refused) > 0,
        "there was something to get wrong");

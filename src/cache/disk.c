@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cache/label_record.h"
-#include "cache/lmdb_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,9 +31,10 @@ static int read_newest(MDB_txn *txn, MDB_dbi about, unsigned *out)
     return e == MDB_NOTFOUND ? 0 : e;
 }
 
-static int open_databases(struct disk *d, MDB_txn *txn, unsigned flags)
+static int open_databases(void *context, MDB_txn *txn)
 {
-    unsigned newest = 0;
+    struct disk *d = context;
+    unsigned newest = 0, flags = d->file.options.flags & MDB_RDONLY ? 0 : MDB_CREATE;
     int e = mdb_dbi_open(txn, "about", flags, &d->about);
     if (!e)
         e = mdb_dbi_open(txn, "products", flags, &d->products);
@@ -67,24 +67,28 @@ static int read_epochs(const struct disk *d, MDB_txn *txn, struct epochs *epochs
     return e == MDB_NOTFOUND ? 0 : e;
 }
 
-static int open_file(struct disk *d, const char *folder, struct epochs *epochs)
+static int open_file(struct disk *d, const char *folder, unsigned flags)
 {
-    MDB_txn *txn = NULL;
-    int e = lmdb_open(folder, d->bytes, GENERATIONS + 2, MDB_NOMETASYNC, &d->env);
+    return lmdb_open(&d->file, &(struct lmdb_options){.folder = folder,
+                                                      .bytes = d->bytes,
+                                                      .databases = GENERATIONS + 2,
+                                                      .flags = flags,
+                                                      .open_databases = open_databases,
+                                                      .context = d});
+}
+
+static int open_with_epochs(struct disk *d, const char *folder, struct epochs *epochs)
+{
+    MDB_txn *txn;
+    int e = open_file(d, folder, MDB_NOMETASYNC);
     if (!e)
-        e = mdb_txn_begin(d->env, NULL, 0, &txn);
-    if (!e)
-        e = open_databases(d, txn, MDB_CREATE);
-    if (!e)
+        e = lmdb_begin(&d->file, MDB_RDONLY, &txn);
+    if (!e) {
         e = read_epochs(d, txn, epochs);
-    if (!e)
-        e = mdb_txn_commit(txn);
-    else if (txn)
-        mdb_txn_abort(txn);
-    if (e && d->env) {
-        mdb_env_close(d->env);
-        d->env = NULL;
+        lmdb_abort(&d->file, txn);
     }
+    if (e)
+        lmdb_close(&d->file);
     return e;
 }
 
@@ -108,7 +112,7 @@ static bool is_useless(int e)
 static medley_status open_or_replace(struct disk *d, const char *folder, struct epochs *epochs,
                                      medley_error *err)
 {
-    int e = open_file(d, folder, epochs);
+    int e = open_with_epochs(d, folder, epochs);
     if (is_useless(e)) {
         char text[512];
         snprintf(text, sizeof text, "the label cache in '%.300s' is begun anew: %s", folder,
@@ -116,7 +120,8 @@ static medley_status open_or_replace(struct disk *d, const char *folder, struct 
         if (d->warn)
             d->warn(d->warn_context, text);
         remove_file(folder, "data.mdb");
-        e = open_file(d, folder, epochs); /* the lock file may stay: nobody else is here */
+        e = open_with_epochs(d, folder,
+                             epochs); /* the lock file may stay: nobody else is here */
     }
     return e ? fail(err, e == ENOMEM ? MEDLEY_ENOMEM : MEDLEY_EIO, "cannot open '%s': %s",
                     folder, mdb_strerror(e))
@@ -158,8 +163,7 @@ void disk_close(struct disk *d)
     if (!d)
         return;
     disk_stop_writer(d);
-    if (d->env)
-        mdb_env_close(d->env);
+    lmdb_close(&d->file);
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     outbox_free(d->outbox);
@@ -216,10 +220,8 @@ size_t disk_find(struct disk *d, const struct label_list *list, const struct lab
 {
     struct reading r = {d, NULL, s, list->bundle, atomic_load(&d->newest)};
     size_t found = 0, missed = 0;
-    if (atomic_load(&d->broken))
-        return 0;
     double started = clock_seconds();
-    int e = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &r.txn);
+    int e = lmdb_begin(&d->file, MDB_RDONLY, &r.txn);
     if (e) {
         disk_failed(d, e, "read");
         return 0;
@@ -235,7 +237,7 @@ size_t disk_find(struct disk *d, const struct label_list *list, const struct lab
         found += there;
         missed += !there;
     }
-    mdb_txn_abort(r.txn);
+    lmdb_abort(&d->file, r.txn);
     tier_count(&d->counters.hits, found);
     tier_count(&d->counters.misses, missed);
     tier_took(&d->counters, clock_seconds() - started);
@@ -258,14 +260,14 @@ static void add_sizes(struct disk *d, MDB_txn *txn, struct tier_stats *out)
 void disk_stats(struct disk *d, struct tier_stats *out)
 {
     MDB_txn *txn = NULL;
-    *out = (struct tier_stats){.name = "lmdb", .up = !atomic_load(&d->broken)};
+    *out = (struct tier_stats){.name = "lmdb", .up = lmdb_is_open(&d->file)};
     tier_read(&d->counters, out);
     out->max_bytes = d->bytes;
     out->waiting = outbox_waiting(d->outbox);
-    if (!out->up || mdb_txn_begin(d->env, NULL, MDB_RDONLY, &txn))
+    if (!out->up || lmdb_begin(&d->file, MDB_RDONLY, &txn))
         return;
     add_sizes(d, txn, out);
-    mdb_txn_abort(txn);
+    lmdb_abort(&d->file, txn);
 }
 
 medley_status disk_inspect(const char *folder, struct tier_stats *out, medley_error *err)
@@ -274,19 +276,16 @@ medley_status disk_inspect(const char *folder, struct tier_stats *out, medley_er
     struct tier_stats stats = {.name = "lmdb", .up = true};
     MDB_txn *txn = NULL;
     MDB_envinfo info;
-    int e = lmdb_open(folder, 0, GENERATIONS + 2, MDB_RDONLY, &d.env);
+    int e = open_file(&d, folder, MDB_RDONLY);
     if (e)
         return fail(err, MEDLEY_EIO, "cannot open '%s': %s", folder, mdb_strerror(e));
-    e = mdb_txn_begin(d.env, NULL, MDB_RDONLY, &txn);
-    if (!e)
-        e = open_databases(&d, txn, 0);
-    if (!e && !(e = mdb_env_info(d.env, &info))) {
+    e = lmdb_begin(&d.file, MDB_RDONLY, &txn);
+    if (!e && !(e = mdb_env_info(mdb_txn_env(txn), &info))) {
         add_sizes(&d, txn, &stats);
         stats.max_bytes = info.me_mapsize;
     }
-    if (txn)
-        mdb_txn_abort(txn);
-    mdb_env_close(d.env);
+    lmdb_abort(&d.file, txn);
+    lmdb_close(&d.file);
     if (e)
         return fail(err, MEDLEY_EIO, "cannot read '%s': %s", folder, mdb_strerror(e));
     *out = stats;

@@ -7,9 +7,9 @@
  * for in the oldest is written anew, so that what is used stays. Chosen over deleting entry by
  * entry, which would need an index by age and touch a page for each.
  *
- * Reads are one LMDB read transaction a list, without locks. Writes are batches by one thread,
- * sorted by key; a batch that fails (file full, disk full, no permission) is dropped and
- * counted.
+ * Reads are one LMDB read transaction a list, which waits for no writer. Writes are batches by
+ * one thread, sorted by key; a batch that fails (file full, disk full, no permission) is
+ * dropped and counted.
  *
  * One process at a time writes a folder. What is in it is trusted as far as LMDB's own pages
  * go, so the folder is made for its owner only; the records are checked (label_record.h).

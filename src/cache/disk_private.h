@@ -5,9 +5,9 @@
 #define CACHE_DISK_PRIVATE_H
 
 #include "cache/disk.h"
+#include "cache/lmdb_file.h"
 #include "cache/outbox.h"
 
-#include <lmdb.h>
 #include <pthread.h>
 
 enum { GENERATIONS = 4 };
@@ -19,7 +19,7 @@ struct disk_key {
 };
 
 struct disk {
-    MDB_env *env;
+    struct lmdb_file file;
     MDB_dbi generations[GENERATIONS], about, products;
     _Atomic unsigned newest; /* generation written to */
     size_t bytes, n_classes;
@@ -27,7 +27,6 @@ struct disk {
     int lock_fd;
     struct outbox *outbox;
     struct tier_counters counters;
-    atomic_bool broken; /* LMDB gave up on the file: nothing is asked of it any more */
     void (*warn)(void *context, const char *text);
     void *warn_context;
     atomic_uint warned; /* bit: kind of trouble */

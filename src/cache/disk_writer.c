@@ -28,13 +28,12 @@ void disk_failed(struct disk *d, int e, const char *doing)
 {
     unsigned bit = 1u << kind_of(e);
     tier_count(&d->counters.errors, 1);
-    if (e == MDB_PANIC)
-        atomic_store(&d->broken, true);
     if (atomic_fetch_or(&d->warned, bit) & bit || !d->warn)
         return;
     char text[256];
-    snprintf(text, sizeof text, "label cache: cannot %s the disk tier: %s; %s", doing,
-             mdb_strerror(e), e == MDB_PANIC ? "it is given up" : "serving goes on without");
+    snprintf(text, sizeof text,
+             "label cache: cannot %s the disk tier: %s; serving goes on without", doing,
+             mdb_strerror(e));
     d->warn(d->warn_context, text);
 }
 
@@ -54,11 +53,11 @@ static int rotate(struct disk *d, unsigned was)
     MDB_txn *txn;
     MDB_stat gone = {0};
     unsigned next = (was + 1) % GENERATIONS;
-    int e = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int e = lmdb_begin(&d->file, 0, &txn);
     if (e)
         return e;
     if (atomic_load(&d->newest) != was) {
-        mdb_txn_abort(txn);
+        lmdb_abort(&d->file, txn);
         return 0;
     }
     e = mdb_stat(txn, d->generations[next], &gone);
@@ -67,13 +66,13 @@ static int rotate(struct disk *d, unsigned was)
     if (!e)
         e = put_newest(d, txn, next);
     if (e) {
-        mdb_txn_abort(txn);
+        lmdb_abort(&d->file, txn);
         return e;
     }
     /* Stored before the commit, while no other writer is let in; readers do not mind looking
      * into an emptied generation first. */
     atomic_store(&d->newest, next);
-    e = mdb_txn_commit(txn);
+    e = lmdb_commit(&d->file, txn);
     if (e)
         atomic_store(&d->newest, was);
     else
@@ -127,25 +126,25 @@ static int put_item(struct disk *d, MDB_txn *txn, unsigned generation,
 static int write_batch(struct disk *d, struct outbox_item **items, size_t n, bool *full)
 {
     MDB_txn *txn;
-    int e = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int e = lmdb_begin(&d->file, 0, &txn);
     if (e)
         return e;
     unsigned newest = atomic_load(&d->newest);
     for (size_t i = 0; !e && i < n; i++)
         e = put_item(d, txn, newest, items[i]);
     if (e) {
-        mdb_txn_abort(txn);
+        lmdb_abort(&d->file, txn);
         return e;
     }
     *full = has_its_share(d, txn, newest);
-    return mdb_txn_commit(txn);
+    return lmdb_commit(&d->file, txn);
 }
 
 static void write_or_drop(struct disk *d, struct outbox_item **items, size_t n)
 {
     bool full = false;
     unsigned was = atomic_load(&d->newest);
-    int e = atomic_load(&d->broken) ? MDB_PANIC : write_batch(d, items, n, &full);
+    int e = write_batch(d, items, n, &full);
     if (e == MDB_MAP_FULL && !(e = rotate(d, was)))
         e = write_batch(d, items, n, &full);
     if (!e && full)
@@ -229,7 +228,7 @@ static int delete_batch(struct disk *d, size_t generation, const uint64_t *kept,
     MDB_txn *txn;
     MDB_cursor *cursor = NULL;
     size_t most = batch_size(d), left = most;
-    int e = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int e = lmdb_begin(&d->file, 0, &txn);
     if (e)
         return e;
     e = mdb_cursor_open(txn, d->generations[generation], &cursor);
@@ -239,8 +238,8 @@ static int delete_batch(struct disk *d, size_t generation, const uint64_t *kept,
         mdb_cursor_close(cursor);
     *deleted = most - left;
     if (!e && *deleted)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
+        return lmdb_commit(&d->file, txn);
+    lmdb_abort(&d->file, txn);
     return e;
 }
 
@@ -262,11 +261,13 @@ static void drop_others(struct disk *d, const uint64_t *kept, size_t n)
 static void drop_all(struct disk *d)
 {
     MDB_txn *txn;
-    int e = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int e = lmdb_begin(&d->file, 0, &txn);
     for (size_t g = 0; !e && g < GENERATIONS; g++)
         e = mdb_drop(txn, d->generations[g], 0);
     if (!e)
-        e = mdb_txn_commit(txn);
+        e = lmdb_commit(&d->file, txn);
+    else
+        lmdb_abort(&d->file, txn);
     if (e)
         disk_failed(d, e, "clear");
 }
@@ -276,7 +277,7 @@ static void drop_all(struct disk *d)
 static int put_epochs(struct disk *d, const struct hash128 *products, size_t n, uint64_t epoch)
 {
     MDB_txn *txn;
-    int e = mdb_txn_begin(d->env, NULL, 0, &txn);
+    int e = lmdb_begin(&d->file, 0, &txn);
     if (e)
         return e;
     for (size_t i = 0; !e && i < n; i++) {
@@ -289,8 +290,8 @@ static int put_epochs(struct disk *d, const struct hash128 *products, size_t n, 
             e = mdb_put(txn, d->products, &key, &value, 0);
     }
     if (!e)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
+        return lmdb_commit(&d->file, txn);
+    lmdb_abort(&d->file, txn);
     return e;
 }
 
@@ -298,11 +299,11 @@ medley_status disk_write_epochs(struct disk *d, const struct hash128 *products, 
                                 uint64_t epoch, medley_error *err)
 {
     unsigned was = atomic_load(&d->newest);
-    int e = atomic_load(&d->broken) ? MDB_PANIC : put_epochs(d, products, n, epoch);
+    int e = put_epochs(d, products, n, epoch);
     if (e == MDB_MAP_FULL && !(e = rotate(d, was)))
         e = put_epochs(d, products, n, epoch);
     if (!e)
-        e = mdb_env_sync(d->env, 1); /* commits leave the last page to the system */
+        e = lmdb_sync(&d->file); /* commits leave the last page to the system */
     if (!e)
         return MEDLEY_OK;
     disk_failed(d, e, "write");
@@ -322,9 +323,9 @@ static void do_chores(struct disk *d)
     d->kept = NULL;
     d->clear = false;
     pthread_mutex_unlock(&d->lock);
-    if (clear && !atomic_load(&d->broken))
+    if (clear)
         drop_all(d);
-    if (kept && !atomic_load(&d->broken))
+    if (kept)
         drop_others(d, kept, n_kept);
     mem_free(kept);
 }
@@ -381,8 +382,7 @@ void disk_stop_writer(struct disk *d)
 bool disk_offer(struct disk *d, uint64_t bundle, const struct label_key *key,
                 const struct label *label)
 {
-    bool taken =
-        !atomic_load(&d->broken) && outbox_add(d->outbox, bundle, key, label, d->n_classes);
+    bool taken = outbox_add(d->outbox, bundle, key, label, d->n_classes);
     tier_count(&d->counters.dropped, !taken);
     return taken;
 }

@@ -1,6 +1,7 @@
 /* lmdb_file.c: see lmdb_file.h. */
 #include "cache/lmdb_file.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -85,28 +86,159 @@ static bool is_larger(MDB_env *env, size_t bytes)
 }
 
 /* Stale readers are those of a process that was killed. */
-int lmdb_open(const char *folder, size_t bytes, unsigned databases, unsigned flags,
-              MDB_env **out)
+static int open_environment(const struct lmdb_options *o, MDB_env **out)
 {
     MDB_env *env = NULL;
     int dead, e = mdb_env_create(&env);
     if (!e)
-        e = mdb_env_set_maxdbs(env, databases);
-    if (!e && bytes)
-        e = mdb_env_set_mapsize(env, bytes);
+        e = mdb_env_set_maxdbs(env, o->databases);
+    if (!e && o->bytes)
+        e = mdb_env_set_mapsize(env, o->bytes);
     if (!e)
         e = mdb_env_set_maxreaders(env, LMDB_MAX_READERS);
     if (!e)
-        e = mdb_env_open(env, folder, flags | MDB_NORDAHEAD, 0600);
+        e = mdb_env_open(env, o->folder, o->flags | MDB_NORDAHEAD, 0600);
     if (!e)
         e = mdb_reader_check(env, &dead);
     if (!e && is_cut_short(env))
         e = MDB_CORRUPTED;
-    if (!e && bytes && is_larger(env, bytes))
+    if (!e && o->bytes && is_larger(env, o->bytes))
         e = MDB_MAP_RESIZED;
     if (e)
         mdb_env_close(env);
     else
         *out = env;
+    return e;
+}
+
+static int open_all(struct lmdb_file *f)
+{
+    MDB_txn *txn = NULL;
+    int e = open_environment(&f->options, &f->env);
+    if (e)
+        return e;
+    e = mdb_txn_begin(f->env, NULL, f->options.flags & MDB_RDONLY, &txn);
+    if (!e)
+        e = f->options.open_databases(f->options.context, txn);
+    if (!e)
+        e = mdb_txn_commit(txn);
+    else if (txn)
+        mdb_txn_abort(txn);
+    if (e) {
+        mdb_env_close(f->env);
+        f->env = NULL;
+    }
+    return e;
+}
+
+int lmdb_open(struct lmdb_file *f, const struct lmdb_options *options)
+{
+    *f = (struct lmdb_file){.options = *options};
+    if (!(f->options.folder = mem_strdup(options->folder)))
+        return ENOMEM;
+    pthread_rwlock_init(&f->lock, NULL);
+    int e = open_all(f);
+    if (e)
+        lmdb_close(f);
+    return e;
+}
+
+void lmdb_close(struct lmdb_file *f)
+{
+    if (!f->options.folder)
+        return;
+    if (f->env)
+        mdb_env_close(f->env);
+    pthread_rwlock_destroy(&f->lock);
+    mem_free((char *)f->options.folder);
+    *f = (struct lmdb_file){0};
+}
+
+bool lmdb_is_open(struct lmdb_file *f)
+{
+    pthread_rwlock_rdlock(&f->lock);
+    bool open = f->env != NULL;
+    pthread_rwlock_unlock(&f->lock);
+    return open;
+}
+
+/* ---- transactions ------------------------------------------------------------------------ */
+
+static int begin(struct lmdb_file *f, unsigned flags, MDB_txn **out)
+{
+    *out = NULL;
+    pthread_rwlock_rdlock(&f->lock);
+    int e = f->env ? mdb_txn_begin(f->env, NULL, flags, out) : MDB_PANIC;
+    if (e)
+        pthread_rwlock_unlock(&f->lock);
+    return e;
+}
+
+static bool is_given_up(MDB_env *env)
+{
+    MDB_txn *txn = NULL;
+    int e = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    if (txn)
+        mdb_txn_abort(txn);
+    return e == MDB_PANIC;
+}
+
+/* LMDB would begin an empty file. */
+static bool is_there(const char *folder)
+{
+    char *path = path_join(folder, "data.mdb");
+    bool there = path && file_exists(path);
+    mem_free(path);
+    return there;
+}
+
+/* Unless another thread has, or has failed to in the last second. */
+static int open_anew(struct lmdb_file *f)
+{
+    int e = 0;
+    pthread_rwlock_wrlock(&f->lock);
+    if (f->env && is_given_up(f->env)) {
+        mdb_env_close(f->env);
+        f->env = NULL;
+        f->retry_at = 0;
+    }
+    if (!f->env && clock_seconds() >= f->retry_at) {
+        f->why_not = is_there(f->options.folder) ? open_all(f) : ENOENT;
+        f->retry_at = clock_seconds() + 1;
+    }
+    if (!f->env)
+        e = f->why_not;
+    pthread_rwlock_unlock(&f->lock);
+    return e;
+}
+
+int lmdb_begin(struct lmdb_file *f, unsigned flags, MDB_txn **out)
+{
+    int e = begin(f, flags, out);
+    if (e == MDB_PANIC && !(e = open_anew(f)))
+        e = begin(f, flags, out);
+    return e;
+}
+
+int lmdb_commit(struct lmdb_file *f, MDB_txn *txn)
+{
+    int e = mdb_txn_commit(txn);
+    pthread_rwlock_unlock(&f->lock);
+    return e;
+}
+
+void lmdb_abort(struct lmdb_file *f, MDB_txn *txn)
+{
+    if (!txn)
+        return;
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&f->lock);
+}
+
+int lmdb_sync(struct lmdb_file *f)
+{
+    pthread_rwlock_rdlock(&f->lock);
+    int e = f->env ? mdb_env_sync(f->env, 1) : f->why_not;
+    pthread_rwlock_unlock(&f->lock);
     return e;
 }

@@ -17,7 +17,7 @@
 #define FILTER_BITS ((size_t)1 << 23)
 
 struct product_texts {
-    MDB_env *env;
+    struct lmdb_file file;
     MDB_dbi records;
     int lock_fd;
     atomic_uint_least64_t *filter;                         /* [FILTER_BITS / 64] */
@@ -75,20 +75,26 @@ static int read_keys(struct product_texts *t, MDB_txn *txn)
     return e == MDB_NOTFOUND ? 0 : e;
 }
 
+static int open_databases(void *context, MDB_txn *txn)
+{
+    struct product_texts *t = context;
+    return mdb_dbi_open(txn, "texts", MDB_CREATE, &t->records);
+}
+
 static int open_file(struct product_texts *t, const char *folder)
 {
-    MDB_txn *txn = NULL;
-    int e = lmdb_open(folder, MAP_BYTES, 1, 0, &t->env);
+    MDB_txn *txn;
+    int e = lmdb_open(&t->file, &(struct lmdb_options){.folder = folder,
+                                                       .bytes = MAP_BYTES,
+                                                       .databases = 1,
+                                                       .open_databases = open_databases,
+                                                       .context = t});
     if (!e)
-        e = mdb_txn_begin(t->env, NULL, 0, &txn);
-    if (!e)
-        e = mdb_dbi_open(txn, "texts", MDB_CREATE, &t->records);
-    if (!e)
-        e = read_keys(t, txn);
-    if (!e)
-        return mdb_txn_commit(txn);
-    if (txn)
-        mdb_txn_abort(txn);
+        e = lmdb_begin(&t->file, MDB_RDONLY, &txn);
+    if (e)
+        return e;
+    e = read_keys(t, txn);
+    lmdb_abort(&t->file, txn);
     return e;
 }
 
@@ -124,8 +130,7 @@ void product_texts_close(struct product_texts *t)
 {
     if (!t)
         return;
-    if (t->env)
-        mdb_env_close(t->env);
+    lmdb_close(&t->file);
     if (t->lock_fd >= 0)
         close(t->lock_fd);
     mem_free(t->filter);
@@ -183,19 +188,19 @@ medley_status product_texts_put(struct product_texts *t, medley_text locale,
     MDB_txn *txn = NULL;
     uint64_t stored = 0;
     int64_t now = label_cache_now();
-    int e = mdb_txn_begin(t->env, NULL, 0, &txn);
+    for (size_t i = 0; i < n; i++) /* before readers can find it */
+        filter_add(t, key_of(locale, list[i].id));
+    int e = lmdb_begin(&t->file, 0, &txn);
     for (size_t i = 0; !e && i < n; i++)
         e = put_one(t, txn, &(struct product_record){locale, list[i], now});
     if (!e)
         e = count_stored(t, txn, &stored);
     if (!e)
-        e = mdb_txn_commit(txn);
-    else if (txn)
-        mdb_txn_abort(txn);
+        e = lmdb_commit(&t->file, txn);
+    else
+        lmdb_abort(&t->file, txn);
     if (e)
         return fail_put(t, e, full, err);
-    for (size_t i = 0; i < n; i++)
-        filter_add(t, key_of(locale, list[i].id));
     atomic_store(&t->stored, stored);
     atomic_fetch_add(&t->put, n);
     return MEDLEY_OK;
@@ -209,7 +214,7 @@ medley_status product_texts_remove(struct product_texts *t, medley_text locale, 
     bool full;
     struct hash128 key = key_of(locale, id);
     MDB_val k = {sizeof key, &key};
-    int e = mdb_txn_begin(t->env, NULL, 0, &txn);
+    int e = lmdb_begin(&t->file, 0, &txn);
     if (!e)
         e = mdb_del(txn, t->records, &k, NULL);
     *found = e == 0;
@@ -218,9 +223,9 @@ medley_status product_texts_remove(struct product_texts *t, medley_text locale, 
     if (!e)
         e = count_stored(t, txn, &stored);
     if (!e)
-        e = mdb_txn_commit(txn);
-    else if (txn)
-        mdb_txn_abort(txn);
+        e = lmdb_commit(&t->file, txn);
+    else
+        lmdb_abort(&t->file, txn);
     if (e)
         return fail_put(t, e, &full, err);
     atomic_store(&t->stored, stored);
@@ -234,31 +239,21 @@ static bool same(medley_text a, medley_text b)
     return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
 }
 
-/* The record in the file, while txn lasts. */
-static bool look(struct product_texts *t, MDB_txn *txn, medley_text locale, medley_text id,
-                 struct hash128 key, struct product_record *out)
+/* The record in the file, while txn lasts. LMDB's status; MDB_NOTFOUND: there is none, or it
+ * is damaged. */
+static int look(struct product_texts *t, MDB_txn *txn, medley_text locale, medley_text id,
+                struct product_record *out)
 {
+    struct hash128 key = key_of(locale, id);
     MDB_val k = {sizeof key, &key}, v;
     int e = mdb_get(txn, t->records, &k, &v);
-    if (e) {
-        if (e != MDB_NOTFOUND)
-            suffer(t, UNREAD, mdb_strerror(e));
-        return false;
-    }
+    if (e)
+        return e;
     if (!product_record_read(v.mv_data, v.mv_size, out)) {
         suffer(t, DAMAGED, "a record is damaged");
-        return false;
+        return MDB_NOTFOUND;
     }
-    return same(out->locale, locale) && same(out->product.id, id);
-}
-
-static MDB_txn *begin_reading(struct product_texts *t)
-{
-    MDB_txn *txn = NULL;
-    int e = mdb_txn_begin(t->env, NULL, MDB_RDONLY, &txn);
-    if (e)
-        suffer(t, UNREAD, mdb_strerror(e));
-    return e ? NULL : txn;
+    return same(out->locale, locale) && same(out->product.id, id) ? 0 : MDB_NOTFOUND;
 }
 
 /* The texts of *p, which are the file's, become the arena's. */
@@ -286,16 +281,15 @@ medley_status product_texts_fill(struct product_texts *t, medley_text locale,
     MDB_txn *txn = NULL;
     size_t filled = 0;
     bool room = true;
-    for (size_t i = 0; i < n && room; i++) {
+    int e = 0;
+    for (size_t i = 0; i < n && room && (!e || e == MDB_NOTFOUND); i++) {
         struct product_record r;
-        if (list[i].has_text || list[i].id.n == 0)
+        if (list[i].has_text || list[i].id.n == 0 || !filter_has(t, key_of(locale, list[i].id)))
             continue;
-        struct hash128 key = key_of(locale, list[i].id);
-        if (!filter_has(t, key))
-            continue;
-        if (!txn && !(txn = begin_reading(t)))
-            break;
-        if (!look(t, txn, locale, list[i].id, key, &r))
+        e = txn ? 0 : lmdb_begin(&t->file, MDB_RDONLY, &txn);
+        if (!e)
+            e = look(t, txn, locale, list[i].id, &r);
+        if (e)
             continue;
         room = keep_texts(&r.product, texts);
         if (room) {
@@ -304,23 +298,31 @@ medley_status product_texts_fill(struct product_texts *t, medley_text locale,
             filled++;
         }
     }
-    if (txn)
-        mdb_txn_abort(txn);
+    lmdb_abort(&t->file, txn);
+    if (e && e != MDB_NOTFOUND)
+        suffer(t, UNREAD, mdb_strerror(e));
     atomic_fetch_add(&t->filled, filled);
     return room ? MEDLEY_OK : fail_memory(err, "texts of products");
 }
 
-bool product_texts_get(struct product_texts *t, medley_text locale, medley_text id,
-                       struct product_record *out, struct arena *texts)
+medley_status product_texts_get(struct product_texts *t, medley_text locale, medley_text id,
+                                struct product_record *out, struct arena *texts, bool *found,
+                                medley_error *err)
 {
-    MDB_txn *txn = begin_reading(t);
-    bool there = txn && look(t, txn, locale, id, key_of(locale, id), out) &&
-                 keep_texts(&out->product, texts);
+    MDB_txn *txn;
+    medley_status st = MEDLEY_OK;
+    int e = lmdb_begin(&t->file, MDB_RDONLY, &txn);
+    if (!e)
+        e = look(t, txn, locale, id, out);
+    *found = e == 0;
+    if (*found && !keep_texts(&out->product, texts))
+        st = fail_memory(err, "the text of a product");
     out->locale = locale;
     out->product.id = id;
-    if (txn)
-        mdb_txn_abort(txn);
-    return there;
+    lmdb_abort(&t->file, txn);
+    return e && e != MDB_NOTFOUND
+               ? fail(err, MEDLEY_EIO, "texts of products cannot be read: %s", mdb_strerror(e))
+               : st;
 }
 
 /* ---- /metrics ---------------------------------------------------------------------------- */

@@ -5,9 +5,9 @@
  * loses nothing, one during it leaves the list either whole or as it was. Locales and ids are
  * the key, in full.
  *
- * One process at a time has a folder. Readers take no lock; a filter in memory spares products
- * without a new text the look into the file. Thread-safe, but for open and close. Proof:
- * tests/test_product_texts.c. */
+ * One process at a time has a folder. Readers wait for no writer; a filter in memory spares
+ * products without a new text the look into the file. Thread-safe, but for open and close.
+ * Proof: tests/test_product_texts.c. */
 #ifndef SERVE_PRODUCT_TEXTS_H
 #define SERVE_PRODUCT_TEXTS_H
 
@@ -39,9 +39,10 @@ medley_status product_texts_remove(struct product_texts *t, medley_text locale, 
 medley_status product_texts_fill(struct product_texts *t, medley_text locale,
                                  medley_product *list, size_t n, struct arena *texts,
                                  medley_error *err);
-/* The same of one product; false: there is none. */
-bool product_texts_get(struct product_texts *t, medley_text locale, medley_text id,
-                       struct product_record *out, struct arena *texts);
+/* The same of one product; *found: there is one. EIO, ENOMEM. */
+medley_status product_texts_get(struct product_texts *t, medley_text locale, medley_text id,
+                                struct product_record *out, struct arena *texts, bool *found,
+                                medley_error *err);
 
 void product_texts_metrics(struct product_texts *t, struct strbuf *out);
 

@@ -127,13 +127,17 @@ static void write_product(struct request *r, const struct product_record *p)
 enum handled handle_product_get(struct request *r)
 {
     medley_text locale, id;
-    struct product_record found;
+    struct product_record product;
     struct arena texts;
+    medley_error err = {0};
+    bool found;
     if (!takes_texts(r) || !find_product(r, &locale, &id))
         return HANDLED;
     arena_init(&texts, 4096);
-    if (product_texts_get(r->server->texts, locale, id, &found, &texts))
-        write_product(r, &found);
+    if (product_texts_get(r->server->texts, locale, id, &product, &texts, &found, &err))
+        answer_error(r, 503, "%s", err.message);
+    else if (found)
+        write_product(r, &product);
     else
         answer_error(r, 404, "no newer text than the bundle's has come for this product");
     arena_deinit(&texts);
